@@ -1,0 +1,280 @@
+/*
+ * clattn - attention on any OpenCL device.
+ *
+ *     o = softmax(mask(softcap(scale * q k^T))) v        exactly, in O(S) memory
+ *
+ * The application owns the OpenCL context, queue, buffers and events; clattn
+ * owns programs and kernels.  The way through this header:
+ *
+ *     clattn_context_create    once for a (cl_context, cl_device_id)
+ *     clattn_plan_create       once for a problem: checks, chooses, compiles
+ *     clattn_enqueue_forward   many times: never blocks, allocates no device memory
+ *     clattn_plan_destroy, clattn_context_destroy
+ *
+ * Every struct is set by its CLATTN_*_INIT macro, begins with its own size, and
+ * grows only by appending.  Every function that can fail returns CL_SUCCESS, one
+ * of OpenCL's own codes unchanged, or one of CLATTN_*; the sentence that explains
+ * it goes to the context's notify callback.  Nothing is ever printed.
+ *
+ * Threads: any function from any thread, the same plan included, except that
+ * nothing may run beside the destruction of what it uses.
+ */
+#ifndef CLATTN_H
+#define CLATTN_H
+
+#include <stddef.h>
+
+#ifdef __APPLE__
+#include <OpenCL/opencl.h>
+#else
+#include <CL/cl.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLATTN_VERSION_MAJOR 0
+#define CLATTN_VERSION_MINOR 1
+#define CLATTN_VERSION_PATCH 0
+
+#if defined(_WIN32) && defined(CLATTN_SHARED)
+#ifdef CLATTN_BUILDING
+#define CLATTN_API __declspec(dllexport)
+#else
+#define CLATTN_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define CLATTN_API __attribute__((visibility("default")))
+#else
+#define CLATTN_API
+#endif
+
+/* ---- Status ------------------------------------------------------------ */
+
+/* Codes of our own, outside the ranges of OpenCL and its known extensions. */
+#define CLATTN_INVALID_DESC (-9001)      /* a field of a *_desc is not sensible */
+#define CLATTN_INVALID_ARGS (-9002)      /* a field of *_args is not sensible */
+#define CLATTN_INVALID_TENSOR (-9003)    /* a tensor's memory, offset or strides */
+#define CLATTN_OUT_OF_BOUNDS (-9004)     /* a tensor ends after its buffer does */
+#define CLATTN_OVERLAP (-9005)           /* an output shares bytes with another tensor or itself */
+#define CLATTN_INVALID_WORKSPACE (-9006) /* missing, too small, misaligned or not writable */
+#define CLATTN_INVALID_ROW (-9007)       /* a row's text is malformed, or illegal here */
+#define CLATTN_INVALID_TUNING (-9008)    /* the tuning file cannot be read or is malformed */
+#define CLATTN_INVALID_TEXT (-9009)      /* a problem text is malformed */
+#define CLATTN_UNSUPPORTED (-9010)       /* sensible, but not offered (on this device) */
+#define CLATTN_INTERNAL (-9011)          /* a defect in clattn: please report the sentence */
+
+/* The name of a status, ours or OpenCL's: "CLATTN_OVERLAP", "CL_INVALID_CONTEXT".
+ * "unknown status" for any other number.  Never NULL, never to be freed. */
+CLATTN_API const char *clattn_status_name(cl_int status);
+
+/* ---- Context ------------------------------------------------------------ */
+
+typedef struct clattn_context_s *clattn_context;
+
+/* Receives one sentence (for a failed build: the build log and a line map as
+ * well) for every call that fails, before that call returns, on its thread.
+ * status is what the call is about to return, or CL_SUCCESS for a remark: the
+ * call goes on, but not as well as it might (a solver that had to be passed
+ * over).  Do not call clattn from inside. */
+typedef void(CL_CALLBACK *clattn_notify)(cl_int status, const char *message, void *user_data);
+
+typedef struct clattn_context_desc {
+    size_t size;
+    cl_context context;      /* retained */
+    cl_device_id device;     /* one of the context's devices; retained */
+    clattn_notify notify;    /* may be NULL */
+    void *user_data;         /* passed to notify */
+    const char *tuning_path; /* tuning file with rows for this device, or NULL */
+} clattn_context_desc;
+
+#define CLATTN_CONTEXT_DESC_INIT \
+    { sizeof(clattn_context_desc), NULL, NULL, NULL, NULL, NULL }
+
+/* Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
+ * on a queue of its own, to learn how much local memory there really is.
+ * *result is NULL on failure. */
+CLATTN_API cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *result);
+
+/* Accepts NULL.  A plan keeps what it needs: the order of destruction is free. */
+CLATTN_API void clattn_context_destroy(clattn_context context);
+
+/* The facts of the device that clattn uses, one "name value" a line, in text
+ * (capacity bytes with the final NUL; NULL with capacity 0 asks for the size).
+ * *needed, if not NULL, becomes the size that holds all.  A text that does not
+ * fit is cut, ends in NUL, and the call still succeeds. */
+CLATTN_API cl_int clattn_context_describe(clattn_context context, char *text, size_t capacity,
+                                          size_t *needed);
+
+/* ---- Problem ------------------------------------------------------------ */
+
+/* Storage of q, k, v and o.  Sums are always in 32-bit floating point. */
+typedef cl_uint clattn_type;
+#define CLATTN_F32 1u
+#define CLATTN_F16 2u  /* IEEE binary16; cl_khr_fp16 is not needed */
+#define CLATTN_BF16 3u /* the upper half of a binary32 */
+
+/* Where the band's diagonal lies when seq_q and seq_kv differ.  Query i stands
+ * opposite key i + seq_kv - seq_q (END: the last query sees the last key) or
+ * opposite key i (START). */
+typedef cl_uint clattn_align;
+#define CLATTN_ALIGN_END 0u
+#define CLATTN_ALIGN_START 1u
+
+#define CLATTN_UNBOUNDED (-1)
+
+/* What is to be computed, as far as it decides compiled code or workspace.
+ *
+ *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
+ *     k [batch, heads_kv, seq_kv, head_dim]      lse [batch, heads_q, seq_q]  (optional)
+ *     v [batch, heads_kv, seq_kv, head_dim_v]
+ *
+ * Query head h reads key head h / (heads_q / heads_kv).  Query i, opposite key c
+ * (see clattn_align), sees keys c - band_left ... c + band_right.  A query that
+ * sees no key gets o = 0 and lse = -inf.
+ *
+ * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
+typedef struct clattn_desc {
+    size_t size;
+    clattn_type type;   /* default CLATTN_F32 */
+    cl_uint batch;      /* default 1 */
+    cl_uint heads_q;    /* default 1; a multiple of heads_kv */
+    cl_uint heads_kv;   /* default 0: as heads_q */
+    cl_uint seq_q;      /* 0 ... 2^30 - 1 */
+    cl_uint seq_kv;     /* 0 ... 2^30 - 1 */
+    cl_uint head_dim;   /* 1 ... 512 */
+    cl_uint head_dim_v; /* default 0: as head_dim; 1 ... 512 */
+    cl_int band_left;   /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
+    cl_int band_right;  /* and to the right of it; causal is 0; default CLATTN_UNBOUNDED */
+    clattn_align align; /* default CLATTN_ALIGN_END */
+    float softcap;      /* s becomes softcap * tanh(s / softcap); default 0: none */
+    const char *row;    /* default NULL: clattn chooses.  Else a solver and its parameters,
+                           "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a row that
+                           leaves parameters out, gets the best legal ones.  Copied. */
+} clattn_desc;
+
+#define CLATTN_DESC_INIT                                                                          \
+    {                                                                                             \
+        sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
+            CLATTN_ALIGN_END, 0.0f, NULL                                                          \
+    }
+
+/* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
+ * tests, benchmarks, tools and bug reports.
+ *
+ *     f32 | f16 | bf16    type                  causal          band_right 0
+ *     bN                  batch                 windowL,R       band (-1: unbounded)
+ *     hN or hQ:KV         heads                 end | start     alignment
+ *     qN, kN              lengths               softcapX
+ *     dN or dQK:V         head dimensions
+ *
+ * Words in any order, each at most once; what is left out has its default, k
+ * that of q.  q and d are required.  row is left NULL. */
+CLATTN_API cl_int clattn_desc_parse(const char *text, clattn_desc *desc);
+
+/* The inverse: the shortest text that parses to the same problem.  capacity and
+ * needed as in clattn_context_describe. */
+CLATTN_API cl_int clattn_desc_format(const clattn_desc *desc, char *text, size_t capacity,
+                                     size_t *needed);
+
+/* ---- Plan --------------------------------------------------------------- */
+
+typedef struct clattn_plan_s *clattn_plan;
+
+/* Checks the problem, chooses a row, composes and compiles its program (or finds
+ * it in the context's cache).  May take a second or more; enqueues then do not.
+ * *result is NULL on failure. */
+CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc,
+                                     clattn_plan *result);
+
+/* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
+CLATTN_API void clattn_plan_destroy(clattn_plan plan);
+
+/* Bytes of workspace that an enqueue needs; 0 for most rows. */
+CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
+
+/* The row that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan. */
+CLATTN_API const char *clattn_plan_row(clattn_plan plan);
+
+/* Why: problem, device, workspace, and for each solver one line that says whether
+ * it was chosen (and where its row came from) or refused (and the reason).
+ * capacity and needed as in clattn_context_describe. */
+CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
+                                       size_t *needed);
+
+/* ---- Enqueue ------------------------------------------------------------ */
+
+/* Where a tensor lies: exactly one of buffer and svm, a byte offset into it (a
+ * multiple of the element's size), and strides in elements.  Elements of the last
+ * dimension are contiguous.  Strides are not negative; inputs may broadcast with
+ * stride 0.  A tensor without elements may have no memory at all. */
+typedef struct clattn_tensor {
+    size_t size;
+    cl_mem buffer;
+    void *svm;
+    size_t offset;        /* bytes */
+    cl_long stride_batch; /* elements */
+    cl_long stride_head;
+    cl_long stride_row;
+} clattn_tensor;
+
+#define CLATTN_TENSOR_INIT \
+    { sizeof(clattn_tensor), NULL, NULL, 0, 0, 0, 0 }
+
+/* Dense [batch, heads, rows, dim] and [batch, rows, heads, dim].  For lse, dim is 1. */
+#define CLATTN_TENSOR_BHSD(buffer, heads, rows, dim)                                               \
+    {                                                                                              \
+        sizeof(clattn_tensor), (buffer), NULL, 0,                                                  \
+            (cl_long)(heads) * (cl_long)(rows) * (cl_long)(dim), (cl_long)(rows) * (cl_long)(dim), \
+            (cl_long)(dim)                                                                         \
+    }
+#define CLATTN_TENSOR_BSHD(buffer, heads, rows, dim)                             \
+    {                                                                            \
+        sizeof(clattn_tensor), (buffer), NULL, 0,                                \
+            (cl_long)(heads) * (cl_long)(rows) * (cl_long)(dim), (cl_long)(dim), \
+            (cl_long)(heads) * (cl_long)(dim)                                    \
+    }
+
+#define CLATTN_FROM_DESC 0xFFFFFFFFu         /* the length that the plan was made for */
+#define CLATTN_SCALE_DEFAULT 3.402823466e38f /* 1 / sqrt(head_dim) */
+
+/* What may change from call to call. */
+typedef struct clattn_forward_args {
+    size_t size;
+    const clattn_tensor *q;
+    const clattn_tensor *k;
+    const clattn_tensor *v;
+    const clattn_tensor *o;
+    const clattn_tensor
+        *lse;         /* F32, natural log of the row's sum of exp(score); NULL: not written */
+    cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
+                         NULL if that is 0.  One at a time: two enqueues that may run
+                         together need two. */
+    size_t workspace_offset; /* bytes; a multiple of 256 */
+    cl_uint batch;           /* CLATTN_FROM_DESC, or less than the plan's */
+    cl_uint seq_q;           /* likewise */
+    cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
+    float scale;             /* finite; default CLATTN_SCALE_DEFAULT */
+} clattn_forward_args;
+
+#define CLATTN_FORWARD_ARGS_INIT                                                              \
+    {                                                                                         \
+        sizeof(clattn_forward_args), NULL, NULL, NULL, NULL, NULL, NULL, 0, CLATTN_FROM_DESC, \
+            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT                          \
+    }
+
+/* Enqueues one forward pass.  queue belongs to the context's device, in-order or
+ * out-of-order.  event (may be NULL) completes when o and lse are written, and
+ * must be released.  Everything is checked before anything is enqueued: on
+ * failure no memory is touched and *event is NULL. */
+CLATTN_API cl_int clattn_enqueue_forward(clattn_plan plan, cl_command_queue queue,
+                                         const clattn_forward_args *args,
+                                         cl_uint num_events_in_wait_list,
+                                         const cl_event *event_wait_list, cl_event *event);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
