@@ -1,0 +1,145 @@
+/*
+ * base - storage types, vectors of LANES floats, exp2.
+ *
+ * Storage and arithmetic are separate: an element (F32, F16 or BF16) is loaded
+ * into a float and stored from one, also where cl_khr_fp16 is missing.
+ */
+#ifndef TYPE
+#error "TYPE: storage of q, k, v and o: F32 (1), F16 (2) or BF16 (3)"
+#endif
+#ifndef LANES
+#error "LANES: floats in a floatn: 1, 4, 8 or 16"
+#endif
+#ifndef HEAD_DIM
+#error "HEAD_DIM: elements of a row of q and k"
+#endif
+#ifndef HEAD_DIM_V
+#error "HEAD_DIM_V: elements of a row of v and o"
+#endif
+#ifndef MASKED
+#error "MASKED: 1 where a band can hide keys, else 0"
+#endif
+
+#define F32 1
+#define F16 2
+#define BF16 3
+
+#define UNROLL _Pragma("unroll")
+/* A program uses some functions of a part and not others. */
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#define BASE_PASTE(a, b) a##b
+#define BASE_CONCAT(a, b) BASE_PASTE(a, b)
+
+#if LANES == 1
+typedef float floatn;
+typedef int intn;
+#define as_floatn as_float
+#define as_intn as_int
+#else
+typedef BASE_CONCAT(float, LANES) floatn;
+typedef BASE_CONCAT(int, LANES) intn;
+#define as_floatn BASE_CONCAT(as_float, LANES)
+#define as_intn BASE_CONCAT(as_int, LANES)
+#endif
+
+#if TYPE == F32
+typedef float element;
+#else
+typedef ushort element;
+#endif
+
+INLINE float load(__global const element *p) {
+#if TYPE == F32
+    return *p;
+#elif TYPE == F16
+    return vload_half(0, (__global const half *)p);
+#else
+    return as_float((uint)*p << 16);
+#endif
+}
+
+/* Four elements; aligned is a promise that p is a multiple of 4 elements. */
+INLINE float4 load4(__global const element *p, int aligned) {
+#if TYPE == F32
+    return aligned ? *(__global const float4 *)p : vload4(0, p);
+#elif TYPE == F16
+    return aligned ? vloada_half4(0, (__global const half *)p)
+                   : vload_half4(0, (__global const half *)p);
+#else
+    ushort4 bits = aligned ? *(__global const ushort4 *)p : vload4(0, p);
+    return as_float4(convert_uint4(bits) << 16);
+#endif
+}
+
+INLINE float16 load16(__global const element *p) {
+#if TYPE == F32
+    return vload16(0, p);
+#elif TYPE == F16
+    return vload_half16(0, (__global const half *)p);
+#else
+    return as_float16(convert_uint16(vload16(0, p)) << 16);
+#endif
+}
+
+/* The upper half of a float, rounded to nearest, ties to even; a NaN stays one. */
+INLINE ushort base_bf16(float x) {
+    const uint bits = as_uint(x);
+    const uint rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    return (ushort)(isnan(x) ? bits >> 16 | 0x40u : rounded);
+}
+
+INLINE void store(__global element *p, float x) {
+#if TYPE == F32
+    *p = x;
+#elif TYPE == F16
+    vstore_half_rte(x, 0, (__global half *)p);
+#else
+    *p = base_bf16(x);
+#endif
+}
+
+/* Four elements; aligned as in load4. */
+INLINE void store4(__global element *p, float4 x, int aligned) {
+    if (!aligned) {
+        store(p, x.x);
+        store(p + 1, x.y);
+        store(p + 2, x.z);
+        store(p + 3, x.w);
+        return;
+    }
+#if TYPE == F32
+    *(__global float4 *)p = x;
+#elif TYPE == F16
+    vstorea_half4_rte(x, 0, (__global half *)p);
+#else
+    *(__global ushort4 *)p =
+        (ushort4)(base_bf16(x.x), base_bf16(x.y), base_bf16(x.z), base_bf16(x.w));
+#endif
+}
+
+/*
+ * 2^x for x <= 0 and NaN: error under 2 units in the last place, 0 below -126.5.
+ *
+ * For vectors (CPU devices) a polynomial of our own, after Cody and Waite: adding
+ * 1.5 * 2^23 rounds x to an integer n in the low mantissa bits, where a shift makes
+ * 2^n of it; 2^(x-n) on [-1/2, 1/2] is a minimax polynomial.  The product (rather
+ * than an addition to the exponent) keeps NaN a NaN, whatever its payload.  The
+ * comparison that clamps is written so that NaN passes.
+ */
+INLINE floatn base_exp2(floatn x) {
+#if LANES == 1
+    return exp2(x);
+#else
+    const floatn magic = (floatn)(12582912.0f + 127.0f);
+    x = select(x, (floatn)(-127.0f), x < (floatn)(-127.0f));
+    floatn n = x + magic;
+    floatn f = x - (n - magic);
+    floatn power = fma(f, (floatn)(1.32647047e-3f), (floatn)(9.67151045e-3f));
+    power = fma(power, f, (floatn)(5.55073378e-2f));
+    power = fma(power, f, (floatn)(2.40222421e-1f));
+    power = fma(power, f, (floatn)(6.93146978e-1f));
+    power = fma(power, f, (floatn)(1.0f));
+    return power * as_floatn(as_intn(n) << 23);
+#endif
+}

@@ -1,0 +1,247 @@
+/*
+ * fwd_lanes - for CPU devices: SIMD lanes run over query rows.
+ *
+ * One work-item, alone in its work-group, answers BLOCK_M = LANES * ROW_VECTORS
+ * query rows.  With a query per lane, S^T = K Q^T and O^T += V^T P^T are outer
+ * products "one element of K or V times a vector": maxima, sums and rescaling are
+ * lane by lane, K and V are read as they lie, and there is neither local memory nor
+ * a barrier.  Q^T, S^T and O^T live in private arrays that fit the first caches:
+ *
+ *     q_t[HEAD_DIM][BLOCK_M]    s_t[BLOCK_N][BLOCK_M]    o_t[HEAD_DIM_V][BLOCK_M]
+ *
+ * Register blocks: KEY_UNROLL keys (COL_UNROLL columns of O) by ROW_VECTORS vectors.
+ * Grid: dimension 0 blocks of rows, dimension 1 heads, then batch.
+ */
+#ifndef ROW_VECTORS
+#error "ROW_VECTORS: vectors of LANES query rows per work-item"
+#endif
+#ifndef KEY_UNROLL
+#error "KEY_UNROLL: keys scored together in registers; divides BLOCK_N"
+#endif
+#ifndef COL_UNROLL
+#error "COL_UNROLL: columns of O summed together in registers"
+#endif
+#ifndef BLOCK_N
+#error "BLOCK_N: keys between two updates of the softmax state"
+#endif
+
+#define BLOCK_M (LANES * ROW_VECTORS)
+/* F16 and BF16 tiles of K and V are first converted into a private tile: element
+ * by element the conversion would cost more than the products. */
+#define CONVERTED (TYPE != F32)
+#define TILE (CONVERTED ? BLOCK_N * TILE_ROW : 1)
+#define WIDER_DIM (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
+#define TILE_ROW ((WIDER_DIM + 15) / 16 * 16)
+#define COLS ((HEAD_DIM_V + COL_UNROLL - 1) / COL_UNROLL * COL_UNROLL)
+/* Stands in s_t for the weight of a key that the band hides: unlike 0 it also keeps
+ * NaN and Inf of that key's V out. */
+#define HIDDEN (-1.0f)
+
+#if TYPE == F32
+#define SOURCE __global const float *
+#else
+#define SOURCE const float *
+#endif
+
+/* Converts `rows` rows of `columns` elements into tile[row][TILE_ROW]. */
+INLINE void lanes_convert(float *tile, __global const element *from, long stride, int rows,
+                          const int columns) {
+    for (int row = 0; row < rows; row++) {
+        int d = 0;
+        for (; d + 16 <= columns; d += 16) {
+            vstore16(load16(from + row * stride + d), 0, tile + row * TILE_ROW + d);
+        }
+        for (; d < columns; d++) {
+            tile[row * TILE_ROW + d] = load(from + row * stride + d);
+        }
+    }
+}
+
+struct lanes_rows {
+    floatn m[ROW_VECTORS], l[ROW_VECTORS];
+    intn begin[ROW_VECTORS], end[ROW_VECTORS]; /* keys that each row sees */
+};
+
+/*
+ * One block of keys, key0 ... key0 + keys - 1; keys = BLOCK_N unless it is the last
+ * one.  `boundary` is a literal: only a boundary block tests the band.
+ */
+INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const floatn *q_t,
+                        floatn *s_t, floatn *o_t, float *tile, __global const element *k,
+                        __global const element *v, int key0, int keys, const int boundary) {
+    k += key0 * p->k.row;
+    v += key0 * p->v.row;
+#if CONVERTED
+    lanes_convert(tile, k, p->k.row, keys, HEAD_DIM);
+    const long k_stride = TILE_ROW, v_stride = TILE_ROW;
+    SOURCE k_rows = tile;
+    SOURCE v_rows = tile;
+#else
+    (void)tile;
+    const long k_stride = p->k.row, v_stride = p->v.row;
+    SOURCE k_rows = k;
+    SOURCE v_rows = v;
+#endif
+    floatn m[ROW_VECTORS];
+    UNROLL
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        m[i] = rows->m[i];
+    }
+    for (int key = 0; key < keys; key += KEY_UNROLL) {
+        floatn s[KEY_UNROLL][ROW_VECTORS];
+        UNROLL
+        for (int j = 0; j < KEY_UNROLL; j++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                s[j][i] = (floatn)(0.0f);
+            }
+        }
+        for (int d = 0; d < HEAD_DIM; d++) {
+            UNROLL
+            for (int j = 0; j < KEY_UNROLL; j++) {
+                /* Past the last key: read the last one again, hidden below. */
+                const int from = boundary ? min(key + j, keys - 1) : key + j;
+                const floatn element_of_k = (floatn)(k_rows[from * k_stride + d]);
+                UNROLL
+                for (int i = 0; i < ROW_VECTORS; i++) {
+                    s[j][i] = fma(element_of_k, q_t[d * ROW_VECTORS + i], s[j][i]);
+                }
+            }
+        }
+        UNROLL
+        for (int j = 0; j < KEY_UNROLL; j++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                floatn score = score_of_scaled(p, s[j][i]);
+                if (boundary) {
+                    const intn at = (intn)(key0 + key + j);
+                    score = select((floatn)(-INFINITY), score,
+                                   at >= rows->begin[i] && at < rows->end[i]);
+                }
+                s_t[(key + j) * ROW_VECTORS + i] = score;
+                m[i] = fmax(m[i], score);
+            }
+        }
+    }
+
+    floatn rescale[ROW_VECTORS], reference[ROW_VECTORS];
+    UNROLL
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        reference[i] = state_reference(m[i]);
+        rescale[i] = state_weight(rows->m[i], reference[i]);
+        rows->m[i] = m[i];
+        rows->l[i] *= rescale[i];
+    }
+    for (int key = 0; key < keys; key++) {
+        UNROLL
+        for (int i = 0; i < ROW_VECTORS; i++) {
+            floatn weight = state_weight(s_t[key * ROW_VECTORS + i], reference[i]);
+            rows->l[i] += weight;
+            if (boundary) {
+                const intn at = (intn)(key0 + key);
+                weight =
+                    select((floatn)(HIDDEN), weight, at >= rows->begin[i] && at < rows->end[i]);
+            }
+            s_t[key * ROW_VECTORS + i] = weight;
+        }
+    }
+
+#if CONVERTED
+    lanes_convert(tile, v, p->v.row, keys, HEAD_DIM_V);
+#endif
+    for (int col = 0; col < COLS; col += COL_UNROLL) {
+        floatn o[COL_UNROLL][ROW_VECTORS];
+        UNROLL
+        for (int d = 0; d < COL_UNROLL; d++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                o[d][i] = o_t[(col + d) * ROW_VECTORS + i] * rescale[i];
+            }
+        }
+        for (int key = 0; key < keys; key++) {
+            UNROLL
+            for (int d = 0; d < COL_UNROLL; d++) {
+                /* Past the last column: read the last one again, never stored. */
+                const int from = COLS == HEAD_DIM_V ? col + d : min(col + d, HEAD_DIM_V - 1);
+                const floatn element_of_v = (floatn)(v_rows[key * v_stride + from]);
+                UNROLL
+                for (int i = 0; i < ROW_VECTORS; i++) {
+                    const floatn weight = s_t[key * ROW_VECTORS + i];
+                    const floatn sum = fma(element_of_v, weight, o[d][i]);
+                    o[d][i] = boundary ? select(sum, o[d][i], weight == (floatn)(HIDDEN)) : sum;
+                }
+            }
+        }
+        UNROLL
+        for (int d = 0; d < COL_UNROLL; d++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                o_t[(col + d) * ROW_VECTORS + i] = o[d][i];
+            }
+        }
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+fwd_lanes(const struct params p, __global const element *restrict q,
+          __global const element *restrict k, __global const element *restrict v,
+          __global element *restrict o, __global float *restrict lse) {
+    const int row0 = (int)get_global_id(0) * BLOCK_M;
+    const int rows_here = min(BLOCK_M, p.seq_q - row0);
+    const long batch = (long)get_global_id(1) / p.heads_q;
+    const long head = (long)get_global_id(1) % p.heads_q;
+    const long head_kv = head / p.group;
+    q += p.q.offset + batch * p.q.batch + head * p.q.head + row0 * p.q.row;
+    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
+    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+    o += p.o.offset + batch * p.o.batch + head * p.o.head + row0 * p.o.row;
+
+    floatn q_t[HEAD_DIM * ROW_VECTORS], s_t[BLOCK_N * ROW_VECTORS], o_t[COLS * ROW_VECTORS];
+    float tile[TILE];
+    struct lanes_rows rows;
+    float *q_of = (float *)q_t;
+    int *begin_of = (int *)rows.begin, *end_of = (int *)rows.end;
+    for (int i = 0; i < BLOCK_M; i++) {
+        const int row = min(i, rows_here - 1); /* rows past the end repeat the last one */
+        for (int d = 0; d < HEAD_DIM; d++) {
+            q_of[d * BLOCK_M + i] = load(q + row * p.q.row + d) * p.factor;
+        }
+        const int2 keys = span_of_row(&p, row0 + row);
+        begin_of[i] = keys.x;
+        end_of[i] = keys.y;
+    }
+    for (int i = 0; i < COLS * ROW_VECTORS; i++) {
+        o_t[i] = (floatn)(0.0f);
+    }
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        rows.m[i] = (floatn)(-INFINITY);
+        rows.l[i] = (floatn)(0.0f);
+    }
+
+    const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
+    for (int key = span.x; key < span.y; key += BLOCK_N) {
+        if (span_is_boundary(span, key, BLOCK_N)) {
+            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, min(BLOCK_N, span.y - key), 1);
+        } else {
+            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, 0);
+        }
+    }
+
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        const floatn normaliser = state_normaliser(rows.l[i]);
+        for (int d = 0; d < HEAD_DIM_V; d++) {
+            o_t[d * ROW_VECTORS + i] *= normaliser;
+        }
+    }
+    const float *o_of = (const float *)o_t;
+    const float *m_of = (const float *)rows.m, *l_of = (const float *)rows.l;
+    for (int i = 0; i < rows_here; i++) {
+        for (int d = 0; d < HEAD_DIM_V; d++) {
+            store(o + i * p.o.row + d, o_of[d * BLOCK_M + i]);
+        }
+        if (p.write_lse) {
+            lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
+                state_lse(m_of[i], l_of[i]);
+        }
+    }
+}

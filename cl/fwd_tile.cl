@@ -1,0 +1,315 @@
+/*
+ * fwd_tile - for GPUs: tiles in local memory, plain OpenCL C 1.2.
+ *
+ * A work-group of THREADS_M * THREADS_N work-items answers BLOCK_M query rows, over
+ * blocks of BLOCK_N keys.  Head dimensions go in slices of BLOCK_D elements, padded
+ * with zeros, so any of them fits any local memory.  Work-item (tm, tn) owns
+ *
+ *     rows of S and O      tm + THREADS_M * i        i < ROWS
+ *     columns of S         tn + THREADS_N * j        j < KEYS
+ *     columns of O         4 * (tn + THREADS_N * c)  ... + 3, c < COLS, in each slice
+ *
+ * All tiles lie in local memory as in global memory, row by row, each row 4 floats
+ * longer than its contents: work-items of neighbouring tn read 16 bytes each from
+ * neighbouring rows without a bank conflict, and nothing needs to be transposed.
+ *
+ *     tile_q [Q_RESIDENT ? all slices : 1][BLOCK_M][BLOCK_D + 4]
+ *     tile_kv[BLOCK_N][BLOCK_D + 4]           one slice of K, later one of V
+ *     tile_p [BLOCK_M][BLOCK_N + 4]           weights
+ *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
+ *
+ * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
+ * shorten them), then heads, then batch.
+ */
+#ifndef BLOCK_M
+#error "BLOCK_M: query rows per work-group; a multiple of THREADS_M"
+#endif
+#ifndef BLOCK_N
+#error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N"
+#endif
+#ifndef BLOCK_D
+#error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N"
+#endif
+#ifndef THREADS_M
+#error "THREADS_M: work-items along query rows"
+#endif
+#ifndef THREADS_N
+#error "THREADS_N: work-items along keys and columns"
+#endif
+#ifndef Q_RESIDENT
+#error "Q_RESIDENT: 1 keeps all slices of Q in local memory, 0 reloads them for each block"
+#endif
+
+#define THREADS (THREADS_M * THREADS_N)
+#define ROWS (BLOCK_M / THREADS_M)
+#define KEYS (BLOCK_N / THREADS_N)
+#define COLS (BLOCK_D / THREADS_N / 4)
+#define SLICES ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
+#define SLICES_V ((HEAD_DIM_V + BLOCK_D - 1) / BLOCK_D)
+#define TILE_ROW (BLOCK_D + 4)
+#define P_ROW (BLOCK_N + 4)
+/* Stands in tile_p for the weight of a key that the band hides: unlike 0 it also
+ * keeps NaN and Inf of that key's V out. */
+#define HIDDEN (-1.0f)
+
+/*
+ * Copies rows `first` ... first + rows - 1 (past `last`: the last one again) of one
+ * slice into tile[rows][TILE_ROW], times factor; elements past `dim` become 0.
+ */
+INLINE void tile_load(__local float *tile, __global const element *from, long stride, int first,
+                      int last, const int rows, const int d0, const int dim, float factor,
+                      int aligned) {
+    for (int at = (int)get_local_id(0); at < rows * (BLOCK_D / 4); at += THREADS) {
+        const int row = at / (BLOCK_D / 4);
+        const int d = at % (BLOCK_D / 4) * 4;
+        __global const element *p = from + min(first + row, last) * stride + d0 + d;
+        const int count = dim - d0 - d;
+        float4 x = (float4)(0.0f);
+        if (count >= 4) {
+            x = load4(p, aligned);
+        } else if (dim % 4 != 0) {
+            x.x = count > 0 ? load(p) : 0.0f;
+            x.y = count > 1 ? load(p + 1) : 0.0f;
+            x.z = count > 2 ? load(p + 2) : 0.0f;
+        }
+        vstore4(x * factor, 0, tile + row * TILE_ROW + d);
+    }
+}
+
+/* s += Q K^T over one slice. */
+INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local const float *k) {
+    for (int d = 0; d < BLOCK_D; d += 4) {
+        float4 k4[KEYS];
+        UNROLL
+        for (int j = 0; j < KEYS; j++) {
+            k4[j] = vload4(0, k + j * THREADS_N * TILE_ROW + d);
+        }
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            const float4 q4 = vload4(0, q + i * THREADS_M * TILE_ROW + d);
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
+                s[i][j] = fma(q4.x, k4[j].x, s[i][j]);
+                s[i][j] = fma(q4.y, k4[j].y, s[i][j]);
+                s[i][j] = fma(q4.z, k4[j].z, s[i][j]);
+                s[i][j] = fma(q4.w, k4[j].w, s[i][j]);
+            }
+        }
+    }
+}
+
+/* weight times four columns of V, but for a hidden key, which only a boundary block has. */
+INLINE float4 tile_weigh(float weight, float4 v4, float4 o, const int boundary) {
+    const float4 sum = fma((float4)(weight), v4, o);
+    return boundary && weight == HIDDEN ? o : sum;
+}
+
+/* o += P V over one slice. */
+INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
+                            __local const float *v, const int boundary) {
+    for (int key = 0; key < BLOCK_N; key += 4) {
+        float4 v4[4][COLS];
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                v4[j][c] = vload4(0, v + (key + j) * TILE_ROW + c * THREADS_N * 4);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            const float4 w = vload4(0, weights + i * THREADS_M * P_ROW + key);
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                o[i][c] = tile_weigh(w.x, v4[0][c], o[i][c], boundary);
+                o[i][c] = tile_weigh(w.y, v4[1][c], o[i][c], boundary);
+                o[i][c] = tile_weigh(w.z, v4[2][c], o[i][c], boundary);
+                o[i][c] = tile_weigh(w.w, v4[3][c], o[i][c], boundary);
+            }
+        }
+    }
+}
+
+/* The first `count` (below 1: none, over 4: all) of four elements. */
+INLINE void tile_store(__global element *p, float4 x, const int count, int aligned) {
+    if (count >= 4) {
+        store4(p, x, aligned);
+    } else if (HEAD_DIM_V % 4 != 0) {
+        if (count > 0) {
+            store(p, x.x);
+        }
+        if (count > 1) {
+            store(p + 1, x.y);
+        }
+        if (count > 2) {
+            store(p + 2, x.z);
+        }
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+fwd_tile(const struct params p, __global const element *restrict q,
+         __global const element *restrict k, __global const element *restrict v,
+         __global element *restrict o, __global float *restrict lse) {
+    __local float tile_q[(Q_RESIDENT ? SLICES : 1) * BLOCK_M * TILE_ROW]
+        __attribute__((aligned(16)));
+    __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
+    __local float tile_p[BLOCK_M * P_ROW] __attribute__((aligned(16)));
+    __local float tile_m[BLOCK_M * THREADS_N] __attribute__((aligned(16)));
+
+    const int tm = (int)get_local_id(0) / THREADS_N;
+    const int tn = (int)get_local_id(0) % THREADS_N;
+    const size_t blocks = (size_t)(p.seq_q + BLOCK_M - 1) / BLOCK_M;
+    const size_t slice = get_group_id(0) / blocks;
+    const int block = (int)(get_group_id(0) % blocks);
+    const int row0 = (MASKED ? (int)blocks - 1 - block : block) * BLOCK_M;
+    const int row_last = min(row0 + BLOCK_M, p.seq_q) - 1;
+    const long batch = (long)(slice / (size_t)p.heads_q);
+    const long head = (long)(slice % (size_t)p.heads_q);
+    const long head_kv = head / p.group;
+    q += p.q.offset + batch * p.q.batch + head * p.q.head;
+    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
+    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+    o += p.o.offset + batch * p.o.batch + head * p.o.head;
+
+    float4 sum[SLICES_V][ROWS][COLS];
+    float m[ROWS], l[ROWS]; /* l: of this work-item's own columns */
+    int2 keys[ROWS];        /* keys that each row sees */
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        m[i] = -INFINITY;
+        l[i] = 0.0f;
+        keys[i] = span_of_row(&p, min(row0 + tm + THREADS_M * i, row_last));
+        UNROLL
+        for (int z = 0; z < SLICES_V; z++) {
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                sum[z][i][c] = (float4)(0.0f);
+            }
+        }
+    }
+    if (Q_RESIDENT) {
+        for (int z = 0; z < SLICES; z++) {
+            tile_load(tile_q + z * BLOCK_M * TILE_ROW, q, p.q.row, row0, row_last, BLOCK_M,
+                      z * BLOCK_D, HEAD_DIM, p.factor, p.aligned);
+        }
+    }
+
+    const int4 span = span_of_block(&p, row0, row_last);
+    for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
+        const int boundary = span_is_boundary(span, key0, BLOCK_N);
+        const int key_last = min(key0 + BLOCK_N, span.y) - 1;
+
+        float s[ROWS][KEYS];
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
+                s[i][j] = 0.0f;
+            }
+        }
+        for (int z = 0; z < SLICES; z++) {
+            barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
+            if (!Q_RESIDENT) {
+                tile_load(tile_q, q, p.q.row, row0, row_last, BLOCK_M, z * BLOCK_D, HEAD_DIM,
+                          p.factor, p.aligned);
+            }
+            tile_load(tile_kv, k, p.k.row, key0, key_last, BLOCK_N, z * BLOCK_D, HEAD_DIM, 1.0f,
+                      p.aligned);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            tile_scores(s, tile_q + ((Q_RESIDENT ? z * BLOCK_M : 0) + tm) * TILE_ROW,
+                        tile_kv + tn * TILE_ROW);
+        }
+
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            float most = -INFINITY;
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
+                const int key = key0 + tn + THREADS_N * j;
+                s[i][j] = score_of_scaled(&p, s[i][j]);
+                if (boundary && (key < keys[i].x || key >= keys[i].y)) {
+                    s[i][j] = -INFINITY;
+                }
+                most = fmax(most, s[i][j]);
+            }
+            tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = most;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            const int row = tm + THREADS_M * i;
+            float most = m[i];
+            UNROLL
+            for (int t = 0; t < THREADS_N; t++) {
+                most = fmax(most, tile_m[row * THREADS_N + t]);
+            }
+            const float reference = state_reference(most);
+            const float rescale = state_weight(m[i], reference);
+            m[i] = most;
+            l[i] *= rescale;
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
+                const int key = key0 + tn + THREADS_N * j;
+                float weight = state_weight(s[i][j], reference);
+                l[i] += weight;
+                if (boundary && (key < keys[i].x || key >= keys[i].y)) {
+                    weight = HIDDEN;
+                }
+                tile_p[row * P_ROW + tn + THREADS_N * j] = weight;
+            }
+            UNROLL
+            for (int z = 0; z < SLICES_V; z++) {
+                UNROLL
+                for (int c = 0; c < COLS; c++) {
+                    sum[z][i][c] *= rescale;
+                }
+            }
+        }
+
+        UNROLL
+        for (int z = 0; z < SLICES_V; z++) {
+            barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
+            tile_load(tile_kv, v, p.v.row, key0, key_last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V, 1.0f,
+                      p.aligned);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (boundary) {
+                tile_accumulate(sum[z], tile_p + tm * P_ROW, tile_kv + tn * 4, 1);
+            } else {
+                tile_accumulate(sum[z], tile_p + tm * P_ROW, tile_kv + tn * 4, 0);
+            }
+        }
+    }
+
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = l[i];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        const int row = row0 + tm + THREADS_M * i;
+        float l_row = 0.0f;
+        for (int t = 0; t < THREADS_N; t++) {
+            l_row += tile_m[(tm + THREADS_M * i) * THREADS_N + t];
+        }
+        if (row > row_last) {
+            continue;
+        }
+        const float normaliser = state_normaliser(l_row);
+        UNROLL
+        for (int z = 0; z < SLICES_V; z++) {
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                const int d = z * BLOCK_D + (tn + THREADS_N * c) * 4;
+                tile_store(o + row * p.o.row + d, sum[z][i][c] * normaliser, HEAD_DIM_V - d,
+                           p.aligned);
+            }
+        }
+        if (p.write_lse && tn == 0) {
+            lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
+                state_lse(m[i], l_row);
+        }
+    }
+}

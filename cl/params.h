@@ -1,0 +1,44 @@
+/*
+ * params - what a launch may change, read by C and by OpenCL C.
+ *
+ * Passed by value as every kernel's first argument: at most 216 bytes, so that it
+ * and the pointers fit the 256 bytes of the embedded profile.  Members are ordered
+ * by size, so host and device agree on the layout without padding.
+ */
+#ifndef PARAMS_H
+#define PARAMS_H
+
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
+#define PARAMS_LONG long
+#define PARAMS_INT int
+#define PARAMS_FLOAT float
+#else
+#include "clattn.h"
+#define PARAMS_LONG cl_long
+#define PARAMS_INT cl_int
+#define PARAMS_FLOAT cl_float
+#endif
+
+/* The element at [batch, head, row, d] is offset + batch * .batch + head * .head + row * .row + d.
+ */
+struct strides {
+    PARAMS_LONG offset, batch, head, row; /* elements */
+};
+
+struct params {
+    struct strides q, k, v, o, lse;
+    PARAMS_INT batch;
+    PARAMS_INT heads_q;
+    PARAMS_INT group; /* query heads per key head */
+    PARAMS_INT seq_q;
+    PARAMS_INT seq_kv;
+    PARAMS_INT diagonal;   /* query i stands opposite key i + diagonal */
+    PARAMS_INT band_left;  /* not negative, where MASKED */
+    PARAMS_INT band_right; /* not negative, where MASKED */
+    PARAMS_FLOAT factor;   /* of q.k: see score.cl */
+    PARAMS_FLOAT cap;      /* see score.cl */
+    PARAMS_INT write_lse;
+    PARAMS_INT aligned; /* every row of q, k, v and o starts at a multiple of 16 bytes */
+};
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * score - what becomes of q.k: scale, softcap, to base 2.
+ *
+ *     without softcap    s = q.k * factor             factor = scale * log2(e)
+ *     with softcap       s = cap * tanh(q.k * factor) factor = scale / softcap, cap = softcap *
+ * log2(e)
+ *
+ * factor may be multiplied into q beforehand (score_of_scaled takes the product).
+ * The band is a question of which scores exist at all: see span.cl.
+ */
+#ifndef SOFTCAP
+#error "SOFTCAP: 1 where scores go through softcap * tanh(s / softcap), else 0"
+#endif
+
+INLINE floatn score_of_scaled(const struct params *p, floatn product) {
+    return SOFTCAP ? p->cap * tanh(product) : product;
+}

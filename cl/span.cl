@@ -1,0 +1,29 @@
+/*
+ * span - which keys a query sees, and so a block of queries.
+ *
+ * A query sees one interval of keys, [begin, end); both ends grow with the query,
+ * so a block of queries sees [begin of its first, end of its last), and a block of
+ * keys is full (seen by all of them) inside [begin of the last, end of the first).
+ */
+
+/* Keys [x, y) that query `row` sees; x <= y, both within [0, seq_kv]. */
+INLINE int2 span_of_row(const struct params *p, int row) {
+    if (!MASKED) {
+        return (int2)(0, p->seq_kv);
+    }
+    long opposite = (long)row + p->diagonal;
+    long begin = clamp(opposite - p->band_left, 0L, (long)p->seq_kv);
+    long end = clamp(opposite + p->band_right + 1, begin, (long)p->seq_kv);
+    return (int2)((int)begin, (int)end);
+}
+
+/* Keys of the queries first ... last: (x, y) is what any of them sees, (z, w) what all see. */
+INLINE int4 span_of_block(const struct params *p, int first, int last) {
+    int2 low = span_of_row(p, first), high = span_of_row(p, last);
+    return (int4)(low.x, high.y, high.x, low.y);
+}
+
+/* Does any query miss a key of [begin, begin + keys)? */
+INLINE int span_is_boundary(int4 span, int begin, int keys) {
+    return begin < span.z || begin + keys > span.w;
+}

@@ -1,0 +1,175 @@
+#include "context.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "problem.h"
+#include "tuning.h"
+
+static void destroy(clattn_context c) {
+    cache_destroy(&c->programs);
+    free(c->tuning);
+    if (c->id) {
+        clReleaseDevice(c->id);
+    }
+    if (c->context) {
+        clReleaseContext(c->context);
+    }
+    if (c->locked) {
+        lock_destroy(&c->lock);
+    }
+    free(c);
+}
+
+void context_retain(clattn_context c) {
+    lock_take(&c->lock);
+    c->references++;
+    lock_give(&c->lock);
+}
+
+void context_release(clattn_context c) {
+    lock_take(&c->lock);
+    bool last = --c->references == 0;
+    lock_give(&c->lock);
+    if (last) {
+        destroy(c);
+    }
+}
+
+static cl_int report(clattn_notify notify, void *user_data, struct status *status) {
+    cl_int code = status->code;
+    if (notify) {
+        notify(code, text_chars(&status->sentence), user_data);
+    }
+    status_destroy(status);
+    return code;
+}
+
+cl_int context_report(clattn_context c, struct status *status) {
+    return report(c->notify, c->user_data, status);
+}
+
+void context_remark(clattn_context c, const char *sentence) {
+    if (c->notify) {
+        c->notify(CL_SUCCESS, sentence, c->user_data);
+    }
+}
+
+/* CL_SUCCESS when the device is one of the context's. */
+static cl_int check_device(cl_context context, cl_device_id id, struct status *status) {
+    size_t size = 0;
+    cl_int code = clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &size);
+    cl_device_id *ids = code == CL_SUCCESS ? malloc(size ? size : 1) : NULL;
+    if (code == CL_SUCCESS && !ids) {
+        code = CL_OUT_OF_HOST_MEMORY;
+    }
+    if (code == CL_SUCCESS) {
+        code = clGetContextInfo(context, CL_CONTEXT_DEVICES, size, ids, NULL);
+    }
+    bool found = false;
+    for (size_t i = 0; code == CL_SUCCESS && i < size / sizeof *ids; i++) {
+        found = found || ids[i] == id;
+    }
+    free(ids);
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "context: the driver does not tell its devices");
+    }
+    return found ? CL_SUCCESS
+                 : status_set(status, CL_INVALID_DEVICE,
+                              "context_desc: device is not one of the context's");
+}
+
+static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status *status) {
+    cl_int code = check_device(d->context, d->device, status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    code = clRetainContext(d->context);
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "context: the driver does not retain the context");
+    }
+    c->context = d->context;
+    code = clRetainDevice(d->device);
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "context: the driver does not retain the device");
+    }
+    c->id = d->device;
+    code = device_read(&c->device, c->id, status);
+    if (code == CL_SUCCESS) {
+        code = device_probe(&c->device, c->context, c->id, status);
+    }
+    if (code == CL_SUCCESS && d->tuning_path) {
+        code = tuning_read(d->tuning_path, &c->tuning, status);
+        if (code == CL_SUCCESS) {
+            code = tuning_check(c->tuning, d->tuning_path, status);
+        }
+    }
+    return code == CL_SUCCESS ? cache_create(&c->programs, status) : code;
+}
+
+cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *result) {
+    if (result) {
+        *result = NULL;
+    }
+    if (!desc || !result) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    clattn_context_desc d = CLATTN_CONTEXT_DESC_INIT;
+    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
+        /* notify is only there to be called when the struct is long enough to hold it */
+        clattn_context_desc none = CLATTN_CONTEXT_DESC_INIT;
+        const clattn_context_desc *with = desc->size >= sizeof d ? desc : &none;
+        status_set(&status, CLATTN_INVALID_DESC,
+                   "context_desc: size is %zu, not %zu: set the struct by "
+                   "CLATTN_CONTEXT_DESC_INIT",
+                   desc->size, sizeof d);
+        return report(with->notify, with->user_data, &status);
+    }
+    cl_int code = CL_SUCCESS;
+    clattn_context c = NULL;
+    if (!d.context) {
+        code = status_set(&status, CL_INVALID_CONTEXT, "context_desc: context is NULL");
+    } else if (!d.device) {
+        code = status_set(&status, CL_INVALID_DEVICE, "context_desc: device is NULL");
+    } else if (!(c = calloc(1, sizeof *c)) || !(c->locked = lock_init(&c->lock))) {
+        code = status_set(&status, CL_OUT_OF_HOST_MEMORY, "context: no memory or mutex for it");
+    } else {
+        code = fill(c, &d, &status);
+    }
+    if (code != CL_SUCCESS) {
+        if (c) {
+            destroy(c);
+        }
+        return report(d.notify, d.user_data, &status);
+    }
+    c->notify = d.notify;
+    c->user_data = d.user_data;
+    c->references = 1;
+    *result = c;
+    return CL_SUCCESS;
+}
+
+void clattn_context_destroy(clattn_context context) {
+    if (context) {
+        context_release(context);
+    }
+}
+
+cl_int clattn_context_describe(clattn_context context, char *out, size_t capacity, size_t *needed) {
+    if (!context) {
+        return CL_INVALID_VALUE;
+    }
+    text facts = {0};
+    device_format(&context->device, &facts);
+    struct status status = {0};
+    if (!out && capacity) {
+        status_set(&status, CL_INVALID_VALUE, "context_describe: text is NULL");
+    } else if (facts.failed) {
+        status_set(&status, CL_OUT_OF_HOST_MEMORY, "context_describe: no memory for the text");
+    } else {
+        text_copy_out(text_chars(&facts), out, capacity, needed);
+    }
+    text_destroy(&facts);
+    return status.code == CL_SUCCESS ? CL_SUCCESS : context_report(context, &status);
+}

@@ -1,0 +1,34 @@
+/*
+ * context - the caller's OpenCL context and device, the device's facts, and what
+ * plans share: the program cache and the user's tuning table.
+ */
+#ifndef CONTEXT_H
+#define CONTEXT_H
+
+#include "cache.h"
+#include "device.h"
+#include "status.h"
+
+struct clattn_context_s {
+    cl_context context;
+    cl_device_id id;
+    clattn_notify notify;
+    void *user_data;
+    device device;
+    char *tuning; /* the user's table, or NULL */
+    cache programs;
+    lock lock;      /* of references */
+    bool locked;    /* lock exists */
+    int references; /* the caller's and one of each plan */
+};
+
+void context_retain(clattn_context c);
+void context_release(clattn_context c);
+
+/* Hands status to notify, destroys its text and returns its code. */
+cl_int context_report(clattn_context c, struct status *status);
+
+/* Hands a remark (CL_SUCCESS and a sentence) to notify. */
+void context_remark(clattn_context c, const char *sentence);
+
+#endif

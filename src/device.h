@@ -1,0 +1,49 @@
+/*
+ * device - the facts of one device, read once.
+ *
+ * Everything that chooses or checks a row sees the device through this struct
+ * alone, so a text of facts (what clattn_context_describe prints) can stand in for
+ * a device that is not there.
+ */
+#ifndef DEVICE_H
+#define DEVICE_H
+
+#include <stdbool.h>
+#include "status.h"
+
+enum device_type { DEVICE_OTHER, DEVICE_CPU, DEVICE_GPU };
+
+typedef struct device {
+    char name[128];
+    char vendor[128];
+    char platform[128];
+    char driver[128];
+    char architecture[64]; /* "nvidia/9.0", "amd/gfx1100", "intel", "cpu/16" (floats in a
+                              vector), "" when unknown: the tuning table's second column */
+    cl_ulong type;         /* enum device_type */
+    cl_ulong compute_units;
+    cl_ulong work_group;            /* work-items in a work-group, at most */
+    cl_ulong work_items;            /* the same along dimension 0 */
+    cl_ulong local_memory;          /* bytes that a kernel can really use */
+    cl_ulong local_memory_reported; /* bytes that the driver says */
+    cl_ulong float_width;           /* floats in the native vector, 1 or more */
+    cl_ulong address_bits;          /* 32 or 64 */
+    cl_ulong svm;                   /* 1: SVM pointers may be passed */
+    cl_ulong base_alignment;        /* bytes; of every buffer */
+} device;
+
+/* Appends the facts, one "name value" a line. */
+void device_format(const device *d, text *out);
+
+/* Reads what device_format wrote; facts that are left out stay 0 or "".  False
+ * at a line that it does not know. */
+bool device_parse(device *d, const char *facts);
+
+/* Asks the driver for everything but local_memory. */
+cl_int device_read(device *d, cl_device_id id, struct status *status);
+
+/* Sets local_memory: what the driver reports, or, where the chip is known to have
+ * more than that, the most that a kernel was seen to use. */
+cl_int device_probe(device *d, cl_context context, cl_device_id id, struct status *status);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * forward - clattn_enqueue_forward: check everything, fill params, launch.
+ *
+ * Nothing here allocates device memory or waits; the kernel's arguments are set and
+ * captured by the enqueue under the plan's lock.
+ */
+#include <math.h>
+
+#include "plan.h"
+#include "tensor.h"
+
+enum { Q, K, V, O, LSE, TENSORS };
+
+struct request {
+    clattn_forward_args args;
+    struct tensor tensors[TENSORS];
+    struct params params;
+};
+
+static cl_int check_queue(clattn_context c, cl_command_queue queue, struct status *status) {
+    if (!queue) {
+        return status_set(status, CL_INVALID_COMMAND_QUEUE, "queue: it is NULL");
+    }
+    cl_context context = NULL;
+    cl_device_id id = NULL;
+    cl_int code =
+        clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof(cl_context), &context, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(cl_device_id), &id, NULL);
+    }
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "queue: the driver tells nothing about it");
+    }
+    if (context != c->context) {
+        return status_set(status, CL_INVALID_CONTEXT, "queue: it is of another context");
+    }
+    if (id != c->id) {
+        return status_set(status, CL_INVALID_DEVICE, "queue: it is of another device");
+    }
+    return CL_SUCCESS;
+}
+
+static cl_int check_events(clattn_context c, cl_uint count, const cl_event *list,
+                           struct status *status) {
+    if ((count == 0) != (list == NULL)) {
+        return status_set(status, CL_INVALID_EVENT_WAIT_LIST,
+                          "event_wait_list: %u events, but the list is %s", count,
+                          list ? "not NULL" : "NULL");
+    }
+    for (cl_uint i = 0; i < count; i++) {
+        cl_context context = NULL;
+        if (!list[i]) {
+            return status_set(status, CL_INVALID_EVENT_WAIT_LIST,
+                              "event_wait_list: event %u is NULL", i);
+        }
+        cl_int code = clGetEventInfo(list[i], CL_EVENT_CONTEXT, sizeof(cl_context), &context, NULL);
+        if (code != CL_SUCCESS) {
+            return status_set(status, code,
+                              "event_wait_list: the driver tells nothing about event %u", i);
+        }
+        if (context != c->context) {
+            return status_set(status, CL_INVALID_CONTEXT,
+                              "event_wait_list: event %u is of another context", i);
+        }
+    }
+    return CL_SUCCESS;
+}
+
+/* A length that the args leave to the desc, or a smaller one. */
+static cl_int check_length(cl_uint *length, cl_uint most, const char *name, struct status *status) {
+    if (*length == CLATTN_FROM_DESC) {
+        *length = most;
+    }
+    return *length <= most
+               ? CL_SUCCESS
+               : status_set(status, CLATTN_INVALID_ARGS,
+                            "args: %s is %u, but the plan was made for %u", name, *length, most);
+}
+
+static cl_int check_args(struct request *request, const problem *p, const clattn_forward_args *from,
+                         struct status *status) {
+    clattn_forward_args *a = &request->args;
+    *a = (clattn_forward_args)CLATTN_FORWARD_ARGS_INIT;
+    if (!from) {
+        return status_set(status, CL_INVALID_VALUE, "args: it is NULL");
+    }
+    if (!problem_copy_sized(a, sizeof *a, sizeof *a, from)) {
+        return status_set(status, CLATTN_INVALID_ARGS,
+                          "args: size is %zu, not %zu: set the struct by CLATTN_FORWARD_ARGS_INIT",
+                          from->size, sizeof *a);
+    }
+    cl_int code = check_length(&a->batch, p->batch, "batch", status);
+    if (code == CL_SUCCESS) {
+        code = check_length(&a->seq_q, p->seq_q, "seq_q", status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_length(&a->seq_kv, p->seq_kv, "seq_kv", status);
+    }
+    if (code == CL_SUCCESS && !isfinite(a->scale)) {
+        code = status_set(status, CLATTN_INVALID_ARGS, "args: scale is not a finite number");
+    }
+    return code;
+}
+
+static cl_int check_tensors(struct request *request, clattn_plan plan, struct status *status) {
+    const problem *p = &plan->problem;
+    const clattn_forward_args *a = &request->args;
+    const cl_uint size = problem_element_size(p);
+    const struct {
+        const clattn_tensor *from;
+        struct tensor_shape shape;
+    } wanted[TENSORS] = {
+        {a->q, {"q", a->batch, p->heads_q, a->seq_q, p->head_dim, size, false}},
+        {a->k, {"k", a->batch, p->heads_kv, a->seq_kv, p->head_dim, size, false}},
+        {a->v, {"v", a->batch, p->heads_kv, a->seq_kv, p->head_dim_v, size, false}},
+        {a->o, {"o", a->batch, p->heads_q, a->seq_q, p->head_dim_v, size, true}},
+        {a->lse, {"lse", a->batch, p->heads_q, a->seq_q, 1, 4, true}},
+    };
+    for (int i = 0; i < TENSORS; i++) {
+        if (!wanted[i].from) {
+            if (i != LSE) {
+                return status_set(status, CL_INVALID_VALUE, "args: %s is NULL",
+                                  wanted[i].shape.name);
+            }
+            request->tensors[i] = (struct tensor){.shape = wanted[i].shape};
+            continue;
+        }
+        cl_int code = tensor_check(&request->tensors[i], wanted[i].from, &wanted[i].shape,
+                                   plan->context->context, &plan->context->device, status);
+        if (code != CL_SUCCESS) {
+            return code;
+        }
+    }
+    cl_int code = tensor_check_overlap(&request->tensors[O], request->tensors, TENSORS, status);
+    return code == CL_SUCCESS
+               ? tensor_check_overlap(&request->tensors[LSE], request->tensors, TENSORS, status)
+               : code;
+}
+
+static cl_int fill_params(struct request *request, const problem *p, struct status *status) {
+    const clattn_forward_args *a = &request->args;
+    const struct tensor *t = request->tensors;
+    const double log2_e = 1.4426950408889634;
+    const double scale =
+        a->scale == CLATTN_SCALE_DEFAULT ? 1 / sqrt((double)p->head_dim) : (double)a->scale;
+    const double softcap = (double)p->softcap;
+    /* No bound needs to be further away than all keys and queries together. */
+    const cl_int far = (cl_int)(a->seq_q + a->seq_kv);
+    request->params = (struct params){
+        .q = t[Q].strides,
+        .k = t[K].strides,
+        .v = t[V].strides,
+        .o = t[O].strides,
+        .lse = t[LSE].strides,
+        .batch = (cl_int)a->batch,
+        .heads_q = (cl_int)p->heads_q,
+        .group = (cl_int)(p->heads_q / p->heads_kv),
+        .seq_q = (cl_int)a->seq_q,
+        .seq_kv = (cl_int)a->seq_kv,
+        .diagonal = p->align == CLATTN_ALIGN_END ? (cl_int)a->seq_kv - (cl_int)a->seq_q : 0,
+        .band_left = p->band_left == CLATTN_UNBOUNDED ? far : p->band_left,
+        .band_right = p->band_right == CLATTN_UNBOUNDED ? far : p->band_right,
+        .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
+        .cap = (float)(softcap * log2_e),
+        .write_lse = t[LSE].present,
+        .aligned = t[Q].aligned && (t[K].aligned || !t[K].present) &&
+                   (t[V].aligned || !t[V].present) && t[O].aligned,
+    };
+    return isfinite(request->params.factor) && isfinite(request->params.cap)
+               ? CL_SUCCESS
+               : status_set(status, CLATTN_INVALID_ARGS,
+                            "args: scale %g with softcap %g is beyond 32-bit floating point", scale,
+                            softcap);
+}
+
+static cl_int set_arguments(cl_kernel kernel, const struct request *request) {
+    cl_int code = clSetKernelArg(kernel, 0, sizeof request->params, &request->params);
+    for (cl_uint i = 0; i < TENSORS && code == CL_SUCCESS; i++) {
+        const struct tensor *t = &request->tensors[i];
+        code = t->svm ? clSetKernelArgSVMPointer(kernel, i + 1, t->svm)
+                      : clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
+    }
+    return code;
+}
+
+static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct request *request,
+                     cl_uint count, const cl_event *list, cl_event *event, struct status *status) {
+    const struct ndrange range = plan->solver->ndrange(&plan->row, &request->params);
+    lock_take(&plan->lock);
+    cl_int code = set_arguments(plan->kernel, request);
+    if (code == CL_SUCCESS) {
+        code = clEnqueueNDRangeKernel(queue, plan->kernel, 2, NULL, range.global, range.local,
+                                      count, list, event);
+    }
+    lock_give(&plan->lock);
+    return code == CL_SUCCESS
+               ? code
+               : status_set(status, code, "forward: the driver refuses the launch of %s",
+                            text_chars(&plan->row_text));
+}
+
+static cl_int enqueue(clattn_plan plan, cl_command_queue queue, const clattn_forward_args *args,
+                      cl_uint count, const cl_event *list, cl_event *event, struct status *status) {
+    struct request request;
+    cl_int code = check_queue(plan->context, queue, status);
+    if (code == CL_SUCCESS) {
+        code = check_events(plan->context, count, list, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_args(&request, &plan->problem, args, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_tensors(&request, plan, status);
+    }
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    if (request.args.batch == 0 || request.args.seq_q == 0) {
+        code = clEnqueueMarkerWithWaitList(queue, count, list, event); /* nothing to write */
+        return code == CL_SUCCESS
+                   ? code
+                   : status_set(status, code, "forward: the driver refuses a marker");
+    }
+    code = fill_params(&request, &plan->problem, status);
+    return code == CL_SUCCESS ? launch(plan, queue, &request, count, list, event, status) : code;
+}
+
+cl_int clattn_enqueue_forward(clattn_plan plan, cl_command_queue queue,
+                              const clattn_forward_args *args, cl_uint num_events_in_wait_list,
+                              const cl_event *event_wait_list, cl_event *event) {
+    if (event) {
+        *event = NULL;
+    }
+    if (!plan) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    cl_int code =
+        enqueue(plan, queue, args, num_events_in_wait_list, event_wait_list, event, &status);
+    if (code == CL_SUCCESS) {
+        return code;
+    }
+    if (event) {
+        *event = NULL;
+    }
+    return context_report(plan->context, &status);
+}

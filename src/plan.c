@@ -1,0 +1,161 @@
+#include "plan.h"
+
+#include <stdlib.h>
+
+static void destroy(clattn_plan plan) {
+    if (plan->kernel) {
+        clReleaseKernel(plan->kernel);
+    }
+    text_destroy(&plan->row_text);
+    text_destroy(&plan->description);
+    if (plan->locked) {
+        lock_destroy(&plan->lock);
+    }
+    if (plan->context) {
+        context_release(plan->context);
+    }
+    free(plan);
+}
+
+/* Can the device run the kernel that its compiler made of the row? */
+static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const row *r,
+                           cl_kernel kernel, struct status *status) {
+    size_t most = 0;
+    cl_int code = clGetKernelWorkGroupInfo(kernel, plan->context->id, CL_KERNEL_WORK_GROUP_SIZE,
+                                           sizeof most, &most, NULL);
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "plan: the driver tells nothing about kernel %s",
+                          solver->name);
+    }
+    const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
+    const struct ndrange range = solver->ndrange(r, &one);
+    if (range.local[0] * range.local[1] > most) {
+        return status_set(status, CLATTN_UNSUPPORTED,
+                          "plan: kernel %s runs in work-groups of at most %zu, not %zu",
+                          solver->name, most, range.local[0] * range.local[1]);
+    }
+    return CL_SUCCESS;
+}
+
+/* The plan_build of a real device. */
+static cl_int build(void *data, const struct solver *solver, const row *r, struct status *status) {
+    clattn_plan plan = data;
+    clattn_context c = plan->context;
+    cl_program program;
+    cl_int code = program_get(&solver->recipe, &plan->problem, r, &c->programs, c->context, c->id,
+                              &program, status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    cl_kernel kernel = clCreateKernel(program, solver->recipe.kernel, &code);
+    clReleaseProgram(program);
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "plan: the driver does not create kernel %s", solver->name);
+    }
+    code = check_kernel(plan, solver, r, kernel, status);
+    if (code != CL_SUCCESS) {
+        clReleaseKernel(kernel);
+        return code;
+    }
+    plan->kernel = kernel;
+    return CL_SUCCESS;
+}
+
+/* build, but a row that fails although clattn chose it is worth a remark. */
+static cl_int build_or_remark(void *data, const struct solver *solver, const row *r,
+                              struct status *status) {
+    cl_int code = build(data, solver, r, status);
+    if (code != CL_SUCCESS) {
+        context_remark(((clattn_plan)data)->context, text_chars(&status->sentence));
+    }
+    return code;
+}
+
+static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *desc,
+                   struct status *status) {
+    context_retain(context);
+    plan->context = context;
+    cl_int code = problem_from_desc(&plan->problem, desc, status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    plan->locked = lock_init(&plan->lock);
+    if (!plan->locked) {
+        return status_set(status, CL_OUT_OF_RESOURCES, "plan: the system gave no mutex");
+    }
+    text_printf(&plan->description, "problem ");
+    problem_format(&plan->problem, &plan->description);
+    text_printf(&plan->description, "\ndevice %s\nworkspace 0\n", context->device.name);
+    code = plan_choose(&plan->problem, &context->device, desc->row, context->tuning,
+                       desc->row ? build : build_or_remark, plan, &plan->solver, &plan->row,
+                       &plan->description, status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    row_format(&plan->row, &plan->row_text);
+    if (plan->row_text.failed || plan->description.failed) {
+        return status_set(status, CL_OUT_OF_HOST_MEMORY, "plan: no memory for its description");
+    }
+    return CL_SUCCESS;
+}
+
+cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clattn_plan *result) {
+    if (result) {
+        *result = NULL;
+    }
+    if (!context) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    if (!desc || !result) {
+        status_set(&status, CL_INVALID_VALUE, "plan_create: %s is NULL", desc ? "result" : "desc");
+        return context_report(context, &status);
+    }
+    clattn_plan plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        status_set(&status, CL_OUT_OF_HOST_MEMORY, "plan_create: no memory for the plan");
+        return context_report(context, &status);
+    }
+    if (fill(plan, context, desc, &status) != CL_SUCCESS) {
+        destroy(plan);
+        return context_report(context, &status);
+    }
+    *result = plan;
+    return CL_SUCCESS;
+}
+
+void clattn_plan_destroy(clattn_plan plan) {
+    if (plan) {
+        destroy(plan);
+    }
+}
+
+cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes) {
+    if (!plan) {
+        return CL_INVALID_VALUE;
+    }
+    if (!bytes) {
+        struct status status = {0};
+        status_set(&status, CL_INVALID_VALUE, "plan_workspace_size: bytes is NULL");
+        return context_report(plan->context, &status);
+    }
+    *bytes = 0;
+    return CL_SUCCESS;
+}
+
+const char *clattn_plan_row(clattn_plan plan) {
+    return plan ? text_chars(&plan->row_text) : NULL;
+}
+
+cl_int clattn_plan_describe(clattn_plan plan, char *out, size_t capacity, size_t *needed) {
+    if (!plan) {
+        return CL_INVALID_VALUE;
+    }
+    if (!out && capacity) {
+        struct status status = {0};
+        status_set(&status, CL_INVALID_VALUE, "plan_describe: text is NULL");
+        return context_report(plan->context, &status);
+    }
+    text_copy_out(text_chars(&plan->description), out, capacity, needed);
+    return CL_SUCCESS;
+}

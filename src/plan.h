@@ -1,0 +1,35 @@
+/*
+ * plan - a problem with the row that answers it, compiled; immutable but for the
+ * kernel's arguments, which an enqueue sets under the plan's lock.
+ */
+#ifndef PLAN_H
+#define PLAN_H
+
+#include "context.h"
+#include "problem.h"
+#include "solvers.h"
+
+struct clattn_plan_s {
+    clattn_context context; /* one reference */
+    problem problem;
+    const struct solver *solver;
+    row row;
+    text row_text;
+    text description;
+    cl_kernel kernel;
+    lock lock; /* of the kernel's arguments */
+    bool locked;
+};
+
+/* What a plan would do on a device that need not be there: fills solver and row, and
+ * appends to description a line for each solver.  `build` (may be NULL: everything
+ * builds) is asked for each row in turn until one builds; asked is the caller's row or
+ * NULL, user_table the user's tuning table or NULL. */
+typedef cl_int (*plan_build)(void *data, const struct solver *solver, const row *r,
+                             struct status *status);
+
+cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
+                   plan_build build, void *data, const struct solver **solver, row *r,
+                   text *description, struct status *status);
+
+#endif

@@ -1,0 +1,154 @@
+/*
+ * plan: the choice of a row.  In this order: the caller's row; lines of the user's
+ * tuning table; lines of ours, tuning.txt, most specific first; each solver's own
+ * formula, in the order of the table.  The first that is legal and builds wins.
+ */
+#include "plan.h"
+
+#include <string.h>
+
+#include "sources.h"
+
+struct choice {
+    const problem *problem;
+    const device *device;
+    plan_build build;
+    void *data;
+    const struct solver *chosen;
+    row row;
+    text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
+};
+
+static size_t index_of(const struct solver *solver) {
+    size_t i = 0;
+    while (solvers_table[i] != solver) {
+        i++;
+    }
+    return i;
+}
+
+/* Tries a row that may lack parameters.  On success the choice is made. */
+static cl_int attempt(struct choice *c, const struct solver *solver, const row *r,
+                      const char *origin, struct status *status) {
+    text *reason = &c->reasons[index_of(solver)];
+    text why = {0};
+    row complete = *r;
+    cl_int code;
+    const char *refusal = solver->refuses(c->problem, c->device);
+    if (refusal) {
+        code =
+            status_set(status, CLATTN_UNSUPPORTED, "row: %s is refused: %s", solver->name, refusal);
+        text_destroy(reason);
+        text_printf(reason, "refused: %s", refusal);
+    } else if (!solver->complete(c->problem, c->device, &complete, &why)) {
+        code = status_set(status, CLATTN_INVALID_ROW, "row: %s", text_chars(&why));
+        text_destroy(reason);
+        text_printf(reason, "refused: %s (row from %s)", text_chars(&why), origin);
+    } else {
+        code = c->build ? c->build(c->data, solver, &complete, status) : CL_SUCCESS;
+        text_destroy(reason);
+        if (code == CL_SUCCESS) {
+            c->chosen = solver;
+            c->row = complete;
+            text_printf(reason, "chosen: ");
+            row_format(&complete, reason);
+            text_printf(reason, " (from %s)", origin);
+        } else {
+            const char *sentence = text_chars(&status->sentence);
+            text_printf(reason, "refused: %.*s (%s)", (int)strcspn(sentence, "\n"), sentence,
+                        clattn_status_name(code));
+        }
+    }
+    text_destroy(&why);
+    return code;
+}
+
+static cl_int choose_asked(struct choice *c, const char *asked, struct status *status) {
+    enum { LONGEST = 1024 };
+    row r;
+    if (strlen(asked) > LONGEST) {
+        return status_set(status, CLATTN_INVALID_ROW, "row: its text is longer than %d", LONGEST);
+    }
+    cl_int code = row_parse(&r, asked, strlen(asked), status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    const struct solver *solver = solvers_find(r.solver);
+    if (!solver) {
+        return status_set(status, CLATTN_INVALID_ROW, "row: there is no solver \"%s\"", r.solver);
+    }
+    return attempt(c, solver, &r, "the caller", status);
+}
+
+static bool choose_from_table(struct choice *c, const char *table, const char *name) {
+    row r;
+    size_t at = 0, line;
+    while (!c->chosen && tuning_next(table, c->problem, c->device, &at, &r, &line)) {
+        const struct solver *solver = solvers_find(r.solver);
+        struct status ignored = {0}; /* its sentence is in the solver's reason */
+        text origin = {0};
+        text_printf(&origin, "%s:%zu", name, line);
+        if (solver) {
+            attempt(c, solver, &r, text_chars(&origin), &ignored);
+        }
+        text_destroy(&origin);
+        status_destroy(&ignored);
+    }
+    return c->chosen != NULL;
+}
+
+static cl_int choose_by_formula(struct choice *c, struct status *status) {
+    cl_int code = CLATTN_UNSUPPORTED;
+    for (size_t i = 0; i < SOLVERS && !c->chosen; i++) {
+        const struct solver *solver = solvers_table[i];
+        const char *unsuited = solver->unsuited ? solver->unsuited(c->problem, c->device) : NULL;
+        if (unsuited) {
+            text_destroy(&c->reasons[i]);
+            text_printf(&c->reasons[i], "passed over: %s", unsuited);
+            continue;
+        }
+        row r = {.count = 0};
+        memcpy(r.solver, solver->name, strlen(solver->name) + 1);
+        code = attempt(c, solver, &r, "the device's facts", status);
+    }
+    return c->chosen ? CL_SUCCESS : code;
+}
+
+cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
+                   plan_build build, void *data, const struct solver **solver, row *r,
+                   text *description, struct status *status) {
+    struct choice c = {.problem = p, .device = d, .build = build, .data = data};
+    cl_int code;
+    if (asked) {
+        code = choose_asked(&c, asked, status);
+    } else if ((user_table && choose_from_table(&c, user_table, "the tuning file")) ||
+               choose_from_table(&c, sources_find("tuning.txt")->text, "tuning.txt")) {
+        code = CL_SUCCESS;
+    } else {
+        code = choose_by_formula(&c, status);
+    }
+    for (size_t i = 0; i < SOLVERS; i++) {
+        const struct solver *s = solvers_table[i];
+        const char *reason = text_chars(&c.reasons[i]);
+        if (!*reason) {
+            const char *other = s->refuses(p, d);
+            const char *unsuited = s->unsuited ? s->unsuited(p, d) : NULL;
+            text_printf(&c.reasons[i], "%s",
+                        other      ? "refused: "
+                        : unsuited ? "passed over: "
+                        : asked    ? "not tried: the caller asked for a row"
+                                   : "not tried: another one was chosen before");
+            text_printf(&c.reasons[i], "%s", other ? other : unsuited ? unsuited : "");
+            reason = text_chars(&c.reasons[i]);
+        }
+        text_printf(description, "%s %s\n", s->name, reason);
+        description->failed = description->failed || c.reasons[i].failed;
+        text_destroy(&c.reasons[i]);
+    }
+    if (code == CL_SUCCESS) {
+        *solver = c.chosen;
+        *r = c.row;
+        status_destroy(status); /* of rows that were tried before */
+    }
+    return code;
+}

@@ -1,0 +1,146 @@
+#include "problem.h"
+
+#include <math.h>
+#include <string.h>
+
+bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs) {
+    size_t size;
+    memcpy(&size, theirs, sizeof size);
+    if (size < least || size > 4096) {
+        return false;
+    }
+    const unsigned char *bytes = theirs;
+    for (size_t i = ours_size; i < size; i++) {
+        if (bytes[i] != 0) {
+            return false;
+        }
+    }
+    memcpy(ours, theirs, size < ours_size ? size : ours_size);
+    return true;
+}
+
+static const struct {
+    clattn_type type;
+    const char *name;
+    cl_uint element_size;
+} types[] = {{CLATTN_F32, "f32", 4}, {CLATTN_F16, "f16", 2}, {CLATTN_BF16, "bf16", 2}};
+
+enum { TYPES = sizeof types / sizeof types[0] };
+
+const char *problem_type_name(clattn_type type) {
+    for (size_t i = 0; i < TYPES; i++) {
+        if (types[i].type == type) {
+            return types[i].name;
+        }
+    }
+    return NULL;
+}
+
+cl_uint problem_element_size(const problem *p) {
+    for (size_t i = 0; i < TYPES; i++) {
+        if (types[i].type == p->type) {
+            return types[i].element_size;
+        }
+    }
+    return 0;
+}
+
+bool problem_masked(const problem *p) {
+    return p->band_left != CLATTN_UNBOUNDED || p->band_right != CLATTN_UNBOUNDED;
+}
+
+/* Drops a side of the band that can hide nothing.  Opposite key of query i:
+ * c = i + seq_kv - seq_q (END) or i (START).  A bound that hides nothing at
+ * these lengths hides nothing at smaller ones. */
+static void normalise_band(problem *p) {
+    cl_uint left_reach = p->align == CLATTN_ALIGN_END ? p->seq_kv : p->seq_q;
+    cl_uint right_reach = p->align == CLATTN_ALIGN_END ? p->seq_q : p->seq_kv;
+    if (p->band_left >= 0 && (cl_uint)p->band_left + 1 >= left_reach) {
+        p->band_left = CLATTN_UNBOUNDED;
+    }
+    if (p->band_right >= 0 && (cl_uint)p->band_right + 1 >= right_reach) {
+        p->band_right = CLATTN_UNBOUNDED;
+    }
+    if (!problem_masked(p)) {
+        p->align = CLATTN_ALIGN_END;
+    }
+}
+
+cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *status) {
+    const cl_int invalid = CLATTN_INVALID_DESC;
+    clattn_desc d = CLATTN_DESC_INIT;
+    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
+        return status_set(status, invalid,
+                          "desc: size is %zu, not %zu: set the struct by CLATTN_DESC_INIT",
+                          desc->size, sizeof d);
+    }
+    if (!problem_type_name(d.type)) {
+        return status_set(status, invalid, "desc: type %u is none of CLATTN_F32, _F16, _BF16",
+                          d.type);
+    }
+    d.heads_kv = d.heads_kv ? d.heads_kv : d.heads_q;
+    d.head_dim_v = d.head_dim_v ? d.head_dim_v : d.head_dim;
+    const struct {
+        const char *name;
+        cl_uint value, low, high;
+    } ranges[] = {
+        {"batch", d.batch, 0, PROBLEM_MAX_LENGTH},
+        {"heads_q", d.heads_q, 1, PROBLEM_MAX_LENGTH},
+        {"heads_kv", d.heads_kv, 1, PROBLEM_MAX_LENGTH},
+        {"seq_q", d.seq_q, 0, PROBLEM_MAX_LENGTH},
+        {"seq_kv", d.seq_kv, 0, PROBLEM_MAX_LENGTH},
+        {"head_dim", d.head_dim, 1, PROBLEM_MAX_HEAD_DIM},
+        {"head_dim_v", d.head_dim_v, 1, PROBLEM_MAX_HEAD_DIM},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (ranges[i].value < ranges[i].low) {
+            return status_set(status, invalid, "desc: %s is %u, but must be at least %u",
+                              ranges[i].name, ranges[i].value, ranges[i].low);
+        }
+        if (ranges[i].value > ranges[i].high) {
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "desc: %s is %u, but at most %u is offered", ranges[i].name,
+                              ranges[i].value, ranges[i].high);
+        }
+    }
+    if (d.heads_q % d.heads_kv != 0) {
+        return status_set(status, invalid, "desc: heads_q %u is not a multiple of heads_kv %u",
+                          d.heads_q, d.heads_kv);
+    }
+    if ((cl_ulong)d.batch * d.heads_q > PROBLEM_MAX_LENGTH) {
+        return status_set(status, CLATTN_UNSUPPORTED,
+                          "desc: batch %u times heads_q %u is over the %d that is offered", d.batch,
+                          d.heads_q, PROBLEM_MAX_LENGTH);
+    }
+    if (d.band_left < CLATTN_UNBOUNDED || d.band_right < CLATTN_UNBOUNDED) {
+        return status_set(status, invalid,
+                          "desc: band_left %d, band_right %d: a bound is CLATTN_UNBOUNDED (-1) or "
+                          "not negative",
+                          d.band_left, d.band_right);
+    }
+    if (d.align != CLATTN_ALIGN_END && d.align != CLATTN_ALIGN_START) {
+        return status_set(status, invalid,
+                          "desc: align %u is neither CLATTN_ALIGN_END nor CLATTN_ALIGN_START",
+                          d.align);
+    }
+    if (!isfinite(d.softcap) || d.softcap < 0) {
+        return status_set(status, invalid, "desc: softcap %g is not a finite number >= 0",
+                          (double)d.softcap);
+    }
+    *p = (problem){
+        .type = d.type,
+        .batch = d.batch,
+        .heads_q = d.heads_q,
+        .heads_kv = d.heads_kv,
+        .seq_q = d.seq_q,
+        .seq_kv = d.seq_kv,
+        .head_dim = d.head_dim,
+        .head_dim_v = d.head_dim_v,
+        .band_left = d.band_left,
+        .band_right = d.band_right,
+        .align = d.align,
+        .softcap = d.softcap,
+    };
+    normalise_band(p);
+    return CL_SUCCESS;
+}

@@ -1,0 +1,266 @@
+/* problem: its text, "f16 b2 h32:8 q4096 k4096 d128:64 causal", written, read and matched. */
+#include "problem.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void problem_format(const problem *p, text *out) {
+    text_printf(out, "%s", problem_type_name(p->type));
+    if (p->batch != 1) {
+        text_printf(out, " b%u", p->batch);
+    }
+    if (p->heads_kv != p->heads_q) {
+        text_printf(out, " h%u:%u", p->heads_q, p->heads_kv);
+    } else if (p->heads_q != 1) {
+        text_printf(out, " h%u", p->heads_q);
+    }
+    text_printf(out, " q%u", p->seq_q);
+    if (p->seq_kv != p->seq_q) {
+        text_printf(out, " k%u", p->seq_kv);
+    }
+    text_printf(out, " d%u", p->head_dim);
+    if (p->head_dim_v != p->head_dim) {
+        text_printf(out, ":%u", p->head_dim_v);
+    }
+    if (p->band_left == CLATTN_UNBOUNDED && p->band_right == 0) {
+        text_printf(out, " causal");
+    } else if (problem_masked(p)) {
+        text_printf(out, " window%d,%d", p->band_left, p->band_right);
+    }
+    if (p->align == CLATTN_ALIGN_START) {
+        text_printf(out, " start");
+    }
+    if (p->softcap != 0) {
+        char number[32];
+        snprintf(number, sizeof number, "%.9g", (double)p->softcap);
+        number[strcspn(number, ",")] = number[strcspn(number, ",")] ? '.' : '\0'; /* locale */
+        text_printf(out, " softcap%s", number);
+    }
+}
+
+/* "A" or "A<separator>B"; *b keeps its value when there is no B. */
+static bool read_pair(const char *chars, size_t length, char separator, long long low, long long *a,
+                      long long *b) {
+    const char *second = memchr(chars, separator, length);
+    size_t first_length = second ? (size_t)(second - chars) : length;
+    if (!text_number(chars, first_length, low, UINT32_MAX, a)) {
+        return false;
+    }
+    return !second || text_number(second + 1, length - first_length - 1, low, UINT32_MAX, b);
+}
+
+/* A plain decimal number, whatever the locale's decimal point is. */
+static bool read_float(const char *chars, size_t length, float *value) {
+    double number = 0, unit = 1;
+    size_t at = 0, digits = 0;
+    for (; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
+        number = number * 10 + (chars[at] - '0');
+    }
+    if (at < length && chars[at] == '.') {
+        for (at++; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
+            unit /= 10;
+            number += unit * (chars[at] - '0');
+        }
+    }
+    if (at < length && chars[at] == 'e' && digits) {
+        long long exponent;
+        size_t sign = at + 1 < length && chars[at + 1] == '+';
+        if (!text_number(chars + at + 1 + sign, length - at - 1 - sign, -60, 60, &exponent)) {
+            return false;
+        }
+        number *= pow(10, (double)exponent);
+        at = length;
+    }
+    *value = (float)number;
+    return digits > 0 && at == length && number <= (double)FLT_MAX;
+}
+
+enum { WORD_TYPE, WORD_B, WORD_H, WORD_Q, WORD_K, WORD_D, WORD_BAND, WORD_ALIGN, WORD_SOFTCAP };
+
+/* Reads one word into d; returns which, or -1 when it is none. */
+static int read_word(clattn_desc *d, const char *word, size_t length) {
+    for (clattn_type type = CLATTN_F32; problem_type_name(type); type++) {
+        if (text_is(word, length, problem_type_name(type))) {
+            d->type = type;
+            return WORD_TYPE;
+        }
+    }
+    if (text_is(word, length, "causal")) {
+        d->band_left = CLATTN_UNBOUNDED;
+        d->band_right = 0;
+        return WORD_BAND;
+    }
+    if (text_is(word, length, "end") || text_is(word, length, "start")) {
+        d->align = word[0] == 'e' ? CLATTN_ALIGN_END : CLATTN_ALIGN_START;
+        return WORD_ALIGN;
+    }
+    if (length > 7 && memcmp(word, "softcap", 7) == 0) {
+        return read_float(word + 7, length - 7, &d->softcap) ? WORD_SOFTCAP : -1;
+    }
+    long long a = 0, b = 0;
+    if (length > 6 && memcmp(word, "window", 6) == 0) {
+        b = -2;
+        if (!read_pair(word + 6, length - 6, ',', -1, &a, &b) || a > INT32_MAX || b > INT32_MAX ||
+            b == -2) {
+            return -1;
+        }
+        d->band_left = (cl_int)a;
+        d->band_right = (cl_int)b;
+        return WORD_BAND;
+    }
+    bool paired = word[0] == 'h' || word[0] == 'd';
+    if (!read_pair(word + 1, length - 1, paired ? ':' : '\0', 0, &a, &b)) {
+        return -1;
+    }
+    bool second = paired && memchr(word, ':', length);
+    if (paired && (a == 0 || (second && b == 0))) {
+        return -1; /* 0 heads or dimensions; in second place it would silently mean the default */
+    }
+    switch (word[0]) {
+    case 'b':
+        d->batch = (cl_uint)a;
+        return WORD_B;
+    case 'h':
+        d->heads_q = (cl_uint)a;
+        d->heads_kv = (cl_uint)b;
+        return WORD_H;
+    case 'q':
+        d->seq_q = (cl_uint)a;
+        return WORD_Q;
+    case 'k':
+        d->seq_kv = (cl_uint)a;
+        return WORD_K;
+    case 'd':
+        d->head_dim = (cl_uint)a;
+        d->head_dim_v = (cl_uint)b;
+        return WORD_D;
+    default:
+        return -1;
+    }
+}
+
+cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
+    if (!problem_text || !desc) {
+        return CL_INVALID_VALUE;
+    }
+    clattn_desc d = CLATTN_DESC_INIT;
+    unsigned seen = 0;
+    const char *at = problem_text, *word;
+    for (size_t length; (length = text_word(&at, &word)) > 0;) {
+        int which = read_word(&d, word, length);
+        if (which < 0 || (seen >> which & 1u)) {
+            return CLATTN_INVALID_TEXT;
+        }
+        seen |= 1u << which;
+    }
+    if (!(seen >> WORD_Q & 1u) || !(seen >> WORD_D & 1u)) {
+        return CLATTN_INVALID_TEXT;
+    }
+    if (!(seen >> WORD_K & 1u)) {
+        d.seq_kv = d.seq_q;
+    }
+    *desc = d;
+    return CL_SUCCESS;
+}
+
+cl_int clattn_desc_format(const clattn_desc *desc, char *out, size_t capacity, size_t *needed) {
+    if (!desc || (!out && capacity)) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    problem p;
+    cl_int code = problem_from_desc(&p, desc, &status);
+    status_destroy(&status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    text formatted = {0};
+    problem_format(&p, &formatted);
+    code = formatted.failed ? CL_OUT_OF_HOST_MEMORY : CL_SUCCESS;
+    if (code == CL_SUCCESS) {
+        text_copy_out(text_chars(&formatted), out, capacity, needed);
+    }
+    text_destroy(&formatted);
+    return code;
+}
+
+/* "64", "33-64", "33-": does value lie inside?  False in *well_formed otherwise. */
+static bool in_range(const char *chars, size_t length, cl_uint value, bool *well_formed) {
+    long long low = 0, high = UINT32_MAX;
+    const char *dash = memchr(chars, '-', length);
+    size_t low_length = dash ? (size_t)(dash - chars) : length;
+    *well_formed = text_number(chars, low_length, 0, UINT32_MAX, &low);
+    if (!dash) {
+        high = low;
+    } else if (low_length + 1 < length) {
+        *well_formed =
+            *well_formed && text_number(dash + 1, length - low_length - 1, low, UINT32_MAX, &high);
+    }
+    return value >= low && value <= high;
+}
+
+static bool word_matches(const problem *p, const char *word, size_t length, bool *well_formed) {
+    *well_formed = true;
+    for (clattn_type type = CLATTN_F32; problem_type_name(type); type++) {
+        if (text_is(word, length, problem_type_name(type))) {
+            return p->type == type;
+        }
+    }
+    bool causal = p->band_left == CLATTN_UNBOUNDED && p->band_right == 0;
+    const struct {
+        const char *word;
+        bool holds;
+    } named[] = {
+        {"*", true},
+        {"causal", causal},
+        {"full", !problem_masked(p)},
+        {"band", problem_masked(p) && !causal},
+        {"softcap", p->softcap != 0},
+    };
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        if (text_is(word, length, named[i].word)) {
+            return named[i].holds;
+        }
+    }
+    const struct {
+        char letter;
+        cl_uint first, second;
+    } numbers[] = {
+        {'b', p->batch, p->batch},   {'h', p->heads_q, p->heads_kv},    {'q', p->seq_q, p->seq_q},
+        {'k', p->seq_kv, p->seq_kv}, {'d', p->head_dim, p->head_dim_v},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (word[0] != numbers[i].letter) {
+            continue;
+        }
+        const char *colon = memchr(word, ':', length);
+        size_t first_length = colon ? (size_t)(colon - word) : length;
+        bool first = in_range(word + 1, first_length - 1, numbers[i].first, well_formed);
+        if (!*well_formed) {
+            return false;
+        }
+        const char *second_chars = colon ? colon + 1 : word + 1;
+        size_t second_length = colon ? length - first_length - 1 : first_length - 1;
+        return in_range(second_chars, second_length, numbers[i].second, well_formed) && first;
+    }
+    *well_formed = false;
+    return false;
+}
+
+bool problem_matches(const problem *p, const char *words, const char **bad) {
+    const char *at = words, *word;
+    bool matches = true;
+    *bad = NULL;
+    for (size_t length; (length = text_word(&at, &word)) > 0;) {
+        bool well_formed;
+        matches = word_matches(p, word, length, &well_formed) && matches;
+        if (!well_formed) {
+            *bad = word;
+            return false;
+        }
+    }
+    return matches;
+}

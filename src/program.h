@@ -1,0 +1,29 @@
+/*
+ * program - a row and its parts, composed, compiled, cached.
+ *
+ * The composed text is complete: a block of #defines (the problem's and the row's
+ * parameters), then the parts as they stand in cl/.  It is what the cache compares,
+ * what CLATTN_DUMP=directory writes out, and what can be compiled offline.
+ */
+#ifndef PROGRAM_H
+#define PROGRAM_H
+
+#include "cache.h"
+#include "problem.h"
+#include "tuning.h"
+
+enum { PROGRAM_PARTS = 10 };
+
+/* What a kernel is made of. */
+struct program_recipe {
+    const char *kernel;               /* name of the __kernel and of its file, without ".cl" */
+    const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL */
+    const char *constants;            /* further #define lines, or "" */
+};
+
+/* Composes and builds (or finds) the program.  The caller releases *program.  A
+ * failed build's message carries the log and says which lines are which part's. */
+cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
+                   cl_context context, cl_device_id id, cl_program *program, struct status *status);
+
+#endif

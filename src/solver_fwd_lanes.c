@@ -1,0 +1,70 @@
+/*
+ * fwd_lanes - for CPU devices: SIMD lanes over query rows (cl/fwd_lanes.cl).
+ *
+ * The choice follows from measurements on two cores with AVX-512 (PoCL, float16):
+ * two vectors of rows, four keys and four columns in registers, 64 keys a block;
+ * one vector and smaller blocks while sequences are short, so that rows and the
+ * diagonal of a causal mask waste less; four vectors for F16 and BF16, whose
+ * conversion is shared by more rows.
+ */
+#include "size.h"
+#include "solvers.h"
+
+enum { COUNT = 5 };
+
+static const struct solver_parameter parameters[COUNT] = {
+    {"LANES", 4, 16},      {"ROW_VECTORS", 1, 8}, {"KEY_UNROLL", 1, 16},
+    {"COL_UNROLL", 1, 16}, {"BLOCK_N", 1, 512},
+};
+
+static const char *refuses(const problem *p, const device *d) {
+    (void)p;
+    return d->type == DEVICE_CPU ? NULL : "it is for CPU devices";
+}
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    (void)p;
+    (void)d;
+    const long long lanes = row_number(r, "LANES", 0);
+    if (lanes != 4 && lanes != 8 && lanes != 16) {
+        text_printf(why, "LANES=%lld is none of 4, 8, 16", lanes);
+        return false;
+    }
+    if (row_number(r, "BLOCK_N", 0) % row_number(r, "KEY_UNROLL", 1) != 0) {
+        text_printf(why, "BLOCK_N=%lld is not a multiple of KEY_UNROLL=%lld",
+                    row_number(r, "BLOCK_N", 0), row_number(r, "KEY_UNROLL", 1));
+        return false;
+    }
+    return true;
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
+    const bool converted = p->type != CLATTN_F32;
+    const bool is_short = p->seq_q <= 512 && problem_masked(p);
+    const long long vectors = is_short || p->seq_q <= (cl_uint)lanes ? 1 : converted ? 4 : 2;
+    const long long block = is_short && p->seq_q <= 256 ? 16 : is_short ? 32 : 64;
+    const long long candidates[][COUNT] = {
+        {lanes, vectors, 4, 4, block},
+        {lanes, vectors, 1, 4, 1},
+    };
+    return solvers_complete(p, d, r, parameters, COUNT, candidates[0], 2, legal, why);
+}
+
+static struct ndrange ndrange(const row *r, const struct params *params) {
+    const cl_ulong block = (cl_ulong)(row_number(r, "LANES", 1) * row_number(r, "ROW_VECTORS", 1));
+    return (struct ndrange){{(size_t)size_div_up((cl_ulong)params->seq_q, block),
+                             (size_t)params->batch * (size_t)params->heads_q},
+                            {1, 1}};
+}
+
+extern const struct solver solver_fwd_lanes;
+const struct solver solver_fwd_lanes = {
+    .name = "fwd_lanes",
+    .refuses = refuses,
+    .complete = complete,
+    .recipe = {.kernel = "fwd_lanes",
+               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_lanes.cl"},
+               .constants = ""},
+    .ndrange = ndrange,
+};

@@ -1,0 +1,49 @@
+/*
+ * fwd_rows - one work-item per query row (cl/fwd_rows.cl): the portable reference
+ * kernel, last in the table, at home everywhere.
+ */
+#include "size.h"
+#include "solvers.h"
+
+static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}};
+
+static const char *refuses(const problem *p, const device *d) {
+    (void)p;
+    (void)d;
+    return NULL;
+}
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    (void)p;
+    long long most = (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
+    if (row_number(r, "WORK_GROUP", 0) > most) {
+        text_printf(why, "WORK_GROUP=%lld is over the device's %lld work-items",
+                    row_number(r, "WORK_GROUP", 0), most);
+        return false;
+    }
+    return true;
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    static const long long candidates[] = {64, 32, 16, 8, 4, 2, 1};
+    return solvers_complete(p, d, r, parameters, 1, candidates,
+                            sizeof candidates / sizeof candidates[0], legal, why);
+}
+
+static struct ndrange ndrange(const row *r, const struct params *params) {
+    const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
+    const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
+                          (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
+    return (struct ndrange){{(size_t)size_div_up(rows, group) * group, 1}, {group, 1}};
+}
+
+extern const struct solver solver_fwd_rows;
+const struct solver solver_fwd_rows = {
+    .name = "fwd_rows",
+    .refuses = refuses,
+    .complete = complete,
+    .recipe = {.kernel = "fwd_rows",
+               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
+               .constants = "#define LANES 1\n"},
+    .ndrange = ndrange,
+};

@@ -1,0 +1,149 @@
+/*
+ * fwd_tile - for GPUs: tiles in local memory (cl/fwd_tile.cl).
+ *
+ * The candidates go from large to small; the first that fits the device's local
+ * memory, its work-group limit and a budget of registers wins.  The last one needs
+ * a work-group of 1 and 400 bytes.
+ */
+#include "size.h"
+#include "solvers.h"
+
+enum { COUNT = 6 };
+
+static const struct solver_parameter parameters[COUNT] = {
+    {"BLOCK_M", 1, 512},   {"BLOCK_N", 4, 512},   {"BLOCK_D", 4, 512},
+    {"THREADS_M", 1, 256}, {"THREADS_N", 1, 256}, {"Q_RESIDENT", 0, 1},
+};
+
+static const char *refuses(const problem *p, const device *d) {
+    (void)p;
+    return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory" : NULL;
+}
+
+static const char *unsuited(const problem *p, const device *d) {
+    (void)p;
+    return d->type == DEVICE_CPU
+               ? "a CPU device gains nothing from local memory and pays for barriers"
+               : NULL;
+}
+
+struct shape {
+    long long block_m, block_n, block_d, threads_m, threads_n, q_resident;
+    long long slices, slices_v; /* of BLOCK_D, in a row of q and k, of v and o */
+};
+
+static struct shape shape_of(const problem *p, const row *r) {
+    struct shape s = {
+        row_number(r, "BLOCK_M", 0),
+        row_number(r, "BLOCK_N", 0),
+        row_number(r, "BLOCK_D", 0),
+        row_number(r, "THREADS_M", 0),
+        row_number(r, "THREADS_N", 0),
+        row_number(r, "Q_RESIDENT", 0),
+        0,
+        0,
+    };
+    s.slices = (long long)size_div_up(p->head_dim, (cl_ulong)s.block_d);
+    s.slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)s.block_d);
+    return s;
+}
+
+/* As the kernel declares it. */
+static long long local_bytes(const struct shape *s) {
+    const long long tile_row = s->block_d + 4;
+    const long long floats = (s->q_resident ? s->slices : 1) * s->block_m * tile_row +
+                             s->block_n * tile_row + s->block_m * (s->block_n + 4) +
+                             s->block_m * s->threads_n;
+    return floats * 4;
+}
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    const struct shape s = shape_of(p, r);
+    const long long threads = s.threads_m * s.threads_n;
+    const long long most =
+        (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
+    if (s.block_m % s.threads_m != 0) {
+        text_printf(why, "BLOCK_M=%lld is not a multiple of THREADS_M=%lld", s.block_m,
+                    s.threads_m);
+    } else if (s.block_n % 4 != 0 || s.block_n % s.threads_n != 0) {
+        text_printf(why, "BLOCK_N=%lld is not a multiple of 4 and of THREADS_N=%lld", s.block_n,
+                    s.threads_n);
+    } else if (s.block_d % (4 * s.threads_n) != 0) {
+        text_printf(why, "BLOCK_D=%lld is not a multiple of 4 * THREADS_N=%lld", s.block_d,
+                    4 * s.threads_n);
+    } else if (threads > most) {
+        text_printf(why, "%lld work-items are over the device's %lld", threads, most);
+    } else if (local_bytes(&s) > (long long)d->local_memory) {
+        text_printf(why, "%lld bytes of local memory are over the device's %llu", local_bytes(&s),
+                    (unsigned long long)d->local_memory);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* The smallest slice that 4 * threads_n divides and that covers the wider head, but at
+ * most `most`. */
+static long long slice_for(const problem *p, long long threads_n, long long most) {
+    const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
+    const long long step = 4 * threads_n;
+    const long long slice = (long long)size_div_up(wider, (cl_ulong)step) * step;
+    const long long cap = most / step * step;
+    return slice < cap ? slice : cap > step ? cap : step;
+}
+
+/* Accumulators and scores that one work-item keeps; 255 registers is the most that
+ * any GPU of today offers without halving its occupancy again. */
+static bool fits_registers(const problem *p, const long long *candidate) {
+    const long long rows = candidate[0] / candidate[3];
+    const long long slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)candidate[2]);
+    const long long o = rows * slices_v * candidate[2] / candidate[4];
+    const long long s = rows * (candidate[1] / candidate[4]);
+    return o + s <= 160;
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    /* BLOCK_M, BLOCK_N, largest BLOCK_D, THREADS_M, THREADS_N, Q_RESIDENT */
+    static const long long shapes[][COUNT] = {
+        {128, 64, 64, 16, 16, 1}, {64, 64, 64, 16, 16, 1}, {64, 64, 64, 8, 8, 1},
+        {64, 32, 64, 16, 8, 1},   {32, 32, 64, 8, 8, 1},   {32, 32, 64, 8, 16, 1},
+        {32, 32, 32, 8, 8, 0},    {16, 32, 64, 8, 16, 0},  {16, 16, 32, 8, 8, 0},
+        {16, 16, 16, 4, 4, 0},    {8, 8, 8, 2, 2, 0},      {4, 4, 4, 1, 1, 0},
+    };
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    long long candidates[SHAPES][COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < SHAPES; i++) {
+        long long *c = candidates[count];
+        for (size_t j = 0; j < COUNT; j++) {
+            c[j] = shapes[i][j];
+        }
+        c[2] = slice_for(p, c[4], c[2]);
+        /* Few query rows: no block twice as high as they need. */
+        const bool too_high = c[0] >= 2 * (long long)p->seq_q && i + 1 < SHAPES && c[0] > 16;
+        if ((fits_registers(p, c) && !too_high) || i + 1 == SHAPES) {
+            count++;
+        }
+    }
+    return solvers_complete(p, d, r, parameters, COUNT, candidates[0], count, legal, why);
+}
+
+static struct ndrange ndrange(const row *r, const struct params *params) {
+    const cl_ulong block = (cl_ulong)row_number(r, "BLOCK_M", 1);
+    const size_t threads = (size_t)(row_number(r, "THREADS_M", 1) * row_number(r, "THREADS_N", 1));
+    const size_t groups = (size_t)size_div_up((cl_ulong)params->seq_q, block) *
+                          (size_t)params->batch * (size_t)params->heads_q;
+    return (struct ndrange){{groups * threads, 1}, {threads, 1}};
+}
+
+extern const struct solver solver_fwd_tile;
+const struct solver solver_fwd_tile = {
+    .name = "fwd_tile",
+    .refuses = refuses,
+    .unsuited = unsuited,
+    .complete = complete,
+    .recipe = {.kernel = "fwd_tile",
+               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},
+               .constants = "#define LANES 1\n"},
+    .ndrange = ndrange,
+};

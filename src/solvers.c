@@ -1,0 +1,82 @@
+#include "solvers.h"
+
+#include <string.h>
+
+extern const struct solver solver_fwd_lanes, solver_fwd_tile, solver_fwd_rows;
+
+const struct solver *const solvers_table[SOLVERS] = {
+    &solver_fwd_lanes,
+    &solver_fwd_tile,
+    &solver_fwd_rows,
+};
+
+const struct solver *solvers_find(const char *name) {
+    for (size_t i = 0; i < SOLVERS; i++) {
+        if (strcmp(solvers_table[i]->name, name) == 0) {
+            return solvers_table[i];
+        }
+    }
+    return NULL;
+}
+
+bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
+                              text *why) {
+    for (size_t i = 0; i < r->count; i++) {
+        size_t at = 0;
+        while (at < count && strcmp(r->parameters[i].name, parameters[at].name) != 0) {
+            at++;
+        }
+        if (at == count) {
+            text_printf(why, "%s has no parameter %s", r->solver, r->parameters[i].name);
+            return false;
+        }
+        long long value = row_number(r, parameters[at].name, parameters[at].low - 1);
+        if (value < parameters[at].low || value > parameters[at].high) {
+            text_printf(why, "%s=%s is not a number from %lld to %lld", parameters[at].name,
+                        r->parameters[i].value, parameters[at].low, parameters[at].high);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does the candidate say the same as r wherever r says something? */
+static bool agrees(const row *r, const struct solver_parameter *parameters, size_t count,
+                   const long long *candidate) {
+    for (size_t i = 0; i < count; i++) {
+        if (row_number(r, parameters[i].name, candidate[i]) != candidate[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool solvers_complete(const problem *p, const device *d, row *r,
+                      const struct solver_parameter *parameters, size_t count,
+                      const long long *candidates, size_t candidates_count,
+                      bool (*legal)(const problem *, const device *, const row *, text *why),
+                      text *why) {
+    if (!solvers_check_parameters(r, parameters, count, why)) {
+        return false;
+    }
+    for (int exact = 1; exact >= 0; exact--) {
+        for (size_t c = 0; c < candidates_count; c++) {
+            const long long *candidate = candidates + c * count;
+            if (exact && !agrees(r, parameters, count, candidate)) {
+                continue;
+            }
+            row trial = {.count = 0};
+            memcpy(trial.solver, r->solver, sizeof trial.solver);
+            for (size_t i = 0; i < count; i++) {
+                row_set(&trial, parameters[i].name,
+                        row_number(r, parameters[i].name, candidate[i]));
+            }
+            text_destroy(why);
+            if (legal(p, d, &trial, why)) {
+                *r = trial;
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -1,0 +1,71 @@
+/*
+ * solvers - the ways to answer a problem, and their table.
+ *
+ * A solver is a predicate, the parts that its kernels are made of, and its
+ * launches.  Everything here is a pure function of the problem, the device's facts
+ * and a row: what happens on a device is plan's and forward's business.
+ */
+#ifndef SOLVERS_H
+#define SOLVERS_H
+
+#include "device.h"
+#include "params.h"
+#include "problem.h"
+#include "program.h"
+#include "tuning.h"
+
+/* Work-items of one launch, over two dimensions. */
+struct ndrange {
+    size_t global[2], local[2];
+};
+
+struct solver {
+    const char *name;
+
+    /* One sentence why the solver cannot run there, or NULL. */
+    const char *(*refuses)(const problem *p, const device *d);
+
+    /* One sentence why it is not the one to choose there, although it could run, or
+     * NULL.  May be NULL: never. */
+    const char *(*unsuited)(const problem *p, const device *d);
+
+    /* Checks the parameters that r has and adds those that it lacks: the best legal
+     * ones.  False with a sentence in why when there are none. */
+    bool (*complete)(const problem *p, const device *d, row *r, text *why);
+
+    struct program_recipe recipe;
+
+    /* The launch for what params asks; its grid is never empty. */
+    struct ndrange (*ndrange)(const row *r, const struct params *params);
+};
+
+enum { SOLVERS = 3 };
+
+/* In the order in which they are tried; the last applies everywhere. */
+extern const struct solver *const solvers_table[SOLVERS];
+
+/* NULL when there is none of that name. */
+const struct solver *solvers_find(const char *name);
+
+/* ---- For the solvers' own use ---- */
+
+/* A parameter: its name and the values that make sense at all. */
+struct solver_parameter {
+    const char *name;
+    long long low, high;
+};
+
+/* Checks that r has only these parameters, numbers within their ranges.  count of them. */
+bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
+                              text *why);
+
+/* Fills in what r lacks from the first of the candidates (each `count` values, in the
+ * order of parameters) that agrees with what r has and that `legal` accepts.  Where none
+ * agrees, each candidate is tried with r's values put in their place. */
+bool solvers_complete(const problem *p, const device *d, row *r,
+                      const struct solver_parameter *parameters, size_t count,
+                      const long long *candidates, size_t candidates_count,
+                      bool (*legal)(const problem *, const device *, const row *, text *why),
+                      text *why);
+
+#endif

@@ -1,0 +1,266 @@
+#include "tuning.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- rows ---- */
+
+static bool is_name(const char *chars, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        char c = chars[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        bool digit = (c >= '0' && c <= '9') || c == '-';
+        if (!letter && !(digit && i > 0)) {
+            return false;
+        }
+    }
+    return length > 0 && length < ROW_WORD;
+}
+
+/* What may stand as a #define's value: a name or a number. */
+static bool is_value(const char *chars, size_t length) {
+    long long number;
+    return is_name(chars, length) ||
+           (length < ROW_WORD && text_number(chars, length, INT32_MIN, INT32_MAX, &number));
+}
+
+cl_int row_parse(row *r, const char *chars, size_t length, struct status *status) {
+    const cl_int invalid = CLATTN_INVALID_ROW;
+    *r = (row){0};
+    text copy = {0};
+    text_append(&copy, chars, length);
+    if (copy.failed) {
+        text_destroy(&copy);
+        return status_set(status, CL_OUT_OF_HOST_MEMORY, "row: no memory for its text");
+    }
+    const char *at = text_chars(&copy), *word;
+    cl_int code = CL_SUCCESS;
+    size_t word_length = text_word(&at, &word);
+    if (!is_name(word, word_length)) {
+        code = status_set(status, invalid, "row: \"%.40s\" does not begin with a solver's name",
+                          text_chars(&copy));
+    } else {
+        memcpy(r->solver, word, word_length);
+    }
+    while (code == CL_SUCCESS && (word_length = text_word(&at, &word)) > 0) {
+        const char *sign = memchr(word, '=', word_length);
+        size_t name_length = sign ? (size_t)(sign - word) : 0;
+        size_t value_length = sign ? word_length - name_length - 1 : 0;
+        if (!is_name(word, name_length) || !is_value(word + name_length + 1, value_length)) {
+            code = status_set(status, invalid, "row: \"%.*s\" is not of the form NAME=VALUE",
+                              (int)(word_length < 40 ? word_length : 40), word);
+            break;
+        }
+        if (r->count == ROW_PARAMETERS) {
+            code = status_set(status, invalid, "row: more than %d parameters", ROW_PARAMETERS);
+            break;
+        }
+        memcpy(r->parameters[r->count].name, word, name_length);
+        memcpy(r->parameters[r->count].value, sign + 1, value_length);
+        for (size_t i = 0; i < r->count; i++) {
+            if (strcmp(r->parameters[i].name, r->parameters[r->count].name) == 0) {
+                code = status_set(status, invalid, "row: %s stands there twice",
+                                  r->parameters[i].name);
+            }
+        }
+        r->count++;
+    }
+    text_destroy(&copy);
+    return code;
+}
+
+void row_format(const row *r, text *out) {
+    text_printf(out, "%s", r->solver);
+    for (size_t i = 0; i < r->count; i++) {
+        text_printf(out, " %s=%s", r->parameters[i].name, r->parameters[i].value);
+    }
+}
+
+const char *row_find(const row *r, const char *name) {
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->parameters[i].name, name) == 0) {
+            return r->parameters[i].value;
+        }
+    }
+    return NULL;
+}
+
+long long row_number(const row *r, const char *name, long long missing) {
+    const char *value = row_find(r, name);
+    long long number;
+    if (!value || !text_number(value, strlen(value), INT32_MIN, INT32_MAX, &number)) {
+        return missing;
+    }
+    return number;
+}
+
+void row_set(row *r, const char *name, long long value) {
+    size_t at = 0;
+    while (at < r->count && strcmp(r->parameters[at].name, name) != 0) {
+        at++;
+    }
+    if (at == ROW_PARAMETERS) {
+        return; /* solvers have fewer; row_parse refuses more */
+    }
+    if (at == r->count) {
+        snprintf(r->parameters[at].name, ROW_WORD, "%s", name);
+        r->count++;
+    }
+    snprintf(r->parameters[at].value, ROW_WORD, "%lld", value);
+}
+
+/* ---- tables ---- */
+
+struct line {
+    const char *fields[3]; /* device, problem, row */
+    size_t lengths[3];
+};
+
+/* Takes a line off *at.  Returns the number of fields, 0 for an empty one. */
+static int read_line(const char **at, struct line *line) {
+    size_t length = strcspn(*at, "\n");
+    const char *end = *at + length;
+    const char *comment = memchr(*at, '#', length);
+    const char *stop = comment ? comment : end;
+    const char *field = *at;
+    int fields = 0;
+    bool empty = true;
+    for (;; field++) {
+        const char *separator = memchr(field, ';', (size_t)(stop - field));
+        const char *field_end = separator ? separator : stop;
+        const char *first = field, *last = field_end;
+        while (first < last && strchr(" \t\r", *first)) {
+            first++;
+        }
+        while (last > first && strchr(" \t\r", last[-1])) {
+            last--;
+        }
+        empty = empty && first == last;
+        if (fields < 3) {
+            line->fields[fields] = first;
+            line->lengths[fields] = (size_t)(last - first);
+        }
+        fields++;
+        if (!separator) {
+            break;
+        }
+        field = separator;
+    }
+    *at = end + (*end == '\n');
+    return fields == 1 && empty ? 0 : fields;
+}
+
+int tuning_specificity(const device *d, const char *pattern, size_t length) {
+    if (text_is(pattern, length, "*")) {
+        return 0;
+    }
+    if (length > 2 && pattern[0] == '"' && pattern[length - 1] == '"') {
+        return text_is(pattern + 1, length - 2, d->name) ? 3 : -1;
+    }
+    if (length && text_is(pattern, length, d->architecture)) {
+        return 2;
+    }
+    size_t vendor = strcspn(d->architecture, "/");
+    return length && length == vendor && memcmp(pattern, d->architecture, length) == 0 ? 1 : -1;
+}
+
+/* Does the line's problem match?  words is its NUL-terminated copy. */
+static bool line_matches(const struct line *line, const problem *p, const device *d,
+                         int specificity) {
+    if (tuning_specificity(d, line->fields[0], line->lengths[0]) != specificity) {
+        return false;
+    }
+    char words[256];
+    const char *bad;
+    if (line->lengths[1] >= sizeof words) {
+        return false;
+    }
+    memcpy(words, line->fields[1], line->lengths[1]);
+    words[line->lengths[1]] = '\0';
+    return problem_matches(p, words, &bad);
+}
+
+bool tuning_next(const char *table, const problem *p, const device *d, size_t *at, row *r,
+                 size_t *line_number) {
+    size_t match = 0;
+    for (int specificity = 3; specificity >= 0; specificity--) {
+        const char *rest = table;
+        for (size_t number = 1; *rest; number++) {
+            struct line line;
+            struct status ignored = {0};
+            if (read_line(&rest, &line) != 3 || !line_matches(&line, p, d, specificity) ||
+                match++ < *at) {
+                continue;
+            }
+            cl_int code = row_parse(r, line.fields[2], line.lengths[2], &ignored);
+            status_destroy(&ignored);
+            if (code == CL_SUCCESS) {
+                *at = match;
+                *line_number = number;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+cl_int tuning_check(const char *table, const char *name, struct status *status) {
+    const problem any = {.type = CLATTN_F32};
+    const char *rest = table;
+    for (size_t number = 1; *rest; number++) {
+        struct line line;
+        int fields = read_line(&rest, &line);
+        if (fields == 0) {
+            continue;
+        }
+        if (fields != 3 || !line.lengths[0]) {
+            return status_set(status, CLATTN_INVALID_TUNING,
+                              "%s:%zu: a line is \"DEVICE ; PROBLEM ; ROW\"", name, number);
+        }
+        char words[256] = "";
+        const char *bad = words;
+        if (line.lengths[1] < sizeof words) {
+            memcpy(words, line.fields[1], line.lengths[1]);
+            problem_matches(&any, words, &bad);
+        }
+        if (bad) {
+            return status_set(status, CLATTN_INVALID_TUNING,
+                              "%s:%zu: \"%.40s\" is no word about a problem", name, number, bad);
+        }
+        row r;
+        struct status of_row = {0};
+        if (row_parse(&r, line.fields[2], line.lengths[2], &of_row) != CL_SUCCESS) {
+            status_set(status, CLATTN_INVALID_TUNING, "%s:%zu: %s", name, number,
+                       text_chars(&of_row.sentence));
+            status_destroy(&of_row);
+            return status->code;
+        }
+    }
+    return CL_SUCCESS;
+}
+
+cl_int tuning_read(const char *path, char **table, struct status *status) {
+    enum { MOST = 1 << 20 };
+    *table = NULL;
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        return status_set(status, CLATTN_INVALID_TUNING, "tuning_path: cannot open \"%.200s\"",
+                          path);
+    }
+    char *chars = malloc(MOST + 1);
+    size_t length = chars ? fread(chars, 1, MOST + 1, file) : 0;
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    if (!chars) {
+        return status_set(status, CL_OUT_OF_HOST_MEMORY, "tuning_path: no memory for the table");
+    }
+    if (failed || length > MOST || memchr(chars, '\0', length)) {
+        free(chars);
+        return status_set(status, CLATTN_INVALID_TUNING,
+                          "tuning_path: \"%.200s\" is not a text of at most 1 MiB", path);
+    }
+    chars[length] = '\0';
+    *table = chars;
+    return CL_SUCCESS;
+}
