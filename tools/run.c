@@ -1,0 +1,333 @@
+/*
+ * clattn-run - attention on the tensors of a file.
+ *
+ * The job goes through parse_options, problem_file_load, execute_forward, report,
+ * verify, problem_file_store.  What fails has its sentence on stderr and its exit
+ * code from outcome.h.
+ */
+#define _XOPEN_SOURCE 700
+
+#include <errno.h>
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <clattn.h>
+#include <popt.h>
+#include "execute.h"
+#include "outcome.h"
+#include "problem_file.h"
+#include "select.h"
+#include "verify.h"
+
+typedef struct job {
+    const char *in;
+    char *out, *device, *row; /* owned; may be NULL */
+    bool causal, verify;
+    cl_int window[2]; /* left, right */
+    clattn_align align;
+    float scale, softcap;
+    unsigned repeat;
+    problem_file problem;
+} job;
+
+static int fail(int outcome, const char *format, ...) {
+    va_list values;
+    fputs("clattn-run: ", stderr);
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputs("\n", stderr);
+    return outcome;
+}
+
+/* ---- Options ------------------------------------------------------------ */
+
+static const char *const about =
+    "\n"
+    "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
+    "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], all F32, all F16 or all\n"
+    "BF16; Hkv divides Hq.  OUT gets o [B,Hq,Sq,Dv] of the same type and lse [B,Hq,Sq], F32,\n"
+    "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is\n"
+    "replaced only by a complete result.  Device, row, time, rate and workspace go to stderr.\n"
+    "\n"
+    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong ROW included;\n"
+    "3 not supported; 4 no such device; 5 anything else that failed, --verify included.\n";
+
+enum {
+    OPTION_OUT = 1,
+    OPTION_LAYOUT,
+    OPTION_CAUSAL,
+    OPTION_WINDOW,
+    OPTION_ALIGN,
+    OPTION_SCALE,
+    OPTION_SOFTCAP,
+    OPTION_DEVICE,
+    OPTION_ROW,
+    OPTION_REPEAT,
+    OPTION_VERIFY,
+    OPTION_VERSION,
+    OPTION_HELP
+};
+
+static const struct poptOption options[] = {
+    {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUT, "the file to write (required)", "OUT"},
+    {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
+     "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
+    {"causal", 0, POPT_ARG_NONE, NULL, OPTION_CAUSAL, "a query sees no key after its own", NULL},
+    {"window", 0, POPT_ARG_STRING, NULL, OPTION_WINDOW,
+     "a query sees so many keys before and after its own; -1: all", "LEFT,RIGHT"},
+    {"align", 0, POPT_ARG_STRING, NULL, OPTION_ALIGN,
+     "the last query's own key is the last (end, default), or the first one's the first",
+     "end|start"},
+    {"scale", 0, POPT_ARG_STRING, NULL, OPTION_SCALE, "of the scores (default 1/sqrt(D))", "X"},
+    {"softcap", 0, POPT_ARG_STRING, NULL, OPTION_SOFTCAP,
+     "a score s becomes X tanh(s/X) (default 0: it does not)", "X"},
+    {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
+     "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
+    {"row", 0, POPT_ARG_STRING, NULL, OPTION_ROW,
+     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "ROW"},
+    {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
+     "time N passes and report the median (default 1)", "N"},
+    {"verify", 0, POPT_ARG_NONE, NULL, OPTION_VERIFY,
+     "compare with attention in double precision; print error and bound", NULL},
+    {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
+    {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},
+    POPT_TABLEEND,
+};
+
+/* Whole numbers in [low, high], `count` of them with commas between. */
+static bool get_integers(const char *text, long low, long high, int count, long *values) {
+    for (int i = 0; i < count; i++) {
+        char *end;
+        errno = 0;
+        values[i] = strtol(text, &end, 10);
+        if (end == text || *end != (i + 1 < count ? ',' : '\0') || errno != 0 || values[i] < low ||
+            values[i] > high) {
+            return false;
+        }
+        text = end + 1;
+    }
+    return true;
+}
+
+/* FLT_MAX stands for the default scale in clattn.h. */
+static bool get_float(const char *text, float *value) {
+    char *end;
+    *value = strtof(text, &end);
+    return end != text && *end == '\0' && fabsf(*value) < FLT_MAX;
+}
+
+static bool get_choice(const char *text, const char *zero, const char *one, bool *value) {
+    *value = strcmp(text, one) == 0;
+    return *value || strcmp(text, zero) == 0;
+}
+
+static bool get_string(const char *text, char **value) {
+    free(*value);
+    *value = text[0] != '\0' ? strdup(text) : NULL;
+    return *value != NULL;
+}
+
+/* One option and its argument.  Returns false if the argument is wrong. */
+static bool set_option(job *j, int option, const char *text) {
+    long numbers[2];
+    bool start, good = true;
+    switch (option) {
+    case OPTION_OUT:
+        return get_string(text, &j->out);
+    case OPTION_LAYOUT:
+        return get_choice(text, "bhsd", "bshd", &j->problem.bshd);
+    case OPTION_CAUSAL:
+        j->causal = true;
+        return true;
+    case OPTION_WINDOW:
+        good = get_integers(text, CLATTN_UNBOUNDED, CL_INT_MAX, 2, numbers);
+        j->window[0] = good ? (cl_int)numbers[0] : 0;
+        j->window[1] = good ? (cl_int)numbers[1] : 0;
+        return good;
+    case OPTION_ALIGN:
+        good = get_choice(text, "end", "start", &start);
+        j->align = start ? CLATTN_ALIGN_START : CLATTN_ALIGN_END;
+        return good;
+    case OPTION_SCALE:
+        return get_float(text, &j->scale);
+    case OPTION_SOFTCAP:
+        return get_float(text, &j->softcap) && j->softcap >= 0;
+    case OPTION_DEVICE:
+        return get_string(text, &j->device);
+    case OPTION_ROW:
+        return get_string(text, &j->row);
+    case OPTION_REPEAT:
+        good = get_integers(text, 1, 10000, 1, numbers);
+        j->repeat = good ? (unsigned)numbers[0] : 1;
+        return good;
+    default:
+        j->verify = true;
+        return true;
+    }
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int parse_options(job *j, poptContext context) {
+    int option;
+    while ((option = poptGetNextOpt(context)) > 0) {
+        if (option == OPTION_HELP) {
+            poptPrintHelp(context, stdout, 0);
+            fputs(about, stdout);
+            return fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+        }
+        if (option == OPTION_VERSION) {
+            printf("clattn-run %d.%d.%d\n", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
+                   CLATTN_VERSION_PATCH);
+            return fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+        }
+        char *text = poptGetOptArg(context);
+        bool good = set_option(j, option, text);
+        if (!good) {
+            fail(OUTCOME_USAGE, "--%s: '%s' is not %s; see --help", options[option - 1].longName,
+                 text, options[option - 1].argDescrip);
+        }
+        free(text);
+        if (!good) {
+            return OUTCOME_USAGE;
+        }
+    }
+    if (option < -1) {
+        return fail(OUTCOME_USAGE, "%s: %s; see --help",
+                    poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
+    }
+    j->in = poptGetArg(context);
+    if (!j->in || poptPeekArg(context) || !j->out) {
+        return fail(OUTCOME_USAGE, "%s; see --help",
+                    !j->in    ? "the file to read is missing"
+                    : !j->out ? "the file to write is missing: -o OUT"
+                              : "there is one file to read, but more are given");
+    }
+    if (j->causal && j->window[1] > 0) {
+        return fail(OUTCOME_USAGE, "--causal contradicts a --window that reaches to the right");
+    }
+    return -1;
+}
+
+/* ---- The job ------------------------------------------------------------ */
+
+static void report(const job *j, const select_device *device, const execute_result *result) {
+    const clattn_desc *desc = &j->problem.desc;
+    char text[256];
+    clattn_desc_format(desc, text, sizeof text, NULL);
+    /* q k^T and p v take a multiplication and an addition for each element. */
+    double flops = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
+                   ((double)desc->head_dim + desc->head_dim_v);
+    double rate = result->seconds > 0 ? flops / result->seconds : 0;
+    fprintf(stderr, "problem    %s\n", text);
+    fprintf(stderr, "device     %s\n", device->label);
+    fprintf(stderr, "row        %s\n", result->row);
+    fprintf(stderr, "time       %.6g ms, median of %u, %s clock\n", result->seconds * 1e3,
+            j->repeat, result->device_time ? "device" : "host");
+    fprintf(stderr, "rate       %.4g %s\n", rate >= 1e12 ? rate * 1e-12 : rate * 1e-9,
+            rate >= 1e12 ? "TFLOP/s" : "GFLOP/s");
+    fprintf(stderr, "workspace  %zu bytes\n", result->workspace);
+}
+
+static verify_tensor view(const execute_tensor *tensor) {
+    return (verify_tensor){tensor->data, &tensor->layout};
+}
+
+static int verify(const job *j) {
+    const clattn_desc *desc = &j->problem.desc;
+    const execute_tensor *t = j->problem.tensors;
+    double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(desc->head_dim);
+    verify_result result;
+    if (!verify_forward(desc, scale, view(&t[PROBLEM_Q]), view(&t[PROBLEM_K]), view(&t[PROBLEM_V]),
+                        view(&t[PROBLEM_O]), view(&t[PROBLEM_LSE]), &result)) {
+        return fail(OUTCOME_FAILED, "--verify: out of memory");
+    }
+    printf("verify     %s: %" PRIu64 " of %" PRIu64 " rows; o: error %.3g, bound %.3g; "
+           "lse: error %.3g, bound %.3g\n",
+           result.passed ? "passed" : "FAILED", result.checked, result.rows, result.error,
+           result.bound, result.lse_error, result.lse_bound);
+    fflush(stdout);
+    return result.passed
+               ? OUTCOME_DONE
+               : fail(OUTCOME_FAILED, "the result is out of its bound: %s is not written", j->out);
+}
+
+static int compute(job *j) {
+    select_list list;
+    cl_int status = select_all(&list);
+    const select_device *device = select_find(&list, j->device);
+    int outcome = OUTCOME_NO_DEVICE;
+    if (status != CL_SUCCESS) {
+        fail(outcome, "the OpenCL platforms cannot be listed: %s", clattn_status_name(status));
+    } else if (list.device_count == 0) {
+        fail(outcome, "there is no OpenCL device");
+    } else if (!device) {
+        fail(outcome, "no OpenCL device is '%s'; clattn-info lists %zu", j->device,
+             list.device_count);
+    } else {
+        execute_result result;
+        outcome =
+            outcome_of(execute_forward("clattn-run", device->platform, device->id, &j->problem.desc,
+                                       j->scale, j->repeat, j->problem.tensors, &result));
+        if (outcome == OUTCOME_DONE) {
+            report(j, device, &result);
+        }
+    }
+    select_destroy(&list);
+    return outcome;
+}
+
+static int run(job *j) {
+    char why[PROBLEM_FILE_WHY] = "";
+    int outcome = problem_file_load(&j->problem, j->in, why);
+    if (outcome != OUTCOME_DONE) {
+        return fail(outcome, "%s: %s", j->in, why);
+    }
+    clattn_desc *desc = &j->problem.desc;
+    desc->band_left = j->window[0];
+    desc->band_right = j->causal ? 0 : j->window[1];
+    desc->align = j->align;
+    desc->softcap = j->softcap;
+    desc->row = j->row;
+    outcome = compute(j);
+    if (outcome == OUTCOME_DONE && j->verify) {
+        outcome = verify(j);
+    }
+    if (outcome == OUTCOME_DONE) {
+        outcome = problem_file_store(&j->problem, j->out, why);
+        if (outcome != OUTCOME_DONE) {
+            fail(outcome, "%s: %s", j->out, why);
+        }
+    }
+    return outcome;
+}
+
+int main(int argc, char **argv) {
+    /* A file that may not grow is an error to report, not a reason to die. */
+    signal(SIGXFSZ, SIG_IGN);
+    job j = {.window = {CLATTN_UNBOUNDED, CLATTN_UNBOUNDED},
+             .align = CLATTN_ALIGN_END,
+             .scale = CLATTN_SCALE_DEFAULT,
+             .repeat = 1};
+    poptContext context = poptGetContext("clattn-run", argc, (const char **)argv, options, 0);
+    if (!context) {
+        return fail(OUTCOME_FAILED, "out of memory");
+    }
+    poptSetOtherOptionHelp(context, "[OPTION...] IN.safetensors -o OUT.safetensors");
+    int outcome = parse_options(&j, context);
+    if (outcome < 0) {
+        outcome = run(&j);
+    }
+    problem_file_destroy(&j.problem);
+    free(j.out);
+    free(j.device);
+    free(j.row);
+    poptFreeContext(context);
+    return outcome;
+}
