@@ -10,12 +10,11 @@ rank() {
     case $1 in
     clattn | size | params | sources | text) echo 0 ;;
     status | lock) echo 0 ;;
-    problem* | device* | cache) echo 1 ;;
+    problem* | device* | tensor | cache) echo 1 ;;
     program | tuning) echo 2 ;;
-    solver) echo 3 ;;
+    solvers) echo 3 ;;
     solver_*) echo 4 ;;
-    solvers) echo 5 ;;
-    plan* | context* | forward*) echo 6 ;;
+    plan* | context* | forward*) echo 5 ;;
     *) echo unknown ;;
     esac
 }
