@@ -12,7 +12,7 @@ rank() {
     status | lock) echo 0 ;;
     problem* | device* | tensor | cache) echo 1 ;;
     program | tuning) echo 2 ;;
-    solvers) echo 3 ;;
+    solvers | launch) echo 3 ;;
     solver_*) echo 4 ;;
     plan* | context* | forward*) echo 5 ;;
     *) echo unknown ;;
@@ -65,11 +65,13 @@ for file in cl/*.cl; do
     name=$(basename "$file" .cl)
     kernels=$(sed 's@/\*.*\*/@@; s@//.*@@; /^ \*/d' "$file" | grep -cw __kernel) || :
     case $name in
-    fwd_* | bwd_*)
+    base | span | score | state | tile*)
+        [ "$kernels" = 0 ] || complain "$file: a part holds no kernel"
+        ;;
+    *)
         [ "$kernels" = 1 ] || complain "$file: holds $kernels kernels, not one"
         grep -qE "\b$name\(" "$file" || complain "$file: its kernel is not called $name"
         ;;
-    *) [ "$kernels" = 0 ] || complain "$file: a part holds no kernel" ;;
     esac
 done
 for file in cl/*.cl; do
