@@ -25,6 +25,10 @@
 #error "BLOCK_N: keys between two updates of the softmax state"
 #endif
 
+#ifndef PASS
+#error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
+#endif
+
 #define BLOCK_M (LANES * ROW_VECTORS)
 /* F16 and BF16 tiles of K and V are first converted into a private tile: element
  * by element the conversion would cost more than the products. */
@@ -119,7 +123,9 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
                                    at >= rows->begin[i] && at < rows->end[i]);
                 }
                 s_t[(key + j) * ROW_VECTORS + i] = score;
-                m[i] = fmax(m[i], score);
+                if (PASS != 2) {
+                    m[i] = fmax(m[i], score);
+                }
             }
         }
     }
@@ -128,7 +134,7 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
     UNROLL
     for (int i = 0; i < ROW_VECTORS; i++) {
         reference[i] = state_reference(m[i]);
-        rescale[i] = state_weight(rows->m[i], reference[i]);
+        rescale[i] = PASS == 2 ? (floatn)(1.0f) : state_weight(rows->m[i], reference[i]);
         rows->m[i] = m[i];
         rows->l[i] *= rescale[i];
     }
@@ -146,6 +152,9 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         }
     }
 
+    if (PASS == 1) {
+        return;
+    }
 #if CONVERTED
     lanes_convert(tile, v, p->v.row, keys, HEAD_DIM_V);
 #endif
@@ -185,7 +194,8 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 fwd_lanes(const struct params p, __global const element *restrict q,
           __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse) {
+          __global element *restrict o, __global float *restrict lse,
+          __global float *restrict workspace) {
     const int row0 = (int)get_global_id(0) * BLOCK_M;
     const int rows_here = min(BLOCK_M, p.seq_q - row0);
     const long batch = (long)get_global_id(1) / p.heads_q;
@@ -213,9 +223,15 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     for (int i = 0; i < COLS * ROW_VECTORS; i++) {
         o_t[i] = (floatn)(0.0f);
     }
+    workspace += p.workspace + (long)get_global_id(1) * p.seq_q + row0;
     for (int i = 0; i < ROW_VECTORS; i++) {
         rows.m[i] = (floatn)(-INFINITY);
         rows.l[i] = (floatn)(0.0f);
+    }
+    if (PASS == 2) {
+        for (int i = 0; i < BLOCK_M; i++) {
+            ((float *)rows.m)[i] = workspace[min(i, rows_here - 1)];
+        }
     }
 
     const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
@@ -228,7 +244,8 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     }
 
     for (int i = 0; i < ROW_VECTORS; i++) {
-        const floatn normaliser = state_normaliser(rows.l[i]);
+        /* In pass 2 the weights came normalised. */
+        const floatn normaliser = PASS == 2 ? (floatn)(1.0f) : state_normaliser(rows.l[i]);
         for (int d = 0; d < HEAD_DIM_V; d++) {
             o_t[d * ROW_VECTORS + i] *= normaliser;
         }
@@ -236,10 +253,13 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     const float *o_of = (const float *)o_t;
     const float *m_of = (const float *)rows.m, *l_of = (const float *)rows.l;
     for (int i = 0; i < rows_here; i++) {
-        for (int d = 0; d < HEAD_DIM_V; d++) {
+        if (PASS == 1) {
+            workspace[i] = m_of[i] + log2(l_of[i]);
+        }
+        for (int d = 0; d < (PASS == 1 ? 0 : HEAD_DIM_V); d++) {
             store(o + i * p.o.row + d, o_of[d * BLOCK_M + i]);
         }
-        if (p.write_lse) {
+        if (PASS == 2 ? 0 : p.write_lse) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
                 state_lse(m_of[i], l_of[i]);
         }

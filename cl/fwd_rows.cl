@@ -12,7 +12,9 @@
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 fwd_rows(const struct params p, __global const element *restrict q,
          __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse) {
+         __global element *restrict o, __global float *restrict lse,
+         __global float *restrict workspace) {
+    (void)workspace;
     const size_t index = get_global_id(0);
     const size_t slice = index / (size_t)p.seq_q;
     if (slice >= (size_t)p.batch * (size_t)p.heads_q) {

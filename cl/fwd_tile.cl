@@ -40,6 +40,10 @@
 #error "Q_RESIDENT: 1 keeps all slices of Q in local memory, 0 reloads them for each block"
 #endif
 
+#ifndef PASS
+#error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
+#endif
+
 #define THREADS (THREADS_M * THREADS_N)
 #define ROWS (BLOCK_M / THREADS_M)
 #define KEYS (BLOCK_N / THREADS_N)
@@ -150,7 +154,8 @@ INLINE void tile_store(__global element *p, float4 x, const int count, int align
 __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
 fwd_tile(const struct params p, __global const element *restrict q,
          __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse) {
+         __global element *restrict o, __global float *restrict lse,
+         __global float *restrict workspace) {
     __local float tile_q[(Q_RESIDENT ? SLICES : 1) * BLOCK_M * TILE_ROW]
         __attribute__((aligned(16)));
     __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
@@ -172,14 +177,17 @@ fwd_tile(const struct params p, __global const element *restrict q,
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
     o += p.o.offset + batch * p.o.batch + head * p.o.head;
 
+    workspace += p.workspace + (long)slice * p.seq_q;
+
     float4 sum[SLICES_V][ROWS][COLS];
     float m[ROWS], l[ROWS]; /* l: of this work-item's own columns */
     int2 keys[ROWS];        /* keys that each row sees */
     UNROLL
     for (int i = 0; i < ROWS; i++) {
-        m[i] = -INFINITY;
+        const int row = min(row0 + tm + THREADS_M * i, row_last);
+        m[i] = PASS == 2 ? workspace[row] : -INFINITY;
         l[i] = 0.0f;
-        keys[i] = span_of_row(&p, min(row0 + tm + THREADS_M * i, row_last));
+        keys[i] = span_of_row(&p, row);
         UNROLL
         for (int z = 0; z < SLICES_V; z++) {
             UNROLL
@@ -233,19 +241,23 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 }
                 most = fmax(most, s[i][j]);
             }
-            tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = most;
+            if (PASS != 2) {
+                tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = most;
+            }
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        if (PASS != 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
         UNROLL
         for (int i = 0; i < ROWS; i++) {
             const int row = tm + THREADS_M * i;
             float most = m[i];
             UNROLL
-            for (int t = 0; t < THREADS_N; t++) {
+            for (int t = 0; t < (PASS == 2 ? 0 : THREADS_N); t++) {
                 most = fmax(most, tile_m[row * THREADS_N + t]);
             }
             const float reference = state_reference(most);
-            const float rescale = state_weight(m[i], reference);
+            const float rescale = PASS == 2 ? 1.0f : state_weight(m[i], reference);
             m[i] = most;
             l[i] *= rescale;
             UNROLL
@@ -268,7 +280,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         }
 
         UNROLL
-        for (int z = 0; z < SLICES_V; z++) {
+        for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
             tile_load(tile_kv, v, p.v.row, key0, key_last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V, 1.0f,
                       p.aligned);
@@ -297,9 +309,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
         if (row > row_last) {
             continue;
         }
-        const float normaliser = state_normaliser(l_row);
+        /* In pass 2 the weights came normalised. */
+        const float normaliser = PASS == 2 ? 1.0f : state_normaliser(l_row);
         UNROLL
-        for (int z = 0; z < SLICES_V; z++) {
+        for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const int d = z * BLOCK_D + (tn + THREADS_N * c) * 4;
@@ -307,7 +320,13 @@ fwd_tile(const struct params p, __global const element *restrict q,
                            p.aligned);
             }
         }
-        if (p.write_lse && tn == 0) {
+        if (tn != 0) {
+            continue;
+        }
+        if (PASS == 1) {
+            workspace[row] = m[i] + log2(l_row);
+        }
+        if (PASS == 2 ? 0 : p.write_lse) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
                 state_lse(m[i], l_row);
         }

@@ -27,6 +27,7 @@ struct strides {
 
 struct params {
     struct strides q, k, v, o, lse;
+    PARAMS_LONG workspace; /* floats before the first one that may be used */
     PARAMS_INT batch;
     PARAMS_INT heads_q;
     PARAMS_INT group; /* query heads per key head */

@@ -6,14 +6,15 @@
  */
 #include <math.h>
 
+#include "launch.h"
 #include "plan.h"
 #include "tensor.h"
 
-enum { Q, K, V, O, LSE, TENSORS };
+enum { WORKSPACE = LAUNCH_TENSORS, WORKSPACE_ALIGNMENT = 256 };
 
 struct request {
     clattn_forward_args args;
-    struct tensor tensors[TENSORS];
+    struct tensor tensors[LAUNCH_TENSORS + 1]; /* the last one is the workspace */
     struct params params;
 };
 
@@ -109,16 +110,16 @@ static cl_int check_tensors(struct request *request, clattn_plan plan, struct st
     const struct {
         const clattn_tensor *from;
         struct tensor_shape shape;
-    } wanted[TENSORS] = {
-        {a->q, {"q", a->batch, p->heads_q, a->seq_q, p->head_dim, size, false}},
-        {a->k, {"k", a->batch, p->heads_kv, a->seq_kv, p->head_dim, size, false}},
-        {a->v, {"v", a->batch, p->heads_kv, a->seq_kv, p->head_dim_v, size, false}},
-        {a->o, {"o", a->batch, p->heads_q, a->seq_q, p->head_dim_v, size, true}},
-        {a->lse, {"lse", a->batch, p->heads_q, a->seq_q, 1, 4, true}},
+    } wanted[LAUNCH_TENSORS] = {
+        {a->q, {"q", a->batch, p->heads_q, a->seq_q, p->head_dim, size, true, false}},
+        {a->k, {"k", a->batch, p->heads_kv, a->seq_kv, p->head_dim, size, true, false}},
+        {a->v, {"v", a->batch, p->heads_kv, a->seq_kv, p->head_dim_v, size, true, false}},
+        {a->o, {"o", a->batch, p->heads_q, a->seq_q, p->head_dim_v, size, false, true}},
+        {a->lse, {"lse", a->batch, p->heads_q, a->seq_q, 1, 4, false, true}},
     };
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < LAUNCH_TENSORS; i++) {
         if (!wanted[i].from) {
-            if (i != LSE) {
+            if (i != LAUNCH_LSE) {
                 return status_set(status, CL_INVALID_VALUE, "args: %s is NULL",
                                   wanted[i].shape.name);
             }
@@ -131,10 +132,48 @@ static cl_int check_tensors(struct request *request, clattn_plan plan, struct st
             return code;
         }
     }
-    cl_int code = tensor_check_overlap(&request->tensors[O], request->tensors, TENSORS, status);
-    return code == CL_SUCCESS
-               ? tensor_check_overlap(&request->tensors[LSE], request->tensors, TENSORS, status)
-               : code;
+    return CL_SUCCESS;
+}
+
+static cl_int check_workspace(struct request *request, clattn_plan plan, struct status *status) {
+    const clattn_forward_args *a = &request->args;
+    const cl_ulong bytes = plan->workspace;
+    struct tensor *workspace = &request->tensors[WORKSPACE];
+    const struct tensor_shape shape = {"workspace", 1, 1, 1, bytes / 4, 4, true, true};
+    *workspace = (struct tensor){.shape = shape};
+    if (bytes == 0) {
+        return CL_SUCCESS; /* whatever the caller passes is not looked at */
+    }
+    if (!a->workspace) {
+        return status_set(status, CLATTN_INVALID_WORKSPACE,
+                          "workspace: it is NULL, but the plan needs %llu bytes",
+                          (unsigned long long)bytes);
+    }
+    if (a->workspace_offset % WORKSPACE_ALIGNMENT != 0) {
+        return status_set(status, CLATTN_INVALID_WORKSPACE,
+                          "workspace: workspace_offset %zu is not a multiple of %d",
+                          a->workspace_offset, WORKSPACE_ALIGNMENT);
+    }
+    clattn_tensor from = CLATTN_TENSOR_INIT;
+    from.buffer = a->workspace;
+    from.offset = a->workspace_offset;
+    cl_int code = tensor_check(workspace, &from, &shape, plan->context->context,
+                               &plan->context->device, status);
+    if (code == CLATTN_OUT_OF_BOUNDS || code == CLATTN_INVALID_TENSOR) {
+        status->code = CLATTN_INVALID_WORKSPACE;
+    }
+    return status->code;
+}
+
+/* Nothing that is written may share bytes with anything else. */
+static cl_int check_overlaps(const struct request *request, struct status *status) {
+    static const int outputs[] = {LAUNCH_O, LAUNCH_LSE, WORKSPACE};
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0] && code == CL_SUCCESS; i++) {
+        code = tensor_check_overlap(&request->tensors[outputs[i]], request->tensors,
+                                    LAUNCH_TENSORS + 1, status);
+    }
+    return code;
 }
 
 static cl_int fill_params(struct request *request, const problem *p, struct status *status) {
@@ -147,11 +186,12 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
     /* No bound needs to be further away than all keys and queries together. */
     const cl_int far = (cl_int)(a->seq_q + a->seq_kv);
     request->params = (struct params){
-        .q = t[Q].strides,
-        .k = t[K].strides,
-        .v = t[V].strides,
-        .o = t[O].strides,
-        .lse = t[LSE].strides,
+        .q = t[LAUNCH_Q].strides,
+        .k = t[LAUNCH_K].strides,
+        .v = t[LAUNCH_V].strides,
+        .o = t[LAUNCH_O].strides,
+        .lse = t[LAUNCH_LSE].strides,
+        .workspace = t[WORKSPACE].strides.offset,
         .batch = (cl_int)a->batch,
         .heads_q = (cl_int)p->heads_q,
         .group = (cl_int)(p->heads_q / p->heads_kv),
@@ -162,9 +202,9 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
         .band_right = p->band_right == CLATTN_UNBOUNDED ? far : p->band_right,
         .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
         .cap = (float)(softcap * log2_e),
-        .write_lse = t[LSE].present,
-        .aligned = t[Q].aligned && (t[K].aligned || !t[K].present) &&
-                   (t[V].aligned || !t[V].present) && t[O].aligned,
+        .write_lse = t[LAUNCH_LSE].present,
+        .aligned = t[LAUNCH_Q].aligned && (t[LAUNCH_K].aligned || !t[LAUNCH_K].present) &&
+                   (t[LAUNCH_V].aligned || !t[LAUNCH_V].present) && t[LAUNCH_O].aligned,
     };
     return isfinite(request->params.factor) && isfinite(request->params.cap)
                ? CL_SUCCESS
@@ -173,30 +213,31 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
                             softcap);
 }
 
-static cl_int set_arguments(cl_kernel kernel, const struct request *request) {
-    cl_int code = clSetKernelArg(kernel, 0, sizeof request->params, &request->params);
-    for (cl_uint i = 0; i < TENSORS && code == CL_SUCCESS; i++) {
-        const struct tensor *t = &request->tensors[i];
-        code = t->svm ? clSetKernelArgSVMPointer(kernel, i + 1, t->svm)
-                      : clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
-    }
-    return code;
-}
-
 static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct request *request,
                      cl_uint count, const cl_event *list, cl_event *event, struct status *status) {
-    const struct ndrange range = plan->solver->ndrange(&plan->row, &request->params);
-    lock_take(&plan->lock);
-    cl_int code = set_arguments(plan->kernel, request);
-    if (code == CL_SUCCESS) {
-        code = clEnqueueNDRangeKernel(queue, plan->kernel, 2, NULL, range.global, range.local,
-                                      count, list, event);
+    const struct solver *solver = plan->solver;
+    const struct launch l = {
+        .problem = &plan->problem,
+        .device = &plan->context->device,
+        .row = &plan->row,
+        .params = &request->params,
+        .tensors = request->tensors,
+        .kernels = plan->kernels,
+        .workspace = request->tensors[WORKSPACE].buffer,
+        .queue = queue,
+        .count = count,
+        .list = list,
+        .event = event,
+    };
+    struct ndrange ranges[SOLVER_KERNELS];
+    for (size_t i = 0; i < solver->kernels; i++) {
+        ranges[i] = solver->ndrange(&plan->row, &request->params, i);
     }
+    lock_take(&plan->lock);
+    cl_int code = solver->enqueue ? solver->enqueue(solver, &l, status)
+                                  : launch_chain(&l, ranges, solver->kernels, status);
     lock_give(&plan->lock);
-    return code == CL_SUCCESS
-               ? code
-               : status_set(status, code, "forward: the driver refuses the launch of %s",
-                            text_chars(&plan->row_text));
+    return code;
 }
 
 static cl_int enqueue(clattn_plan plan, cl_command_queue queue, const clattn_forward_args *args,
@@ -211,6 +252,12 @@ static cl_int enqueue(clattn_plan plan, cl_command_queue queue, const clattn_for
     }
     if (code == CL_SUCCESS) {
         code = check_tensors(&request, plan, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_workspace(&request, plan, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_overlaps(&request, status);
     }
     if (code != CL_SUCCESS) {
         return code;

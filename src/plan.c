@@ -1,11 +1,19 @@
 #include "plan.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
-static void destroy(clattn_plan plan) {
-    if (plan->kernel) {
-        clReleaseKernel(plan->kernel);
+static void destroy_kernels(clattn_plan plan) {
+    for (size_t i = 0; i < SOLVER_KERNELS; i++) {
+        if (plan->kernels[i]) {
+            clReleaseKernel(plan->kernels[i]);
+        }
+        plan->kernels[i] = NULL;
     }
+}
+
+static void destroy(clattn_plan plan) {
+    destroy_kernels(plan);
     text_destroy(&plan->row_text);
     text_destroy(&plan->description);
     if (plan->locked) {
@@ -19,7 +27,8 @@ static void destroy(clattn_plan plan) {
 
 /* Can the device run the kernel that its compiler made of the row? */
 static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const row *r,
-                           cl_kernel kernel, struct status *status) {
+                           size_t index, struct status *status) {
+    cl_kernel kernel = plan->kernels[index];
     size_t most = 0;
     cl_int code = clGetKernelWorkGroupInfo(kernel, plan->context->id, CL_KERNEL_WORK_GROUP_SIZE,
                                            sizeof most, &most, NULL);
@@ -28,7 +37,7 @@ static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const 
                           solver->name);
     }
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
-    const struct ndrange range = solver->ndrange(r, &one);
+    const struct ndrange range = solver->ndrange(r, &one, index);
     if (range.local[0] * range.local[1] > most) {
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
@@ -37,28 +46,43 @@ static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const 
     return CL_SUCCESS;
 }
 
+static cl_int build_kernel(clattn_plan plan, const struct solver *solver, const row *r,
+                           size_t index, struct status *status) {
+    clattn_context c = plan->context;
+    const struct program_recipe *recipe = solver->recipe(r, index);
+    cl_program program;
+    cl_int code =
+        program_get(recipe, &plan->problem, r, &c->programs, c->context, c->id, &program, status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    plan->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
+    clReleaseProgram(program);
+    if (code != CL_SUCCESS) {
+        plan->kernels[index] = NULL;
+        return status_set(status, code, "plan: the driver does not create kernel %s",
+                          recipe->kernel);
+    }
+    return check_kernel(plan, solver, r, index, status);
+}
+
 /* The plan_build of a real device. */
 static cl_int build(void *data, const struct solver *solver, const row *r, struct status *status) {
     clattn_plan plan = data;
-    clattn_context c = plan->context;
-    cl_program program;
-    cl_int code = program_get(&solver->recipe, &plan->problem, r, &c->programs, c->context, c->id,
-                              &program, status);
-    if (code != CL_SUCCESS) {
-        return code;
+    cl_int code = CL_SUCCESS;
+    plan->workspace = 0;
+    if (solver->workspace &&
+        (!solver->workspace(&plan->problem, r, &plan->workspace) || plan->workspace > SIZE_MAX)) {
+        code = status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
+                          solver->name, (int)(8 * sizeof(size_t)));
     }
-    cl_kernel kernel = clCreateKernel(program, solver->recipe.kernel, &code);
-    clReleaseProgram(program);
-    if (code != CL_SUCCESS) {
-        return status_set(status, code, "plan: the driver does not create kernel %s", solver->name);
+    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
+        code = build_kernel(plan, solver, r, i, status);
     }
-    code = check_kernel(plan, solver, r, kernel, status);
     if (code != CL_SUCCESS) {
-        clReleaseKernel(kernel);
-        return code;
+        destroy_kernels(plan);
     }
-    plan->kernel = kernel;
-    return CL_SUCCESS;
+    return code;
 }
 
 /* build, but a row that fails although clattn chose it is worth a remark. */
@@ -85,10 +109,15 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     }
     text_printf(&plan->description, "problem ");
     problem_format(&plan->problem, &plan->description);
-    text_printf(&plan->description, "\ndevice %s\nworkspace 0\n", context->device.name);
+    text_printf(&plan->description, "\ndevice %s\n", context->device.name);
+    text solvers = {0};
     code = plan_choose(&plan->problem, &context->device, desc->row, context->tuning,
                        desc->row ? build : build_or_remark, plan, &plan->solver, &plan->row,
-                       &plan->description, status);
+                       &solvers, status);
+    text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
+    text_append(&plan->description, text_chars(&solvers), solvers.length);
+    plan->description.failed = plan->description.failed || solvers.failed;
+    text_destroy(&solvers);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -139,7 +168,7 @@ cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes) {
         status_set(&status, CL_INVALID_VALUE, "plan_workspace_size: bytes is NULL");
         return context_report(plan->context, &status);
     }
-    *bytes = 0;
+    *bytes = (size_t)plan->workspace;
     return CL_SUCCESS;
 }
 

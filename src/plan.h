@@ -16,8 +16,9 @@ struct clattn_plan_s {
     row row;
     text row_text;
     text description;
-    cl_kernel kernel;
-    lock lock; /* of the kernel's arguments */
+    cl_kernel kernels[SOLVER_KERNELS];
+    cl_ulong workspace; /* bytes */
+    lock lock;          /* of the kernels' arguments */
     bool locked;
 };
 

@@ -9,6 +9,8 @@
 
 #include "sources.h"
 
+static const char baseline[] = "a baseline runs only when its row is asked for";
+
 struct choice {
     const problem *problem;
     const device *device;
@@ -101,7 +103,9 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
     cl_int code = CLATTN_UNSUPPORTED;
     for (size_t i = 0; i < SOLVERS && !c->chosen; i++) {
         const struct solver *solver = solvers_table[i];
-        const char *unsuited = solver->unsuited ? solver->unsuited(c->problem, c->device) : NULL;
+        const char *unsuited = solver->baseline   ? baseline
+                               : solver->unsuited ? solver->unsuited(c->problem, c->device)
+                                                  : NULL;
         if (unsuited) {
             text_destroy(&c->reasons[i]);
             text_printf(&c->reasons[i], "passed over: %s", unsuited);
@@ -132,7 +136,7 @@ cl_int plan_choose(const problem *p, const device *d, const char *asked, const c
         const char *reason = text_chars(&c.reasons[i]);
         if (!*reason) {
             const char *other = s->refuses(p, d);
-            const char *unsuited = s->unsuited ? s->unsuited(p, d) : NULL;
+            const char *unsuited = s->baseline ? baseline : s->unsuited ? s->unsuited(p, d) : NULL;
             text_printf(&c.reasons[i], "%s",
                         other      ? "refused: "
                         : unsuited ? "passed over: "

@@ -51,11 +51,23 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     return solvers_complete(p, d, r, parameters, COUNT, candidates[0], 2, legal, why);
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params) {
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    (void)kernel;
     const cl_ulong block = (cl_ulong)(row_number(r, "LANES", 1) * row_number(r, "ROW_VECTORS", 1));
     return (struct ndrange){{(size_t)size_div_up((cl_ulong)params->seq_q, block),
                              (size_t)params->batch * (size_t)params->heads_q},
                             {1, 1}};
+}
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+    static const struct program_recipe only = {
+        .kernel = "fwd_lanes",
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_lanes.cl"},
+        .constants = "#define PASS 0\n",
+    };
+    (void)r;
+    (void)kernel;
+    return &only;
 }
 
 extern const struct solver solver_fwd_lanes;
@@ -63,8 +75,7 @@ const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
     .refuses = refuses,
     .complete = complete,
-    .recipe = {.kernel = "fwd_lanes",
-               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_lanes.cl"},
-               .constants = ""},
+    .kernels = 1,
+    .recipe = recipe,
     .ndrange = ndrange,
 };

@@ -30,11 +30,23 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
                             sizeof candidates / sizeof candidates[0], legal, why);
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params) {
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    (void)kernel;
     const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
     const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
                           (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
     return (struct ndrange){{(size_t)size_div_up(rows, group) * group, 1}, {group, 1}};
+}
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+    static const struct program_recipe only = {
+        .kernel = "fwd_rows",
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
+        .constants = "#define LANES 1\n",
+    };
+    (void)r;
+    (void)kernel;
+    return &only;
 }
 
 extern const struct solver solver_fwd_rows;
@@ -42,8 +54,7 @@ const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .refuses = refuses,
     .complete = complete,
-    .recipe = {.kernel = "fwd_rows",
-               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
-               .constants = "#define LANES 1\n"},
+    .kernels = 1,
+    .recipe = recipe,
     .ndrange = ndrange,
 };

@@ -128,12 +128,24 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     return solvers_complete(p, d, r, parameters, COUNT, candidates[0], count, legal, why);
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params) {
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    (void)kernel;
     const cl_ulong block = (cl_ulong)row_number(r, "BLOCK_M", 1);
     const size_t threads = (size_t)(row_number(r, "THREADS_M", 1) * row_number(r, "THREADS_N", 1));
     const size_t groups = (size_t)size_div_up((cl_ulong)params->seq_q, block) *
                           (size_t)params->batch * (size_t)params->heads_q;
     return (struct ndrange){{groups * threads, 1}, {threads, 1}};
+}
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+    static const struct program_recipe only = {
+        .kernel = "fwd_tile",
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},
+        .constants = "#define LANES 1\n#define PASS 0\n",
+    };
+    (void)r;
+    (void)kernel;
+    return &only;
 }
 
 extern const struct solver solver_fwd_tile;
@@ -142,8 +154,7 @@ const struct solver solver_fwd_tile = {
     .refuses = refuses,
     .unsuited = unsuited,
     .complete = complete,
-    .recipe = {.kernel = "fwd_tile",
-               .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},
-               .constants = "#define LANES 1\n"},
+    .kernels = 1,
+    .recipe = recipe,
     .ndrange = ndrange,
 };

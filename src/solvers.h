@@ -9,18 +9,17 @@
 #define SOLVERS_H
 
 #include "device.h"
+#include "launch.h"
 #include "params.h"
 #include "problem.h"
 #include "program.h"
 #include "tuning.h"
 
-/* Work-items of one launch, over two dimensions. */
-struct ndrange {
-    size_t global[2], local[2];
-};
-
 struct solver {
     const char *name;
+
+    /* Baselines show what the others are better than: they run only when asked for. */
+    bool baseline;
 
     /* One sentence why the solver cannot run there, or NULL. */
     const char *(*refuses)(const problem *p, const device *d);
@@ -33,15 +32,23 @@ struct solver {
      * ones.  False with a sentence in why when there are none. */
     bool (*complete)(const problem *p, const device *d, row *r, text *why);
 
-    struct program_recipe recipe;
+    /* What its kernels are made of, in the order of their launches. */
+    size_t kernels;
+    const struct program_recipe *(*recipe)(const row *r, size_t kernel);
 
-    /* The launch for what params asks; its grid is never empty. */
-    struct ndrange (*ndrange)(const row *r, const struct params *params);
+    /* Bytes of workspace for the problem; false on overflow.  May be NULL: none. */
+    bool (*workspace)(const problem *p, const row *r, cl_ulong *bytes);
+
+    /* The launch of a kernel for what params asks; its grid is never empty. */
+    struct ndrange (*ndrange)(const row *r, const struct params *params, size_t kernel);
+
+    /* Enqueues everything.  May be NULL: launch_chain, each kernel once. */
+    cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 3 };
+enum { SOLVERS = 4, SOLVER_KERNELS = 4 };
 
-/* In the order in which they are tried; the last applies everywhere. */
+/* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
 extern const struct solver *const solvers_table[SOLVERS];
 
 /* NULL when there is none of that name. */

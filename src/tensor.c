@@ -72,7 +72,7 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
         return status_set(status, CLATTN_INVALID_TENSOR,
                           "%s: it is written, but its buffer is CL_MEM_READ_ONLY", name);
     }
-    if (!t->shape.written && flags & CL_MEM_WRITE_ONLY) {
+    if (t->shape.read && flags & CL_MEM_WRITE_ONLY) {
         return status_set(status, CLATTN_INVALID_TENSOR,
                           "%s: it is read, but its buffer is CL_MEM_WRITE_ONLY", name);
     }

@@ -14,7 +14,7 @@ struct tensor_shape {
     const char *name;                   /* "q", for sentences */
     cl_ulong batch, heads, rows, width; /* width: elements of a row */
     cl_uint element_size;
-    bool written;
+    bool read, written;
 };
 
 /* A tensor that passed the checks. */

@@ -1,0 +1,43 @@
+#include "launch.h"
+
+static cl_int set_arguments(const struct launch *l, cl_kernel kernel) {
+    cl_int code = clSetKernelArg(kernel, 0, sizeof *l->params, l->params);
+    for (cl_uint i = 0; i < LAUNCH_TENSORS && code == CL_SUCCESS; i++) {
+        const struct tensor *t = &l->tensors[i];
+        code = t->svm ? clSetKernelArgSVMPointer(kernel, i + 1, t->svm)
+                      : clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
+    }
+    return code == CL_SUCCESS
+               ? clSetKernelArg(kernel, LAUNCH_TENSORS + 1, sizeof(cl_mem), &l->workspace)
+               : code;
+}
+
+cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange range, cl_uint count,
+                     const cl_event *list, cl_event *event, struct status *status) {
+    cl_int code = set_arguments(l, kernel);
+    if (code == CL_SUCCESS) {
+        code = clEnqueueNDRangeKernel(l->queue, kernel, 2, NULL, range.global, range.local, count,
+                                      list, event);
+    }
+    return code == CL_SUCCESS
+               ? code
+               : status_set(status, code, "forward: the driver refuses a launch of %s",
+                            l->row->solver);
+}
+
+cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t count,
+                    struct status *status) {
+    cl_event before = NULL;
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < count && code == CL_SUCCESS; i++) {
+        const bool first = i == 0, last = i + 1 == count;
+        cl_event after = NULL;
+        code = launch_kernel(l, l->kernels[i], ranges[i], first ? l->count : 1,
+                             first ? l->list : &before, last ? l->event : &after, status);
+        if (before) {
+            clReleaseEvent(before);
+        }
+        before = after;
+    }
+    return code;
+}
