@@ -1,0 +1,142 @@
+/*
+ * Has every solver compose its program, for devices that are not there, so that
+ * check_kernels.sh can have the texts checked: the rows of tuning.txt, and those
+ * that the solvers' formulas choose.
+ *
+ * Without an OpenCL context no program is built, but CLATTN_DUMP gets its text.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "solvers.h"
+#include "sources.h"
+
+enum { LINES = 1000 };
+
+static const device devices[] = {
+    {.name = "a wide CPU",
+     .architecture = "cpu/16",
+     .type = DEVICE_CPU,
+     .compute_units = 8,
+     .work_group = 4096,
+     .work_items = 4096,
+     .local_memory = 1 << 20,
+     .float_width = 16,
+     .address_bits = 64},
+    {.name = "a narrow CPU",
+     .architecture = "cpu/4",
+     .type = DEVICE_CPU,
+     .compute_units = 4,
+     .work_group = 1024,
+     .work_items = 1024,
+     .local_memory = 32 << 10,
+     .float_width = 4,
+     .address_bits = 64},
+    {.name = "a large GPU",
+     .architecture = "nvidia/9.0",
+     .type = DEVICE_GPU,
+     .compute_units = 132,
+     .work_group = 1024,
+     .work_items = 1024,
+     .local_memory = 226 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "a middling GPU",
+     .architecture = "amd/gfx1100",
+     .type = DEVICE_GPU,
+     .compute_units = 48,
+     .work_group = 256,
+     .work_items = 1024,
+     .local_memory = 64 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "the embedded minimum",
+     .type = DEVICE_GPU,
+     .compute_units = 1,
+     .work_group = 1,
+     .work_items = 1,
+     .local_memory = 1 << 10,
+     .float_width = 1,
+     .address_bits = 32},
+};
+
+static const char *const problems[] = {
+    "f32 h8:2 q4096 d64",
+    "f32 q100 k300 d33:65 causal softcap30",
+    "f16 b2 h16 q16384 d128 causal",
+    "f16 q1 k4096 d1:512",
+    "bf16 q2048 d80 window128,0",
+    "bf16 q7 d512:1 softcap50",
+};
+
+static unsigned composed;
+static bool seen[LINES]; /* lines of tuning.txt */
+
+/* True when the solver has an answer there. */
+static bool compose(const struct solver *solver, const problem *p, const device *d, row r) {
+    struct status status = {0};
+    text why = {0};
+    cache programs = {0};
+    cl_program program = NULL;
+    const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &r, &why) &&
+                         cache_create(&programs, &status) == CL_SUCCESS;
+    for (size_t kernel = 0; answers && kernel < solver->kernels; kernel++) {
+        program_get(solver->recipe(&r, kernel), p, &r, &programs, NULL, NULL, &program, &status);
+        composed++;
+    }
+    cache_destroy(&programs);
+    text_destroy(&why);
+    status_destroy(&status);
+    return answers;
+}
+
+static void compose_all(const problem *p, const device *d) {
+    for (size_t i = 0; i < SOLVERS; i++) {
+        row r = {.count = 0};
+        memcpy(r.solver, solvers_table[i]->name, strlen(solvers_table[i]->name) + 1);
+        compose(solvers_table[i], p, d, r);
+    }
+    row r;
+    size_t at = 0, line = 0;
+    while (tuning_next(sources_find("tuning.txt")->text, p, d, &at, &r, &line)) {
+        const struct solver *solver = solvers_find(r.solver);
+        if (solver && line < LINES && compose(solver, p, d, r)) {
+            seen[line] = true;
+        }
+    }
+}
+
+/* The number of rows in tuning.txt that no device and problem above has reached. */
+static int unseen(void) {
+    int count = 0;
+    size_t line = 1;
+    for (const char *at = sources_find("tuning.txt")->text; *at; line++) {
+        const size_t length = strcspn(at, "\n");
+        if (memchr(at, ';', length) && *at != '#' && (line >= LINES || !seen[line])) {
+            fprintf(stderr, "tuning.txt:%zu: not composed; give check_kernels.c its device\n",
+                    line);
+            count++;
+        }
+        at += length + (at[length] == '\n');
+    }
+    return count;
+}
+
+int main(void) {
+    for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+        struct status status = {0};
+        clattn_desc desc = CLATTN_DESC_INIT;
+        problem p;
+        if (clattn_desc_parse(problems[i], &desc) != CL_SUCCESS ||
+            problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
+            fprintf(stderr, "no problem: %s\n", problems[i]);
+            return 1;
+        }
+        for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+            compose_all(&p, &devices[d]);
+        }
+        status_destroy(&status);
+    }
+    printf("%u programs composed\n", composed);
+    return unseen() != 0;
+}
