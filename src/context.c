@@ -111,7 +111,7 @@ cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *re
     if (result) {
         *result = NULL;
     }
-    if (!desc || !result) {
+    if (!desc) {
         return CL_INVALID_VALUE;
     }
     struct status status = {0};
@@ -128,7 +128,9 @@ cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *re
     }
     cl_int code = CL_SUCCESS;
     clattn_context c = NULL;
-    if (!d.context) {
+    if (!result) {
+        code = status_set(&status, CL_INVALID_VALUE, "context_create: result is NULL");
+    } else if (!d.context) {
         code = status_set(&status, CL_INVALID_CONTEXT, "context_desc: context is NULL");
     } else if (!d.device) {
         code = status_set(&status, CL_INVALID_DEVICE, "context_desc: device is NULL");

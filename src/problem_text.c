@@ -7,6 +7,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A plain decimal number, whatever the locale's decimal point is. */
+static bool read_float(const char *chars, size_t length, float *value) {
+    double number = 0, unit = 1;
+    size_t at = 0, digits = 0;
+    for (; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
+        number = number * 10 + (chars[at] - '0');
+    }
+    if (at < length && chars[at] == '.') {
+        for (at++; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
+            unit /= 10;
+            number += unit * (chars[at] - '0');
+        }
+    }
+    if (at < length && chars[at] == 'e' && digits) {
+        long long exponent;
+        size_t sign = at + 2 < length && chars[at + 1] == '+' && chars[at + 2] != '-';
+        if (!text_number(chars + at + 1 + sign, length - at - 1 - sign, -60, 60, &exponent)) {
+            return false;
+        }
+        number *= pow(10, (double)exponent);
+        at = length;
+    }
+    *value = (float)number;
+    return digits > 0 && at == length && number <= (double)FLT_MAX;
+}
+
 void problem_format(const problem *p, text *out) {
     text_printf(out, "%s", problem_type_name(p->type));
     if (p->batch != 1) {
@@ -35,8 +61,15 @@ void problem_format(const problem *p, text *out) {
     }
     if (p->softcap != 0) {
         char number[32];
-        snprintf(number, sizeof number, "%.9g", (double)p->softcap);
-        number[strcspn(number, ",")] = number[strcspn(number, ",")] ? '.' : '\0'; /* locale */
+        for (int digits = 1; digits <= 9; digits++) { /* the shortest that reads back the same */
+            float again;
+            snprintf(number, sizeof number, "%.*g", digits, (double)p->softcap);
+            size_t comma = strcspn(number, ",");
+            number[comma] = number[comma] ? '.' : '\0'; /* some locales */
+            if (read_float(number, strlen(number), &again) && again == p->softcap) {
+                break;
+            }
+        }
         text_printf(out, " softcap%s", number);
     }
 }
@@ -50,32 +83,6 @@ static bool read_pair(const char *chars, size_t length, char separator, long lon
         return false;
     }
     return !second || text_number(second + 1, length - first_length - 1, low, UINT32_MAX, b);
-}
-
-/* A plain decimal number, whatever the locale's decimal point is. */
-static bool read_float(const char *chars, size_t length, float *value) {
-    double number = 0, unit = 1;
-    size_t at = 0, digits = 0;
-    for (; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
-        number = number * 10 + (chars[at] - '0');
-    }
-    if (at < length && chars[at] == '.') {
-        for (at++; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
-            unit /= 10;
-            number += unit * (chars[at] - '0');
-        }
-    }
-    if (at < length && chars[at] == 'e' && digits) {
-        long long exponent;
-        size_t sign = at + 1 < length && chars[at + 1] == '+';
-        if (!text_number(chars + at + 1 + sign, length - at - 1 - sign, -60, 60, &exponent)) {
-            return false;
-        }
-        number *= pow(10, (double)exponent);
-        at = length;
-    }
-    *value = (float)number;
-    return digits > 0 && at == length && number <= (double)FLT_MAX;
 }
 
 enum { WORD_TYPE, WORD_B, WORD_H, WORD_Q, WORD_K, WORD_D, WORD_BAND, WORD_ALIGN, WORD_SOFTCAP };
