@@ -117,9 +117,10 @@ cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *re
     struct status status = {0};
     clattn_context_desc d = CLATTN_CONTEXT_DESC_INIT;
     if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
-        /* notify is only there to be called when the struct is long enough to hold it */
+        /* notify can be called only where the size says that it is there */
         clattn_context_desc none = CLATTN_CONTEXT_DESC_INIT;
-        const clattn_context_desc *with = desc->size >= sizeof d ? desc : &none;
+        const clattn_context_desc *with =
+            desc->size >= sizeof d && desc->size <= PROBLEM_MAX_STRUCT ? desc : &none;
         status_set(&status, CLATTN_INVALID_DESC,
                    "context_desc: size is %zu, not %zu: set the struct by "
                    "CLATTN_CONTEXT_DESC_INIT",

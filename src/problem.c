@@ -6,7 +6,7 @@
 bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs) {
     size_t size;
     memcpy(&size, theirs, sizeof size);
-    if (size < least || size > 4096) {
+    if (size < least || size > PROBLEM_MAX_STRUCT) {
         return false;
     }
     const unsigned char *bytes = theirs;

@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include "status.h"
 
+/* A public struct's size over this is no size but garbage. */
+enum { PROBLEM_MAX_STRUCT = 4096 };
+
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
 typedef struct problem {

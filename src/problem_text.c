@@ -60,14 +60,15 @@ void problem_format(const problem *p, text *out) {
         text_printf(out, " start");
     }
     if (p->softcap != 0) {
-        char number[32];
+        char number[32] = "", trial[32];
         for (int digits = 1; digits <= 9; digits++) { /* the shortest that reads back the same */
             float again;
-            snprintf(number, sizeof number, "%.*g", digits, (double)p->softcap);
-            size_t comma = strcspn(number, ",");
-            number[comma] = number[comma] ? '.' : '\0'; /* some locales */
-            if (read_float(number, strlen(number), &again) && again == p->softcap) {
-                break;
+            snprintf(trial, sizeof trial, "%.*g", digits, (double)p->softcap);
+            size_t comma = strcspn(trial, ",");
+            trial[comma] = trial[comma] ? '.' : '\0'; /* some locales */
+            if (read_float(trial, strlen(trial), &again) && again == p->softcap &&
+                (!*number || strlen(trial) < strlen(number))) {
+                memcpy(number, trial, sizeof number);
             }
         }
         text_printf(out, " softcap%s", number);
