@@ -1,0 +1,58 @@
+/*
+ * Attention by its definition, in double: what every kernel is measured against.
+ *
+ * Also the storage types (own conversions, checked on all 65536 patterns), the
+ * band written as the header states it, and the plain same-type computation,
+ * whose error sets the tolerance of f16 and bf16 (compare.h).
+ *
+ * A desc is here in normal form: heads_kv and head_dim_v are not 0, and batch,
+ * seq_q and seq_kv are those of the enqueue.
+ */
+#ifndef TESTS_REFERENCE_H
+#define TESTS_REFERENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "clattn.h"
+
+/* ---- Storage ---- */
+
+size_t reference_type_size(clattn_type type);
+
+double reference_decode(clattn_type type, const void *element);
+
+/* Rounds to nearest, ties to even; too large becomes infinite; NaN stays NaN. */
+void reference_encode(clattn_type type, double value, void *element);
+
+/* encode, then decode. */
+double reference_round(clattn_type type, double value);
+
+/* The distance between the type's numbers in value's binade. */
+double reference_ulp(clattn_type type, double value);
+
+/* ---- Attention ---- */
+
+struct reference {
+    double *o;          /* [batch, heads_q, seq_q, head_dim_v] */
+    double *lse;        /* [batch, heads_q, seq_q]; -INFINITY where nothing is seen */
+    double max_score;   /* largest |s| that entered a softmax, after scale and softcap */
+    double max_terms;   /* largest |scale| (|q_1 k_1| + |q_2 k_2| + ...) of the same scores */
+    double max_value;   /* largest |v| of a key that some query sees */
+    double plain_error; /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
+};
+
+/* Does the band let this query see this key? */
+bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key);
+
+/* 1 / sqrt(head_dim) for CLATTN_SCALE_DEFAULT, otherwise scale. */
+double reference_scale(const clattn_desc *desc, float scale);
+
+/* q [batch, heads_q, seq_q, head_dim], k and v [batch, heads_kv, seq_kv, ...],
+ * dense and decoded.  Ends the test when memory runs out; result is to be freed. */
+void reference_forward(const clattn_desc *desc, float scale, const float *q, const float *k,
+                       const float *v, struct reference *result);
+
+void reference_free(struct reference *result);
+
+#endif

@@ -1,0 +1,373 @@
+/* Layouts, fills, and the way to the device and back. */
+#include "tensors.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reference.h"
+
+enum { GUARD = 1024, WORKSPACE_ALIGNMENT = 256 };
+
+const char *const tensors_layout_names[LAYOUT_COUNT] = {
+    [LAYOUT_BHSD] = "bhsd",     [LAYOUT_BSHD] = "bshd",           [LAYOUT_PACKED] = "packed",
+    [LAYOUT_PADDED] = "padded", [LAYOUT_BROADCAST] = "broadcast",
+};
+
+const char *const tensors_fill_names[FILL_COUNT] = {
+    [FILL_ZERO] = "zero",      [FILL_NAN] = "NaN",   [FILL_INF] = "+Inf",
+    [FILL_MINUS_INF] = "-Inf", [FILL_ONES] = "0xFF",
+};
+
+/* ---- Data ---- */
+
+/* The upper bits of a product are a good enough shuffle of (tensor, position). */
+static double uniform(enum tensors_name name, size_t position) {
+    uint64_t x = ((uint64_t)position << 3 | (uint64_t)name) + 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 29) * 0x94d049bb133111ebu;
+    return (double)(x >> 11) * 0x1p-52 - 1;
+}
+
+static float *generate(const struct tensors *tensors, enum tensors_name name) {
+    const struct tensors_view *view = &tensors->view[name];
+    size_t head = (size_t)view->rows * view->dim;
+    size_t count = head * view->batch * view->heads;
+    double amplitude = name == TENSOR_Q   ? 2 * (double)tensors->what.amplitude
+                       : name == TENSOR_K ? 2
+                                          : 1;
+    float *data = malloc((count + 1) * sizeof *data);
+    assert_non_null(data);
+    bool shared = name != TENSOR_Q && tensors->what.layout == LAYOUT_BROADCAST;
+    for (size_t i = 0; i < count; i++) {
+        double value = amplitude * uniform(name, shared ? i % head : i);
+        data[i] = (float)reference_round(view->type, value);
+    }
+    return data;
+}
+
+/* ---- Layouts ---- */
+
+static size_t extent(const struct tensors_view *view, cl_uint batch, cl_uint rows) {
+    if (!batch || !rows)
+        return 0;
+    return (batch - 1) * view->stride_batch + (view->heads - 1) * view->stride_head +
+           (rows - 1) * view->stride_row + view->dim;
+}
+
+static struct tensors_memory *new_memory(struct tensors *tensors, const char *name,
+                                         clattn_type type, size_t bytes) {
+    struct tensors_memory *memory = &tensors->memory[tensors->memories++];
+    *memory = (struct tensors_memory){.name = name, .type = type, .bytes = bytes};
+    return memory;
+}
+
+static const char *const names[TENSOR_COUNT] = {"q", "k", "v", "o", "lse"};
+
+/* A tensor in a buffer of its own. */
+static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows) {
+    struct tensors_view *view = &tensors->view[name];
+    cl_uint batch = tensors->what.desc.batch;
+    bool padded = tensors->what.layout == LAYOUT_PADDED;
+    size_t size = reference_type_size(view->type);
+    size_t guard = tensors->what.tight ? 0 : GUARD;
+    size_t dim = view->dim;
+
+    if (tensors->what.layout == LAYOUT_BSHD) {
+        view->stride_head = dim;
+        view->stride_row = view->heads * dim;
+        view->stride_batch = rows * view->stride_row;
+    } else {
+        view->stride_row = dim + (padded ? 1 + name : 0);
+        view->stride_head = rows * view->stride_row + (padded ? 5 : 0);
+        view->stride_batch = view->heads * view->stride_head + (padded ? 7 : 0);
+    }
+    view->offset = tensors->what.layout == LAYOUT_BHSD ? 0 : guard;
+    if (padded)
+        view->offset += (1 + (size_t)name) * size;
+    if (tensors->what.layout == LAYOUT_BROADCAST && (name == TENSOR_K || name == TENSOR_V))
+        view->stride_batch = view->stride_head = 0;
+
+    size_t elements = extent(view, batch, rows);
+    view->memory = new_memory(tensors, names[name], view->type, 0);
+    if (elements || view->offset)
+        view->memory->bytes = view->offset + elements * size + guard;
+}
+
+/* q, k and v beside one another in each row of one buffer. */
+static void place_packed(struct tensors *tensors) {
+    const clattn_desc *desc = &tensors->what.desc;
+    cl_uint rows = desc->seq_q > desc->seq_kv ? desc->seq_q : desc->seq_kv;
+    size_t size = reference_type_size(desc->type);
+    size_t guard = tensors->what.tight ? 0 : GUARD;
+    size_t row = 0;
+    struct tensors_memory *memory = new_memory(tensors, "q, k, v", desc->type, 0);
+    for (int name = TENSOR_Q; name <= TENSOR_V; name++) {
+        struct tensors_view *view = &tensors->view[name];
+        view->memory = memory;
+        view->offset = guard + row * size;
+        view->stride_head = view->dim;
+        row += (size_t)view->heads * view->dim;
+    }
+    for (int name = TENSOR_Q; name <= TENSOR_V; name++) {
+        tensors->view[name].stride_row = row;
+        tensors->view[name].stride_batch = rows * row;
+    }
+    memory->bytes = guard + desc->batch * rows * row * size + guard;
+}
+
+static void shape(struct tensors *tensors) {
+    const clattn_desc *desc = &tensors->live;
+    struct tensors_view *view = tensors->view;
+    for (int name = 0; name < TENSOR_COUNT; name++)
+        view[name] = (struct tensors_view){.type = desc->type,
+                                           .batch = desc->batch,
+                                           .heads = desc->heads_q,
+                                           .rows = desc->seq_q,
+                                           .dim = desc->head_dim};
+    view[TENSOR_K].heads = view[TENSOR_V].heads = desc->heads_kv;
+    view[TENSOR_K].rows = view[TENSOR_V].rows = desc->seq_kv;
+    view[TENSOR_V].dim = view[TENSOR_O].dim = desc->head_dim_v;
+    view[TENSOR_LSE].dim = 1;
+    view[TENSOR_LSE].type = CLATTN_F32;
+}
+
+void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_context context) {
+    *tensors = (struct tensors){.what = *what, .live = what->desc, .context = context};
+    tensors->live.batch = what->batch;
+    tensors->live.seq_q = what->seq_q;
+    tensors->live.seq_kv = what->seq_kv;
+    shape(tensors);
+
+    /* Padded tensors have rows to spare at the end of each head as well. */
+    cl_uint spare = what->layout == LAYOUT_PADDED ? 2 : 0;
+    if (what->layout == LAYOUT_PACKED) {
+        place_packed(tensors);
+    } else {
+        place(tensors, TENSOR_Q, what->desc.seq_q + spare);
+        place(tensors, TENSOR_K, what->desc.seq_kv + spare);
+        place(tensors, TENSOR_V, what->desc.seq_kv + spare);
+    }
+    place(tensors, TENSOR_O, what->desc.seq_q + spare);
+    if (what->lse)
+        place(tensors, TENSOR_LSE, what->desc.seq_q + spare);
+    if (what->workspace) {
+        size_t bytes = WORKSPACE_ALIGNMENT + what->workspace + GUARD;
+        tensors->workspace = new_memory(tensors, "workspace", CLATTN_F32, bytes);
+        tensors->workspace->scratch_at = WORKSPACE_ALIGNMENT;
+        tensors->workspace->scratch_bytes = what->workspace;
+    }
+
+    for (int name = TENSOR_Q; name < TENSOR_O; name++)
+        tensors->data[name] = generate(tensors, (enum tensors_name)name);
+    for (size_t i = 0; i < tensors->memories; i++) {
+        struct tensors_memory *memory = &tensors->memory[i];
+        if (!memory->bytes)
+            continue;
+        cl_int status = CL_SUCCESS;
+        memory->image = malloc(memory->bytes);
+        memory->result = malloc(memory->bytes);
+        if (what->svm && memory != tensors->workspace)
+            memory->svm = clSVMAlloc(context, CL_MEM_READ_WRITE, memory->bytes, 0);
+        else
+            memory->buffer =
+                clCreateBuffer(context, CL_MEM_READ_WRITE, memory->bytes, NULL, &status);
+        assert_int_equal(status, CL_SUCCESS);
+        assert_true(memory->image && memory->result && (memory->svm || memory->buffer));
+    }
+}
+
+void tensors_free(struct tensors *tensors) {
+    for (size_t i = 0; i < tensors->memories; i++) {
+        struct tensors_memory *memory = &tensors->memory[i];
+        if (memory->buffer)
+            clReleaseMemObject(memory->buffer);
+        if (memory->svm)
+            clSVMFree(tensors->context, memory->svm);
+        free(memory->image);
+        free(memory->result);
+    }
+    for (int name = TENSOR_Q; name < TENSOR_O; name++)
+        free(tensors->data[name]);
+    *tensors = (struct tensors){0};
+}
+
+/* ---- Fills ---- */
+
+static void fill_memory(struct tensors_memory *memory, enum tensors_fill fill) {
+    static const double values[FILL_COUNT] = {
+        [FILL_NAN] = NAN, [FILL_INF] = INFINITY, [FILL_MINUS_INF] = -INFINITY};
+    memset(memory->image, fill == FILL_ONES ? 0xff : 0, memory->bytes);
+    size_t size = reference_type_size(memory->type);
+    if (fill != FILL_ZERO && fill != FILL_ONES)
+        for (size_t at = 0; at + size <= memory->bytes; at += size)
+            reference_encode(memory->type, values[fill], memory->image + at);
+}
+
+/* Which rows of q, and which of k and v, take part: someone sees them. */
+static bool *participants(const clattn_desc *live, bool keys) {
+    cl_uint count = keys ? live->seq_kv : live->seq_q;
+    bool *takes_part = calloc((size_t)count + 1, sizeof *takes_part);
+    assert_non_null(takes_part);
+    for (cl_uint query = 0; query < live->seq_q; query++)
+        for (cl_uint key = 0; key < live->seq_kv; key++)
+            if (reference_sees(live, query, key))
+                takes_part[keys ? key : query] = true;
+    return takes_part;
+}
+
+void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
+    for (size_t i = 0; i < tensors->memories; i++)
+        if (tensors->memory[i].bytes)
+            fill_memory(&tensors->memory[i], fill);
+    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
+        const struct tensors_view *view = &tensors->view[name];
+        bool *takes_part = participants(&tensors->live, name != TENSOR_Q);
+        const float *data = tensors->data[name];
+        for (cl_uint b = 0; b < view->batch; b++)
+            for (cl_uint h = 0; h < view->heads; h++)
+                for (cl_uint row = 0; row < view->rows; row++, data += view->dim)
+                    for (cl_uint d = 0; takes_part[row] && d < view->dim; d++)
+                        reference_encode(view->type, (double)data[d],
+                                         view->memory->image + tensors_at(view, b, h, row, d));
+        free(takes_part);
+    }
+}
+
+size_t tensors_at(const struct tensors_view *view, cl_uint batch, cl_uint head, cl_uint row,
+                  cl_uint column) {
+    size_t element =
+        batch * view->stride_batch + head * view->stride_head + row * view->stride_row + column;
+    return view->offset + element * reference_type_size(view->type);
+}
+
+/* ---- The device ---- */
+
+void tensors_upload(struct tensors *tensors, cl_command_queue queue, cl_event *events,
+                    cl_uint *event_count) {
+    *event_count = 0;
+    for (size_t i = 0; i < tensors->memories; i++) {
+        struct tensors_memory *memory = &tensors->memory[i];
+        cl_event *event = &events[*event_count];
+        cl_int status = CL_SUCCESS;
+        if (!memory->bytes)
+            continue;
+        if (memory->svm)
+            status = clEnqueueSVMMemcpy(queue, CL_FALSE, memory->svm, memory->image, memory->bytes,
+                                        0, NULL, event);
+        else
+            status = clEnqueueWriteBuffer(queue, memory->buffer, CL_FALSE, 0, memory->bytes,
+                                          memory->image, 0, NULL, event);
+        assert_int_equal(status, CL_SUCCESS);
+        ++*event_count;
+    }
+}
+
+void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event done) {
+    for (size_t i = 0; i < tensors->memories; i++) {
+        struct tensors_memory *memory = &tensors->memory[i];
+        cl_int status = CL_SUCCESS;
+        if (!memory->bytes)
+            continue;
+        if (memory->svm)
+            status = clEnqueueSVMMemcpy(queue, CL_TRUE, memory->result, memory->svm, memory->bytes,
+                                        1, &done, NULL);
+        else
+            status = clEnqueueReadBuffer(queue, memory->buffer, CL_TRUE, 0, memory->bytes,
+                                         memory->result, 1, &done, NULL);
+        assert_int_equal(status, CL_SUCCESS);
+    }
+}
+
+void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots) {
+    const struct tensors_desc *what = &tensors->what;
+    const clattn_tensor initial = CLATTN_TENSOR_INIT;
+    const clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
+    for (int name = 0; name < TENSOR_COUNT; name++) {
+        const struct tensors_view *view = &tensors->view[name];
+        clattn_tensor *tensor = &slots->tensor[name];
+        *tensor = initial;
+        if (!view->memory)
+            continue;
+        tensor->buffer = view->memory->buffer;
+        tensor->svm = view->memory->svm;
+        tensor->offset = view->offset;
+        tensor->stride_batch = (cl_long)view->stride_batch;
+        tensor->stride_head = (cl_long)view->stride_head;
+        tensor->stride_row = (cl_long)view->stride_row;
+    }
+    slots->args = args;
+    slots->args.q = &slots->tensor[TENSOR_Q];
+    slots->args.k = &slots->tensor[TENSOR_K];
+    slots->args.v = &slots->tensor[TENSOR_V];
+    slots->args.o = &slots->tensor[TENSOR_O];
+    slots->args.lse = what->lse ? &slots->tensor[TENSOR_LSE] : NULL;
+    if (what->batch != what->desc.batch)
+        slots->args.batch = what->batch;
+    if (what->seq_q != what->desc.seq_q)
+        slots->args.seq_q = what->seq_q;
+    if (what->seq_kv != what->desc.seq_kv)
+        slots->args.seq_kv = what->seq_kv;
+    if (tensors->workspace) {
+        slots->args.workspace = tensors->workspace->buffer;
+        slots->args.workspace_offset = tensors->workspace->scratch_at;
+    }
+}
+
+/* ---- Results ---- */
+
+/* Copies the live elements of a view: to dense, or to the same places in image. */
+static size_t copy_live(const struct tensors_view *view, unsigned char *dense,
+                        unsigned char *image) {
+    size_t size = reference_type_size(view->type);
+    size_t count = 0;
+    for (cl_uint b = 0; view->memory && b < view->batch; b++)
+        for (cl_uint h = 0; h < view->heads; h++)
+            for (cl_uint row = 0; row < view->rows; row++, count += view->dim) {
+                size_t at = tensors_at(view, b, h, row, 0);
+                unsigned char *to = dense ? dense + count * size : image + at;
+                memcpy(to, view->memory->result + at, view->dim * size);
+            }
+    return count;
+}
+
+void *tensors_take(const struct tensors *tensors, enum tensors_name name, size_t *count) {
+    const struct tensors_view *view = &tensors->view[name];
+    *count = (size_t)view->batch * view->heads * view->rows * view->dim;
+    void *dense = malloc((*count + 1) * reference_type_size(view->type));
+    assert_non_null(dense);
+    copy_live(view, dense, NULL);
+    return dense;
+}
+
+bool tensors_intact(const struct tensors *tensors) {
+    for (size_t i = 0; i < tensors->memories; i++) {
+        const struct tensors_memory *memory = &tensors->memory[i];
+        if (!memory->bytes)
+            continue;
+        unsigned char *expected = malloc(memory->bytes);
+        assert_non_null(expected);
+        memcpy(expected, memory->image, memory->bytes);
+        memcpy(expected + memory->scratch_at, memory->result + memory->scratch_at,
+               memory->scratch_bytes);
+        for (int name = TENSOR_O; name < TENSOR_COUNT; name++)
+            if (tensors->view[name].memory == memory)
+                copy_live(&tensors->view[name], NULL, expected);
+        size_t at = 0;
+        while (at < memory->bytes && expected[at] == memory->result[at])
+            at++;
+        if (at < memory->bytes)
+            fprintf(stderr, "%s: byte %zu of %zu was 0x%02x and became 0x%02x\n", memory->name, at,
+                    memory->bytes, expected[at], memory->result[at]);
+        free(expected);
+        if (at < memory->bytes)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,110 @@
+/*
+ * The five tensors of a forward pass, in memory laid out to catch mistakes.
+ *
+ * Every byte of every allocation has a known value before a run.  Live elements
+ * hold the data; all others hold a fill: zero, or a poison whose use shows.  Not
+ * live are guard zones around the tensors, stride gaps, rows and batches beyond
+ * what the enqueue asks for, keys that no query sees, queries that see no key,
+ * the outputs and the workspace.  After the run the outputs' live elements are
+ * compared by the caller, and tensors_intact compares every other byte.
+ */
+#ifndef TESTS_TENSORS_H
+#define TESTS_TENSORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "clattn.h"
+
+enum tensors_layout {
+    LAYOUT_BHSD,      /* dense [batch, heads, rows, dim] at offset 0 */
+    LAYOUT_BSHD,      /* dense [batch, rows, heads, dim] */
+    LAYOUT_PACKED,    /* q, k and v in one buffer [batch, rows, (q heads, k heads, v heads)] */
+    LAYOUT_PADDED,    /* bhsd with odd gaps after each row, head and batch, at an odd offset */
+    LAYOUT_BROADCAST, /* one k and v for all batches and heads: strides 0 */
+    LAYOUT_COUNT
+};
+extern const char *const tensors_layout_names[LAYOUT_COUNT];
+
+enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
+extern const char *const tensors_fill_names[FILL_COUNT];
+
+/* What to lay out.  desc gives the capacity, in normal form (reference.h). */
+struct tensors_desc {
+    clattn_desc desc;
+    enum tensors_layout layout;
+    cl_uint batch, seq_q, seq_kv; /* what the enqueue asks for */
+    float amplitude;              /* q is uniform in +-2 amplitude, k in +-2, v in +-1 */
+    bool lse;
+    bool svm;
+    bool tight;       /* no guard zones: reading past the end leaves the allocation */
+    size_t workspace; /* bytes */
+};
+
+enum tensors_name { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_COUNT };
+
+struct tensors_memory {
+    const char *name;
+    clattn_type type; /* of the fill */
+    size_t bytes;
+    size_t scratch_at, scratch_bytes; /* what a run may overwrite: the workspace proper */
+    unsigned char *image;             /* before the run */
+    unsigned char *result;            /* after it */
+    cl_mem buffer;
+    void *svm;
+};
+
+struct tensors_view {
+    struct tensors_memory *memory;
+    clattn_type type;
+    cl_uint batch, heads, rows, dim; /* live */
+    size_t offset;                   /* bytes */
+    size_t stride_batch, stride_head, stride_row;
+};
+
+enum { TENSORS_MEMORIES = 6 }; /* an enqueue reads and writes no more */
+
+struct tensors {
+    struct tensors_desc what;
+    clattn_desc live;      /* what.desc with the enqueue's lengths */
+    float *data[TENSOR_O]; /* q, k, v: dense, decoded, exact in their type */
+    struct tensors_view view[TENSOR_COUNT];
+    struct tensors_memory memory[TENSORS_MEMORIES];
+    size_t memories;
+    struct tensors_memory *workspace; /* one of them, or NULL */
+    cl_context context;
+};
+
+/* Allocates on both sides.  Ends the test on failure. */
+void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_context context);
+void tensors_free(struct tensors *tensors);
+
+/* Sets all images: data where live, the fill elsewhere. */
+void tensors_fill(struct tensors *tensors, enum tensors_fill fill);
+
+/* Byte of an element in its memory. */
+size_t tensors_at(const struct tensors_view *view, cl_uint batch, cl_uint head, cl_uint row,
+                  cl_uint column);
+
+/* Starts copying the images to the device; events (TENSORS_MEMORIES of them) are
+ * the caller's to release. */
+void tensors_upload(struct tensors *tensors, cl_command_queue queue, cl_event *events,
+                    cl_uint *event_count);
+
+/* Copies everything back once done has happened. */
+void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event done);
+
+/* The args of the enqueue; they point into slots. */
+struct tensors_args {
+    clattn_forward_args args;
+    clattn_tensor tensor[TENSOR_COUNT];
+};
+void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots);
+
+/* The live elements of a result, dense, as stored; to be freed. */
+void *tensors_take(const struct tensors *tensors, enum tensors_name name, size_t *count);
+
+/* Is every byte but the outputs' live elements as it was?  If not, says where. */
+bool tensors_intact(const struct tensors *tensors);
+
+#endif
