@@ -1,0 +1,353 @@
+/*
+ * Wrong arguments to the functions that make contexts and plans: each its code,
+ * one sentence that names the field, and *result NULL.
+ *
+ * The device that is not in the context is one of the same platform, where the
+ * platform has two (PoCL: POCL_DEVICES="pthread basic").
+ */
+#include "device.h"
+#include "heard.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct test_device device;
+static clattn_context context;
+static struct heard heard;
+
+/* ---- Descs of plans ---- */
+
+#define FIELD(name, type, ...)                               \
+    {                                                        \
+        offsetof(clattn_desc, name), sizeof(type), &(type) { \
+            __VA_ARGS__                                      \
+        }                                                    \
+    }
+#define UINT(name, value) FIELD(name, cl_uint, value)
+#define INT(name, value) FIELD(name, cl_int, value)
+#define FLOAT(name, value) FIELD(name, float, value)
+#define SIZE(name, value) FIELD(name, size_t, value)
+#define ROW(value) FIELD(row, const char *, value)
+
+struct change {
+    size_t offset, size;
+    const void *value;
+};
+
+#define LONG_WORD \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLM"
+
+static const struct desc_case {
+    const char *what;
+    cl_int code;
+    const char *words; /* that the sentence mentions */
+    struct change changes[2];
+} desc_cases[] = {
+    {"size 0", CLATTN_INVALID_DESC, "size", {SIZE(size, 0)}},
+    {"size of one field", CLATTN_INVALID_DESC, "size", {SIZE(size, sizeof(size_t))}},
+    {"size one too small", CLATTN_INVALID_DESC, "size", {SIZE(size, sizeof(clattn_desc) - 1)}},
+    {"size absurd", CLATTN_INVALID_DESC, "size", {SIZE(size, SIZE_MAX)}},
+    {"type 0", CLATTN_INVALID_DESC, "type", {UINT(type, 0)}},
+    {"type 4", CLATTN_INVALID_DESC, "type", {UINT(type, 4)}},
+    {"heads_q 0", CLATTN_INVALID_DESC, "heads_q", {UINT(heads_q, 0)}},
+    {"heads 3:2", CLATTN_INVALID_DESC, "heads_q heads_kv", {UINT(heads_q, 3), UINT(heads_kv, 2)}},
+    {"heads 2:4", CLATTN_INVALID_DESC, "heads_q heads_kv", {UINT(heads_q, 2), UINT(heads_kv, 4)}},
+    {"head_dim 0", CLATTN_INVALID_DESC, "head_dim", {UINT(head_dim, 0)}},
+    {"head_dim 513", CLATTN_UNSUPPORTED, "head_dim", {UINT(head_dim, 513)}},
+    {"head_dim 2^32-1", CLATTN_UNSUPPORTED, "head_dim", {UINT(head_dim, UINT32_MAX)}},
+    {"head_dim_v 513", CLATTN_UNSUPPORTED, "head_dim_v", {UINT(head_dim_v, 513)}},
+    {"seq_q 2^30", CLATTN_UNSUPPORTED, "seq_q", {UINT(seq_q, 1u << 30)}},
+    {"seq_q 2^32-1", CLATTN_UNSUPPORTED, "seq_q", {UINT(seq_q, UINT32_MAX)}},
+    {"seq_kv 2^30", CLATTN_UNSUPPORTED, "seq_kv", {UINT(seq_kv, 1u << 30)}},
+    {"batch 2^32-1", CLATTN_UNSUPPORTED, "batch", {UINT(batch, UINT32_MAX)}},
+    {"heads_q 2^31", CLATTN_UNSUPPORTED, "heads_q", {UINT(heads_q, 1u << 31)}},
+    {"batch times heads",
+     CLATTN_UNSUPPORTED,
+     "batch heads_q",
+     {UINT(batch, 1u << 20), UINT(heads_q, 1u << 20)}},
+    {"band_left -2", CLATTN_INVALID_DESC, "band_left", {INT(band_left, -2)}},
+    {"band_left smallest", CLATTN_INVALID_DESC, "band_left", {INT(band_left, INT32_MIN)}},
+    {"band_right -2", CLATTN_INVALID_DESC, "band_right", {INT(band_right, -2)}},
+    {"align 2", CLATTN_INVALID_DESC, "align", {UINT(align, 2)}},
+    {"softcap negative", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, -1.0f)}},
+    {"softcap NaN", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, NAN)}},
+    {"softcap infinite", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, INFINITY)}},
+    {"row empty", CLATTN_INVALID_ROW, "row", {ROW("")}},
+    {"row blank", CLATTN_INVALID_ROW, "row", {ROW(" \t")}},
+    {"row of no solver", CLATTN_INVALID_ROW, "fwd_nothing", {ROW("fwd_nothing")}},
+    {"row in capitals", CLATTN_INVALID_ROW, "FWD_ROWS", {ROW("FWD_ROWS")}},
+    {"row's first word cut", CLATTN_INVALID_ROW, "fwd_ro", {ROW("fwd_ro")}},
+    {"row of a parameter alone", CLATTN_INVALID_ROW, "row", {ROW("WORK_GROUP=1")}},
+    {"row with an unknown parameter", CLATTN_INVALID_ROW, "NO_SUCH", {ROW("fwd_rows NO_SUCH=1")}},
+    {"row without =", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP")}},
+    {"row without a value", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=")}},
+    {"row without a name", CLATTN_INVALID_ROW, "row", {ROW("fwd_rows =4")}},
+    {"row with a word as value",
+     CLATTN_INVALID_ROW,
+     "WORK_GROUP",
+     {ROW("fwd_rows WORK_GROUP=many")}},
+    {"row with half a number", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=4x")}},
+    {"row with a huge number",
+     CLATTN_INVALID_ROW,
+     "WORK_GROUP",
+     {ROW("fwd_rows WORK_GROUP=99999999999999999999999")}},
+    {"row with code in it", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=1;int")}},
+    {"row with 0", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=0")}},
+    {"row with a negative number",
+     CLATTN_INVALID_ROW,
+     "WORK_GROUP",
+     {ROW("fwd_rows WORK_GROUP=-4")}},
+    {"row that says it twice",
+     CLATTN_INVALID_ROW,
+     "WORK_GROUP",
+     {ROW("fwd_rows WORK_GROUP=1 WORK_GROUP=1")}},
+    {"row over every limit",
+     CLATTN_INVALID_ROW,
+     "WORK_GROUP",
+     {ROW("fwd_rows WORK_GROUP=1000000")}},
+    {"row overlong",
+     CLATTN_INVALID_ROW,
+     "row",
+     {ROW("fwd_rows " LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD "=1")}},
+};
+
+static clattn_desc good_desc(void) {
+    clattn_desc desc = CLATTN_DESC_INIT;
+    desc.heads_q = 4;
+    desc.heads_kv = 2;
+    desc.seq_q = 8;
+    desc.seq_kv = 16;
+    desc.head_dim = 8;
+    return desc;
+}
+
+/* Some address that is no plan and no context: must be replaced by NULL. */
+static char nothing;
+
+static void wrong_descs_are_refused(void **state) {
+    (void)state;
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof desc_cases / sizeof desc_cases[0]; i++) {
+        const struct desc_case *const c = &desc_cases[i];
+        clattn_desc desc = good_desc();
+        for (size_t change = 0; change < 2 && c->changes[change].size; change++) {
+            memcpy((char *)&desc + c->changes[change].offset, c->changes[change].value,
+                   c->changes[change].size);
+        }
+        clattn_plan plan = (clattn_plan)(void *)&nothing;
+        heard = (struct heard){0};
+        const cl_int code = clattn_plan_create(context, &desc, &plan);
+        if (code != c->code || plan) {
+            fprintf(stderr, "%s: %s, not %s; plan %s\n", c->what, clattn_status_name(code),
+                    clattn_status_name(c->code), plan ? "not NULL" : "NULL");
+            wrong++;
+        } else if (!heard_failure(&heard, code, c->words, c->what)) {
+            wrong++;
+        }
+    }
+    print_message("%zu wrong descs\n", sizeof desc_cases / sizeof desc_cases[0]);
+    assert_int_equal(wrong, 0);
+}
+
+static void null_plan_parameters_are_refused(void **state) {
+    (void)state;
+    const clattn_desc desc = good_desc();
+    clattn_plan plan = (clattn_plan)(void *)&nothing;
+    size_t size = 0;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(NULL, &desc, &plan), CL_INVALID_VALUE);
+    assert_null(plan);
+    plan = (clattn_plan)(void *)&nothing;
+    assert_int_equal(clattn_plan_create(context, NULL, &plan), CL_INVALID_VALUE);
+    assert_null(plan);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "desc", "desc NULL"));
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, NULL), CL_INVALID_VALUE);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "result", "result NULL"));
+
+    assert_int_equal(clattn_plan_workspace_size(NULL, &size), CL_INVALID_VALUE);
+    assert_int_equal(clattn_plan_describe(NULL, NULL, 0, &size), CL_INVALID_VALUE);
+    assert_int_equal(clattn_context_describe(NULL, NULL, 0, &size), CL_INVALID_VALUE);
+    assert_null(clattn_plan_row(NULL));
+    clattn_plan_destroy(NULL);
+    clattn_context_destroy(NULL);
+
+    char text[8];
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CL_SUCCESS);
+    assert_int_equal(clattn_plan_workspace_size(plan, NULL), CL_INVALID_VALUE);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "bytes", "bytes NULL"));
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_describe(plan, NULL, 5, &size), CL_INVALID_VALUE);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "text", "text NULL"));
+    heard = (struct heard){0};
+    assert_int_equal(clattn_context_describe(context, NULL, 5, &size), CL_INVALID_VALUE);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "text", "text NULL"));
+    assert_int_equal(clattn_plan_describe(plan, text, sizeof text, NULL), CL_SUCCESS);
+    assert_int_equal(strlen(text), sizeof text - 1);
+    assert_int_equal(clattn_context_describe(context, text, 1, NULL), CL_SUCCESS);
+    assert_string_equal(text, "");
+    clattn_plan_destroy(plan);
+}
+
+/* A caller built against a later header: fine as long as it asks for nothing new. */
+static void longer_descs_must_be_zero_beyond(void **state) {
+    (void)state;
+    struct {
+        clattn_desc desc;
+        char later[16];
+    } longer;
+    memset(&longer, 0, sizeof longer);
+    longer.desc = good_desc();
+    longer.desc.size = sizeof longer;
+    clattn_plan plan = NULL;
+    assert_int_equal(clattn_plan_create(context, &longer.desc, &plan), CL_SUCCESS);
+    clattn_plan_destroy(plan);
+    for (size_t i = 0; i < sizeof longer.later; i += sizeof longer.later - 1) {
+        memset(longer.later, 0, sizeof longer.later);
+        longer.later[i] = 1;
+        heard = (struct heard){0};
+        assert_int_equal(clattn_plan_create(context, &longer.desc, &plan), CLATTN_INVALID_DESC);
+        assert_null(plan);
+        assert_true(heard_failure(&heard, CLATTN_INVALID_DESC, "size", "a later desc"));
+    }
+}
+
+/* ---- Contexts ---- */
+
+static clattn_context_desc good_context(void) {
+    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
+    desc.context = device.context;
+    desc.device = device.id;
+    desc.notify = heard_notify;
+    desc.user_data = &heard;
+    return desc;
+}
+
+/* words NULL: where notify stands cannot be known, so nothing is said. */
+static void refuse_context(const clattn_context_desc *desc, cl_int code, const char *words,
+                           const char *what) {
+    clattn_context made = (clattn_context)(void *)&nothing;
+    heard = (struct heard){0};
+    const cl_int status = clattn_context_create(desc, &made);
+    if (status != code || made) {
+        fail_msg("%s: %s, not %s; context %s", what, clattn_status_name(status),
+                 clattn_status_name(code), made ? "not NULL" : "NULL");
+    }
+    if (words) {
+        assert_true(heard_failure(&heard, code, words, what));
+    } else {
+        assert_int_equal(heard.failures, 0);
+    }
+}
+
+static void wrong_contexts_are_refused(void **state) {
+    (void)state;
+    clattn_context_desc desc = good_context();
+    refuse_context(NULL, CL_INVALID_VALUE, NULL, "desc NULL");
+    heard = (struct heard){0};
+    assert_int_equal(clattn_context_create(&desc, NULL), CL_INVALID_VALUE);
+    assert_true(heard_failure(&heard, CL_INVALID_VALUE, "result", "result NULL"));
+
+    const size_t sizes[] = {0, 1, sizeof desc - 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        desc.size = sizes[i];
+        refuse_context(&desc, CLATTN_INVALID_DESC, NULL, "size");
+    }
+    struct {
+        clattn_context_desc desc;
+        void *later;
+    } longer = {good_context(), &nothing};
+    longer.desc.size = sizeof longer;
+    refuse_context(&longer.desc, CLATTN_INVALID_DESC, "size", "a later context desc");
+
+    desc = good_context();
+    desc.context = NULL;
+    refuse_context(&desc, CL_INVALID_CONTEXT, "context", "context NULL");
+    desc = good_context();
+    desc.device = NULL;
+    refuse_context(&desc, CL_INVALID_DEVICE, "device", "device NULL");
+}
+
+static void device_outside_the_context_is_refused(void **state) {
+    (void)state;
+    cl_device_id ids[16];
+    cl_uint count = 0;
+    clGetDeviceIDs(device.platform, CL_DEVICE_TYPE_ALL, 16, ids, &count);
+    clattn_context_desc desc = good_context();
+    for (cl_uint i = 0; i < count && i < 16; i++) {
+        if (ids[i] != device.id) {
+            desc.device = ids[i];
+        }
+    }
+    if (desc.device == device.id) {
+        print_message("skipped: the platform has one device\n");
+        skip();
+    }
+    refuse_context(&desc, CL_INVALID_DEVICE, "device", "another device");
+}
+
+static void wrong_tuning_files_are_refused(void **state) {
+    (void)state;
+    static const char *const malformed[] = {
+        "nonsense\n",
+        "* ; *\n",
+        "* ; * ;\n",
+        "* ; * ; fwd_rows ; more\n",
+        " ; * ; fwd_rows\n",
+        "* ; f99 ; fwd_rows\n",
+        "* ; q1-x ; fwd_rows\n",
+        "* ; * ; fwd_rows WORK_GROUP\n",
+        "* ; * ; fwd_rows WORK_GROUP=1 WORK_GROUP=1\n",
+        "# right\n* ; * ; fwd_rows\n\x01\x02\xff\n",
+    };
+    clattn_context_desc desc = good_context();
+    desc.tuning_path = "no/such/tuning.txt";
+    refuse_context(&desc, CLATTN_INVALID_TUNING, "no/such/tuning.txt", "file missing");
+    desc.tuning_path = ".";
+    refuse_context(&desc, CLATTN_INVALID_TUNING, "tuning_path", "a directory");
+    desc.tuning_path = "malformed_tuning.txt";
+    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
+        FILE *file = fopen(desc.tuning_path, "wb");
+        assert_non_null(file);
+        assert_true(fputs(malformed[i], file) >= 0);
+        assert_int_equal(fclose(file), 0);
+        refuse_context(&desc, CLATTN_INVALID_TUNING, "malformed_tuning.txt", malformed[i]);
+    }
+    remove(desc.tuning_path);
+}
+
+static int open_context(void **state) {
+    (void)state;
+    if (!test_device_open(&device)) {
+        return -1;
+    }
+    const clattn_context_desc desc = good_context();
+    return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
+}
+
+static int close_context(void **state) {
+    (void)state;
+    clattn_context_destroy(context);
+    test_device_close(&device);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_descs_are_refused),
+        cmocka_unit_test(null_plan_parameters_are_refused),
+        cmocka_unit_test(longer_descs_must_be_zero_beyond),
+        cmocka_unit_test(wrong_contexts_are_refused),
+        cmocka_unit_test(device_outside_the_context_is_refused),
+        cmocka_unit_test(wrong_tuning_files_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_context, close_context);
+}
