@@ -6,6 +6,7 @@
 #include "heard.h"
 #include "small.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <threads.h>
 
@@ -186,7 +187,7 @@ static const char *const parts[] = {
     "b2 h4:2 q17 k80 d24:16 causal",
     "b1 h4:2 q31 k33 d24:16 causal",
 };
-enum { THREADS = sizeof parts / sizeof parts[0], ENQUEUES = 25 };
+enum { THREADS = sizeof parts / sizeof parts[0], ROUNDS = 6, BURST = 8 };
 
 struct worker {
     clattn_context context;
@@ -194,24 +195,43 @@ struct worker {
     cl_command_queue queue;
     const char *text;
     cl_uint seed;
+    atomic_int *arrived; /* threads at the start of a round, over all rounds; or NULL */
 };
 
-/* The number of wrong answers. */
+/* Enqueues bursts on buffers of its own, each burst beside those of the other
+ * threads.  The number of wrong answers. */
 static int work(void *data) {
     const struct worker *const w = data;
-    struct small small;
+    struct small smalls[BURST];
     int wrong = 0;
-    small_open(&small, device.context, w->queue, w->text, w->seed);
-    small.args.batch = small.desc.batch;
-    small.args.seq_q = small.desc.seq_q;
-    small.args.seq_kv = small.desc.seq_kv;
-    for (int i = 0; i < ENQUEUES; i++) {
-        small_poison(&small, w->queue);
-        wrong +=
-            clattn_enqueue_forward(w->plan, w->queue, &small.args, 0, NULL, NULL) != CL_SUCCESS ||
-            !small_right(&small, w->queue);
+    for (cl_uint i = 0; i < BURST; i++) {
+        struct small *const s = &smalls[i];
+        small_open(s, device.context, w->queue, w->text, w->seed + 7 * i);
+        s->args.batch = s->desc.batch;
+        s->args.seq_q = s->desc.seq_q;
+        s->args.seq_kv = s->desc.seq_kv;
     }
-    small_close(&small);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < BURST; i++) {
+            small_poison(&smalls[i], w->queue);
+        }
+        if (w->arrived) {
+            atomic_fetch_add(w->arrived, 1);
+            while (atomic_load(w->arrived) < THREADS * (round + 1)) {
+                thrd_yield();
+            }
+        }
+        for (int i = 0; i < BURST; i++) {
+            wrong += clattn_enqueue_forward(w->plan, w->queue, &smalls[i].args, 0, NULL, NULL) !=
+                     CL_SUCCESS;
+        }
+        for (int i = 0; i < BURST; i++) {
+            wrong += !small_right(&smalls[i], w->queue);
+        }
+    }
+    for (int i = 0; i < BURST; i++) {
+        small_close(&smalls[i]);
+    }
     return wrong;
 }
 
@@ -219,11 +239,16 @@ static int work(void *data) {
 static void run_threads(thrd_start_t job, cl_command_queue shared) {
     clattn_context context = open_context(device.context);
     clattn_plan plan = open_plan(context, largest);
+    atomic_int arrived = 0;
     struct worker workers[THREADS];
     thrd_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){context, plan, shared ? shared : open_queue(device.context),
-                                     parts[i], (cl_uint)(10 * i)};
+        workers[i] = (struct worker){context,
+                                     plan,
+                                     shared ? shared : open_queue(device.context),
+                                     parts[i],
+                                     (cl_uint)(100 * i),
+                                     job == work ? &arrived : NULL};
         assert_int_equal(thrd_create(&threads[i], job, &workers[i]), thrd_success);
     }
     for (int i = 0; i < THREADS; i++) {
