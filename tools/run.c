@@ -263,6 +263,12 @@ static int compute(job *j) {
     cl_int status = select_all(&list);
     const select_device *device = select_find(&list, j->device);
     int outcome = OUTCOME_NO_DEVICE;
+    for (size_t i = 0; !device && i < list.platform_count; i++) {
+        if (list.platforms[i].status != CL_SUCCESS) {
+            fprintf(stderr, "clattn-run: note: %s does not list its devices: %s\n",
+                    list.platforms[i].name, clattn_status_name(list.platforms[i].status));
+        }
+    }
     if (status != CL_SUCCESS) {
         fail(outcome, "the OpenCL platforms cannot be listed: %s", clattn_status_name(status));
     } else if (list.device_count == 0) {

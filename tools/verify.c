@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Multiply-adds that are spent on a check: about a second or two. */
-#define BUDGET 5e8
+/* Multiply-adds that are spent on a check, a second or two; and the price in them of
+ * what else a pair of query and key costs, exp and roundings. */
+#define BUDGET 1e9
+enum { EXACT_COST = 32, PLAIN_COST = 200 };
+
+#define UNIT 0x1p-24
 
 /* ---- Storage ------------------------------------------------------------ */
 
@@ -114,17 +118,23 @@ typedef struct work {
     double scale;
     float *q, *k, *v; /* one row; all rows of one key head */
     double *weight, *exact, *plain;
-    double max_score, max_value, plain_error;
+    double max_score, max_terms, max_value, plain_error;
 } work;
 
 static double rounded(const work *w, bool plain, double value) {
     return plain ? round_to(w->desc->type, value) : value;
 }
 
-static double score(const work *w, bool plain, const float *k) {
-    double dot = 0, cap = (double)w->desc->softcap;
+static double score(work *w, bool plain, const float *k) {
+    double dot = 0, terms = 0, cap = (double)w->desc->softcap;
     for (cl_uint d = 0; d < w->desc->head_dim; d++) {
-        dot += (double)w->q[d] * (double)k[d];
+        double term = (double)w->q[d] * (double)k[d];
+        dot += term;
+        terms += fabs(term);
+    }
+    terms *= fabs(w->scale);
+    if (isfinite(terms) && terms > w->max_terms) {
+        w->max_terms = terms;
     }
     double s = rounded(w, plain, w->scale * rounded(w, plain, dot));
     if (cap > 0) {
@@ -244,21 +254,31 @@ static void check_rows(work *w, verify_tensor q, verify_tensor k, verify_tensor 
         decode_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
         check_row(w, (cl_uint)query, row_o, row_lse, &worst_o, &worst_lse);
     }
-    double relative = 4 * 0x1p-24 * (w->max_score + 8);
-    double shared = desc->type == CLATTN_F32 ? relative * w->max_value : 1.25 * w->plain_error;
+    double shared = desc->type == CLATTN_F32 ? 4 * UNIT * (w->max_score + 8) * w->max_value
+                                             : 1.25 * w->plain_error;
     result->error = worst_o.error;
     result->bound = worst_o.own + shared;
     result->lse_error = worst_lse.error;
-    result->lse_bound = worst_lse.own + relative;
+    result->lse_bound = worst_lse.own + 4 * UNIT * (w->max_terms + 8);
     result->passed = result->error <= result->bound && result->lse_error <= result->lse_bound;
 }
 
 bool verify_forward(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
                     verify_tensor v, verify_tensor o, verify_tensor lse, verify_result *result) {
+    return verify_sample(desc, scale, q, k, v, o, lse, BUDGET, result);
+}
+
+bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
+                   verify_tensor v, verify_tensor o, verify_tensor lse, double operations,
+                   verify_result *result) {
     const size_t keys = (size_t)desc->seq_kv + 1, dim = desc->head_dim, dim_v = desc->head_dim_v;
     *result = (verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
-    double row_cost = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
-    double affordable = BUDGET / ((row_cost + 1) * (double)(dim + dim_v));
+    double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
+    double pair_cost = (double)(dim + dim_v) + EXACT_COST;
+    if (desc->type != CLATTN_F32) {
+        pair_cost += (double)(dim + dim_v) + PLAIN_COST;
+    }
+    double affordable = operations / ((pairs + 1) * pair_cost);
     result->checked = result->rows;
     if (affordable < (double)result->rows) {
         result->checked = affordable < 2 ? 2 : (uint64_t)affordable;

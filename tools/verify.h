@@ -1,15 +1,17 @@
 /*
  * verify - a forward pass against attention by its definition, in double.
  *
- * The bounds (u is half a unit in the last place, relative: 2^-24 in f32):
+ * The bounds, with u = 2^-24, the relative rounding error of f32:
  *
  *     o, f32         4 u (max|s| + 8) max|v|
  *     o, f16, bf16   1.25 times the error of the plain computation that rounds the result of
  *                    every operation to that type, plus half a unit in o's last place
- *     lse            4 u (max|s| + 8) plus half a unit in its last place: an error of lse is
- *                    the same relative error of every weight
+ *     lse            4 u (max t + 8) plus half a unit in its last place
+ *                    t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
  *
- * The maxima are taken over the scores and values that the checked rows see.
+ * An error that all scores share cancels in o, but moves lse in full, and a score is
+ * rounded in proportion to its terms, which t sums.  The maxima are taken over the
+ * scores and values that the checked rows see.
  */
 #ifndef VERIFY_H
 #define VERIFY_H
@@ -35,6 +37,12 @@ typedef struct verify_result {
  * Returns false only when out of memory. */
 bool verify_forward(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
                     verify_tensor v, verify_tensor o, verify_tensor lse, verify_result *result);
+
+/* The same with fewer rows: about `operations` multiply-adds may be spent, but two rows
+ * are always checked.  1e9 take a second or two. */
+bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
+                   verify_tensor v, verify_tensor o, verify_tensor lse, double operations,
+                   verify_result *result);
 
 /* Keys [*begin, *end) that a query sees. */
 void verify_span(const clattn_desc *desc, cl_uint query, cl_uint *begin, cl_uint *end);

@@ -1,0 +1,139 @@
+#!/bin/sh
+# test_info.sh CLATTN_INFO READ_JSON FAILING_LAYER: clattn-info from outside.
+# PoCL gives two devices here (POCL_DEVICES), if it is the first platform.
+set -u
+info=$1 read_json=$2 layer=$3
+device=${CLATTN_TEST_DEVICE:-0}
+here=$(mktemp -d "$PWD/test_info-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+cd "$here" || exit 1
+checks=0 failures=0
+with=
+
+complain() {
+    failures=$((failures + 1))
+    echo "FAILED: $*"
+    sed 's/^/    /' stdout stderr
+}
+
+# expect CODE WHAT ARGUMENT...: a failure leaves a sentence on stderr.
+expect() {
+    code=$1 what=$2
+    shift 2
+    $with "$info" "$@" >stdout 2>stderr
+    got=$?
+    checks=$((checks + 1))
+    if [ $got -ne "$code" ]; then
+        complain "$what: exit code $got, not $code"
+    elif [ "$code" -ne 0 ]; then
+        [ "$(grep -vc ': note: ' stderr)" -eq 1 ] || complain "$what: not one sentence on stderr"
+        grep -q '^clattn-info: .' stderr || complain "$what: the sentence does not say who speaks"
+    fi
+}
+says() {
+    checks=$((checks + 1))
+    grep -qE "$2" stdout || complain "$1: does not say '$2'"
+}
+# has WHAT VALUE KEY...: the value at that place of the JSON on stdout; * for any.
+has() {
+    what=$1 value=$2
+    shift 2
+    checks=$((checks + 1))
+    got=$("$read_json" "$@" <stdout) || complain "$what: $* is not there"
+    case $got in
+    $value) ;;
+    *) complain "$what: $* is '$got', not '$value'" ;;
+    esac
+}
+
+# ---- Platforms and devices ----
+expect 0 'everything'
+says 'everything' '^platform 0: .'
+says 'everything' '^  device 0: .'
+says 'everything' '^    local_memory  *[0-9]'
+checks=$((checks + 1))
+! grep -q '^    plan' stdout || complain 'everything: plans without a problem'
+expect 0 'one device' --device "$device"
+checks=$((checks + 1))
+[ "$(grep -c '^  device ' stdout)" -ge 1 ] || complain 'one device: none'
+name=$(sed -n 's/^  device [0-9]*: \([^ ]*\).*/\1/p' stdout | head -n 1)
+expect 0 'a device by its name' --device "$(echo "$name" | tr '[:lower:]' '[:upper:]')"
+says 'a device by its name' "^  device [0-9]+: $name"
+
+# ---- Plans ----
+problem='f16 b2 h32:8 q64 k96 d128 causal'
+expect 0 'a problem' --device "$device" "$problem"
+says 'a problem' '^    plan$'
+says 'a problem' '^      problem f16 b2 h32:8 q64 k96 d128 causal$'
+says 'a problem' '^      fwd_[a-z]+ chosen: fwd_[a-z]+ '
+cp stdout one
+expect 0 'a problem of many words' --device "$device" f16 b2 h32:8 q64 k96 d128 causal
+checks=$((checks + 1))
+cmp -s stdout one || complain 'a problem of many words: another answer than for one'
+expect 3 'a problem that no device supports' --device "$device" 'q16 d513'
+says 'a problem that no device supports' '^      error: CLATTN_UNSUPPORTED: .'
+
+# ---- JSON ----
+expect 0 'JSON' --json --device "$device" "$problem"
+has 'JSON' '[0-9]*.[0-9]*.[0-9]*' clattn
+at=$(grep -n '"number"' stdout | head -n 1)
+checks=$((checks + 1))
+[ -n "$at" ] || complain 'JSON: no device has a number'
+platform=0
+while [ "$("$read_json" platforms $platform devices <stdout)" = 0 ]; do
+    platform=$((platform + 1))
+done
+has 'JSON' '?*' platforms $platform name
+has 'JSON' '?*' platforms $platform version
+has 'JSON' '?*' platforms $platform devices 0 name
+has 'JSON' '[0-9]*' platforms $platform devices 0 number
+has 'JSON' '[0-9]*' platforms $platform devices 0 facts local_memory
+has 'JSON' '?*' platforms $platform devices 0 facts name
+has 'JSON' 'fwd_*' platforms $platform devices 0 plan row
+has 'JSON' 'problem f16 b2 h32:8 q64 k96 d128 causal' platforms $platform devices 0 plan description 0
+expect 3 'JSON, not supported' --json --device "$device" 'q16 d513'
+has 'JSON, not supported' CLATTN_UNSUPPORTED platforms $platform devices 0 plan error status
+has 'JSON, not supported' '*513*' platforms $platform devices 0 plan error message
+
+# ---- Usage: 2; no device: 4 ----
+expect 2 'an option that is not there' --jason
+expect 2 'an option without its argument' --device
+expect 2 'an empty device' --device ''
+for words in 'q' 'f17 q3 d4' 'q3' 'd4' '' 'q3 d4 q3' 'q-1 d4' 'q3 d4 x'; do
+    expect 2 "the problem '$words'" "$words"
+done
+expect 4 'a device number too high' --device 4711
+expect 4 'a device name that nobody has' --device 'no such device'
+mkdir no_platforms
+with="env OCL_ICD_VENDORS=$PWD/no_platforms"
+expect 4 'no platform'
+expect 4 'no platform, JSON' --json
+has 'no platform, JSON' 0 platforms
+with=
+"$info" >/dev/full 2>stderr
+code=$?
+checks=$((checks + 1))
+[ $code -eq 5 ] || complain "a full disk: exit code $code, not 5"
+
+# ---- A driver that fails ----
+if [ -z "${CLATTN_TEST_DEVICE:-}" ] && [ "$("$info" | grep -c '^  device [01]: ')" -eq 2 ]; then
+    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clCreateContext"
+    expect 0 'one of two devices fails' --json
+    has 'one of two devices fails' CL_OUT_OF_RESOURCES platforms 0 devices 0 error status
+    has 'one of two devices fails' '[0-9]*' platforms 0 devices 1 facts local_memory
+    expect 5 'all devices fail' --device 0
+    says 'all devices fail' '^    error: CL_OUT_OF_RESOURCES: .'
+    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clGetDeviceIDs"
+    "$read_json" platforms 0 error status <<EOF2 >stdout 2>stderr
+$($with "$info" --json 2>/dev/null)
+EOF2
+    says 'a platform that fails' '^CL_OUT_OF_RESOURCES$'
+    with=
+fi
+
+"$info" --help >stdout 2>stderr && grep -q -- '--json' stdout && grep -q 'Exit code: 0' stdout ||
+    complain '--help'
+"$info" --version >stdout 2>stderr && grep -q '^clattn-info [0-9.]*$' stdout || complain '--version'
+
+echo "$checks checks, $failures failures"
+[ $failures -eq 0 ]

@@ -1,0 +1,306 @@
+#!/bin/sh
+# test_run.sh CLATTN_RUN MAKE_SAFETENSORS SAMPLE FAILING_LAYER: clattn-run from outside:
+# its answers, its options, its exit codes, and what it leaves of OUT.
+# CLATTN_TEST_DEVICE chooses the device, as in the other tests.
+set -u
+run=$1 make=$2 sample=$3 layer=$4
+device=${CLATTN_TEST_DEVICE:-0}
+here=$(mktemp -d "$PWD/test_run-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+cd "$here" || exit 1
+checks=0 failures=0
+
+complain() {
+    failures=$((failures + 1))
+    echo "FAILED: $*"
+    sed 's/^/    /' stderr
+}
+
+# expect CODE WHAT ARGUMENT...: runs the tool on in.safetensors to out.safetensors.
+# A failure must leave one sentence on stderr (report and notes apart), the old OUT, and
+# no other file.  $with goes before the command.
+with=
+expect() {
+    code=$1 what=$2
+    shift 2
+    echo old >out.safetensors
+    ls -a >before
+    $with "$run" --device "$device" "$@" >stdout 2>stderr
+    got=$?
+    ls -a >after
+    checks=$((checks + 1))
+    if [ $got -ne "$code" ]; then
+        complain "$what: exit code $got, not $code"
+    elif ! cmp -s before after; then
+        complain "$what: files were left or removed: $(diff before after | tr '\n' ' ')"
+    elif [ "$code" -ne 0 ]; then
+        lines=$(grep -v ': note: ' stderr |
+            grep -vcE '^(problem|device|row|time|rate|workspace)  ')
+        [ "$lines" -eq 1 ] || complain "$what: $lines sentences on stderr, not one"
+        grep -q '^clattn-run: .' stderr || complain "$what: the sentence does not say who speaks"
+        [ "$(cat out.safetensors)" = old ] || complain "$what: OUT was touched"
+    elif [ "$(head -c 3 out.safetensors)" = old ]; then
+        complain "$what: OUT was not written"
+    fi
+}
+answer() { expect 0 "$1" in.safetensors -o out.safetensors; }
+io='in.safetensors -o out.safetensors'
+: >before
+: >after
+: >stdout
+: >stderr
+
+# ---- Files that are wrong: exit code 1 ----
+# damaged WHAT LENGTH HEADER DATA: as make_safetensors raw takes them.
+damaged() {
+    "$make" raw in.safetensors "$2" "$3" "$4" || exit 1
+    expect 1 "$1" $io
+}
+entry() { printf '"%s":{"dtype":"%s","shape":%s,"data_offsets":%s}' "$1" "$2" "$3" "$4"; }
+# file Q K V: a header of three F32 entries' shapes, each with its data after the last
+q=$(entry q F32 '[1,1,2,4]' '[0,32]')
+k=$(entry k F32 '[1,1,2,4]' '[32,64]')
+v=$(entry v F32 '[1,1,2,4]' '[64,96]')
+
+"$make" raw in.safetensors - "{$q,$k,$v}" 96
+expect 0 'the file that the others are made from' $io
+: >in.safetensors
+expect 1 'an empty file' $io
+printf '1234567' >in.safetensors
+expect 1 '7 bytes' $io
+damaged 'a length and no header' 10 '' 0
+damaged 'a header longer than the file' 1000000 "{$q,$k,$v}" 96
+damaged 'a header of 2^64-1 bytes' 18446744073709551615 "{$q,$k,$v}" 96
+damaged 'a header of 2^63 bytes' 9223372036854775808 "{$q,$k,$v}" 96
+"$make" raw in.safetensors 100000001 "{$q,$k,$v}" 96
+truncate -s 110M in.safetensors
+expect 1 'a header of over 100 MB' $io
+"$make" raw in.safetensors 100000000 "{$q,$k,$v}" 96
+truncate -s 110M in.safetensors
+expect 1 'a header of 100 MB, mostly of zeros' $io
+damaged 'no header' - '' 96
+damaged 'a header that is a list' - "[1,2]" 0
+damaged 'a header that is cut' - "{$q,$k," 96
+damaged 'a header with a comma too many' - "{$q,$k,$v,}" 96
+damaged 'something after the header' - "{$q,$k,$v} x" 96
+damaged 'a header shorter than its text' 20 "{$q,$k,$v}" 96
+damaged 'bytes that are not UTF-8' - "{$q,$k,$v,$(printf '"\377\376":1')}" 96
+damaged 'an overlong UTF-8 sequence' - "{$q,$k,$v,$(printf '"\300\257":1')}" 96
+damaged 'two tensors of one name' - "{$q,$k,$v,$q}" 96
+damaged 'brackets 100000 deep' - "$(printf '{"q":' && head -c 100000 /dev/zero | tr '\0' '[')" 0
+damaged 'no q' - "{$(entry Q F32 '[1,1,2,4]' '[0,32]'),$k,$v}" 96
+damaged 'no k' - "{$q,$(entry key F32 '[1,1,2,4]' '[32,64]'),$v}" 96
+damaged 'no v' - "{$q,$k,$(entry x F32 '[1,1,2,4]' '[64,96]')}" 96
+damaged 'no tensors' - '{}' 0
+damaged 'an entry that is a number' - "{\"q\":3,$k,$v}" 96
+damaged 'no dtype' - "{\"q\":{\"shape\":[1,1,2,4],\"data_offsets\":[0,32]},$k,$v}" 96
+damaged 'a dtype that is a number' - "{\"q\":{\"dtype\":32,\"shape\":[8],\"data_offsets\":[0,32]},$k,$v}" 96
+damaged 'no shape' - "{\"q\":{\"dtype\":\"F32\",\"data_offsets\":[0,32]},$k,$v}" 96
+damaged 'no data_offsets' - "{\"q\":{\"dtype\":\"F32\",\"shape\":[1,1,2,4]},$k,$v}" 96
+damaged 'one offset' - "{$(entry q F32 '[1,1,2,4]' '[32]'),$k,$v}" 96
+damaged 'three offsets' - "{$(entry q F32 '[1,1,2,4]' '[0,32,64]'),$k,$v}" 96
+damaged 'a negative offset' - "{$(entry q F32 '[1,1,2,4]' '[-32,0]'),$k,$v}" 96
+damaged 'an offset of 2^64' - "{$(entry q F32 '[1,1,2,4]' '[0,18446744073709551616]'),$k,$v}" 96
+damaged 'an offset that is no integer' - "{$(entry q F32 '[1,1,2,4]' '[0,32.0]'),$k,$v}" 96
+damaged 'an end before its begin' - "{$(entry q F32 '[1,1,2,4]' '[32,0]'),$k,$v}" 96
+damaged 'a tensor that overlaps another' - "{$q,$(entry k F32 '[1,1,2,4]' '[16,48]'),$v}" 96
+damaged 'a gap between two tensors' - "{$q,$k,$(entry v F32 '[1,1,2,4]' '[68,100]')}" 100
+damaged 'data before the first tensor' - "{$(entry q F32 '[1,1,2,4]' '[96,128]'),$k,$v}" 128
+damaged 'data after the last tensor' - "{$q,$k,$v}" 97
+damaged 'a byte of data too few' - "{$q,$k,$v}" 95
+damaged 'no data' - "{$q,$k,$v}" 0
+damaged 'a shape larger than its data' - "{$(entry q F32 '[1,1,3,4]' '[0,32]'),$k,$v}" 96
+damaged 'a shape smaller than its data' - "{$(entry q F32 '[1,1,1,4]' '[0,32]'),$k,$v}" 96
+damaged 'a shape whose product is 2^64' - "{$(entry q F32 '[4294967296,1,1073741824,1]' '[0,0]'),$k,$v}" 96
+damaged 'a shape with a negative length' - "{$(entry q F32 '[1,-1,-2,4]' '[0,32]'),$k,$v}" 96
+damaged 'a shape with a string' - "{$(entry q F32 '[1,"1",2,4]' '[0,32]'),$k,$v}" 96
+damaged 'metadata that is not strings' - "{\"__metadata__\":{\"a\":1},$q,$k,$v}" 96
+damaged 'metadata that is a list' - "{\"__metadata__\":[],$q,$k,$v}" 96
+damaged 'q of 3 dimensions' - "{$(entry q F32 '[1,2,4]' '[0,32]'),$k,$v}" 96
+damaged 'v of 5 dimensions' - "{$q,$k,$(entry v F32 '[1,1,1,2,4]' '[64,96]')}" 96
+damaged 'batches that differ' - "{$(entry q F32 '[2,1,1,4]' '[0,32]'),$k,$v}" 96
+damaged 'head dimensions that differ' - "{$(entry q F32 '[1,1,4,2]' '[0,32]'),$k,$v}" 96
+damaged 'rows of k and v that differ' - "{$q,$k,$(entry v F32 '[1,1,4,2]' '[64,96]')}" 96
+damaged 'heads of k and v that differ' - "{$q,$k,$(entry v F32 '[1,2,1,4]' '[64,96]')}" 96
+damaged 'heads that do not divide' - \
+    "{$(entry q F32 '[1,3,1,4]' '[0,48]'),$(entry k F32 '[1,2,1,4]' '[48,80]'),$(entry v F32 '[1,2,1,4]' '[80,112]')}" 112
+damaged 'a head dimension of 0' - \
+    "{$(entry q F32 '[1,1,2,0]' '[0,0]'),$(entry k F32 '[1,1,2,0]' '[0,0]'),$(entry v F32 '[1,1,2,4]' '[0,32]')}" 32
+damaged 'no heads' - \
+    "{$(entry q F32 '[1,0,2,4]' '[0,0]'),$(entry k F32 '[1,0,2,4]' '[0,0]'),$(entry v F32 '[1,0,2,4]' '[0,0]')}" 0
+rm in.safetensors
+expect 1 'a file that is not there' $io
+mkdir in.safetensors
+expect 1 'a directory' $io
+rmdir in.safetensors
+mkfifo in.safetensors
+expect 1 'a pipe' $io
+rm in.safetensors
+
+# ---- Sound, but not offered: exit code 3 ----
+unsupported() {
+    "$make" raw in.safetensors - "$2" "$3" || exit 1
+    expect 3 "$1" $io
+}
+unsupported 'f64' "{$(entry q F64 '[1,1,1,4]' '[0,32]'),$(entry k F64 '[1,1,1,4]' '[32,64]'),$(entry v F64 '[1,1,1,4]' '[64,96]')}" 96
+unsupported 'a type that nobody knows' "{$(entry q F99 '[1,1,2,4]' '[0,32]'),$k,$v}" 96
+unsupported 'mixed types' "{$q,$k,$(entry v F16 '[1,1,2,8]' '[64,96]')}" 96
+unsupported 'a head dimension over 512' "{$(entry q F32 '[1,1,1,513]' '[0,2052]'),$(entry k F32 '[1,1,1,513]' '[2052,4104]'),$(entry v F32 '[1,1,1,1]' '[4104,4108]')}" 4108
+unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(entry k F32 '[0,1,1,4]' '[0,0]'),$(entry v F32 '[0,1,1,4]' '[0,0]')}" 0
+
+# ---- Usage: exit code 2; device: 4; the rest: 5 ----
+"$make" random in.safetensors F32 bhsd 1 2 1 5 7 4 3 || exit 1
+expect 2 'no arguments'
+expect 2 'no OUT' in.safetensors
+expect 2 'no IN' -o out.safetensors
+expect 2 'two files to read' in.safetensors in.safetensors -o out.safetensors
+expect 2 'an empty OUT' in.safetensors -o ''
+expect 2 'an option that is not there' $io --casual
+expect 2 'an option without its argument' $io --row
+expect 2 'a wrong layout' $io --layout bsh
+expect 2 'a wrong alignment' $io --align middle
+for word in 3 3, ,3 -2,0 0,-2 1,2,3 a,b 1.5,2 99999999999,0 '1, x' ''; do
+    expect 2 "--window '$word'" $io --window "$word"
+done
+for word in '' x 1x nan inf -inf 1e39 3.402823466e38; do
+    expect 2 "--scale '$word'" $io --scale "$word"
+done
+for word in '' x -1 nan inf; do
+    expect 2 "--softcap '$word'" $io --softcap "$word"
+done
+for word in '' 0 -1 1.5 x 10001; do
+    expect 2 "--repeat '$word'" $io --repeat "$word"
+done
+expect 2 '--causal and a window to the right' $io --causal --window 3,3
+expect 2 'a solver that is not there' $io --row fwd_nothing
+expect 2 'a parameter that is not there' $io --row 'fwd_rows NOTHING=1'
+expect 2 'a row that is not one' $io --row '= ='
+expect 2 'an empty device' $io --device ''
+expect 4 'a device number too high' $io --device 4711
+expect 4 'a device name that nobody has' $io --device 'no such device'
+expect 5 'OUT in a directory that is not there' in.safetensors -o nowhere/out.safetensors
+mkdir directory
+expect 5 'OUT that is a directory' in.safetensors -o directory
+mkfifo pipe
+expect 5 'OUT that is a pipe' in.safetensors -o pipe
+mkdir no_platforms
+with="env OCL_ICD_VENDORS=$PWD/no_platforms"
+expect 4 'no OpenCL platform' $io --device 0
+if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then
+    # The first call: of the first platform, so of the device that is number 0.
+    for call in clCreateContext clCreateBuffer clEnqueueReadBuffer; do
+        with="env OPENCL_LAYERS=$layer CLATTN_FAIL=$call"
+        expect 5 "$call fails" $io
+    done
+    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clGetDeviceIDs"
+    expect 4 'no platform lists its devices' $io --device 'Portable Computing Language'
+    grep -q 'note: Portable Computing Language does not list its devices' stderr ||
+        complain 'a platform that fails is not named'
+    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clCreateCommandQueue"
+    expect 0 'a queue without profiling' $io
+    grep -q 'host clock' stderr || complain 'a queue without profiling: not timed by the host'
+fi
+with=
+
+# ---- Answers that are known ----
+# values TENSOR: that tensor of out.safetensors as numbers on one line. The tool
+# writes lse first, then o: both F32 here, so the last $1 of the file or those before.
+values() { tail -c $((4 * $1)) out.safetensors | head -c $((4 * $2)) | od -An -v -tf4 | tr -s ' \n' ' '; }
+same() {
+    checks=$((checks + 1))
+    [ "$2" = "$3" ] || complain "$1: $2, expected $3"
+}
+# All weights are equal, so o is the mean of the rows seen and lse the log of their number.
+"$make" steps in.safetensors bhsd 4 || exit 1
+answer 'the mean of all'
+same 'the mean of all' "$(values 8 8)" ' 1.5 1.5 1.5 1.5 15 15 15 15 '
+same 'log of 4' "$(values 16 8)" ' 1.3862944 1.3862944 1.3862944 1.3862944 1.3862944 1.3862944 1.3862944 1.3862944 '
+expect 0 'causal' $io --causal
+same 'causal' "$(values 8 8)" ' 0 0.5 1 1.5 0 5 10 15 '
+expect 0 'a window' $io --window 0,1
+same 'a window' "$(values 8 8)" ' 0.5 1.5 2.5 3 5 15 25 30 '
+expect 0 'a window and causal' $io --window 1,-1 --causal
+same 'a window and causal' "$(values 8 8)" ' 0 0.5 1.5 2.5 0 5 15 25 '
+"$make" steps in.safetensors bshd 4 || exit 1
+expect 0 'bshd' $io --causal --layout bshd
+same 'bshd' "$(values 8 8)" ' 0 0 0.5 5 1 10 1.5 15 '
+"$make" raw in.safetensors - "{$(entry q F32 '[1,1,3,1]' '[0,12]'),$(entry k F32 '[1,1,1,1]' '[12,16]'),$(entry v F32 '[1,1,1,1]' '[16,20]')}" 20
+expect 0 'align end' $io --causal
+same 'align end' "$(values 6 3)" ' -inf -inf 0 '
+expect 0 'align start' $io --causal --align start
+same 'align start' "$(values 6 3)" ' 0 0 0 '
+"$make" raw in.safetensors - "{$(entry q F32 '[1,1,2,1]' '[0,8]'),$(entry k F32 '[1,1,0,1]' '[8,8]'),$(entry v F32 '[1,1,0,2]' '[8,8]')}" 8
+expect 0 'no keys' $io --verify
+same 'no keys: lse' "$(values 6 2)" ' -inf -inf '
+same 'no keys: o' "$(values 4 4)" ' 0 0 0 0 '
+"$make" raw in.safetensors - "{$(entry q BF16 '[0,1,2,1]' '[0,0]'),$(entry k BF16 '[0,1,2,1]' '[0,0]'),$(entry v BF16 '[0,1,2,2]' '[0,0]')}" 0
+expect 0 'no batches' $io --verify
+
+# ---- Every type, layout and option, against the definition in double ----
+verified() {
+    what=$1
+    shift
+    expect 0 "$what" $io --verify "$@"
+    grep -q '^verify     passed: ' stdout || complain "$what: not verified"
+    for word in problem device row time rate workspace; do
+        grep -q "^$word  *[^ ]" stderr || complain "$what: stderr does not say '$word'"
+    done
+}
+# differs WHAT OPTION...: the option changes what the last answer was.
+differs() {
+    cp out.safetensors last
+    verified "$@"
+    checks=$((checks + 1))
+    ! cmp -s out.safetensors last || complain "$1: changes nothing"
+    rm last
+}
+for type in F32 F16 BF16; do
+    for layout in bhsd bshd; do
+        "$make" random in.safetensors $type $layout 2 6 2 19 33 20 12 || exit 1
+        verified "$type $layout" --layout $layout
+        differs "$type $layout causal" --layout $layout --causal
+    done
+done
+"$make" random in.safetensors F32 bhsd 1 2 1 40 56 16 8 || exit 1
+verified 'plain'
+differs '--window' --window 9,2
+differs '--align start' --window 9,2 --align start
+differs '--scale' --scale 0.7
+differs '--scale, negative' --scale=-0.125
+differs '--softcap' --softcap 1.5
+verified '--repeat' --repeat 5
+grep -q '^time .*median of 5' stderr || complain '--repeat: not the median of 5'
+for solver in fwd_rows fwd_tile fwd_lanes; do
+    verified "--row $solver" --row $solver
+    grep -q "^row *$solver " stderr || complain "--row $solver: another one ran"
+done
+name=$(sed -n 's/^device *//p' stderr)
+verified '--device NAME' --device "$(echo "$name" | tr '[:lower:]' '[:upper:]')"
+
+# ---- OUT ----
+expect 0 'to another file' $io
+cp out.safetensors there
+# elsewhere WHAT IN OUT REAL: writes OUT; then REAL must hold what went to another file.
+elsewhere() {
+    checks=$((checks + 1))
+    "$run" --device "$device" "$2" -o "$3" 2>stderr || complain "$1: exit code $?"
+    cmp -s "$4" there || complain "$1: not the same answer"
+}
+cp in.safetensors twin
+elsewhere 'OUT that is IN' twin twin twin
+echo old >target
+ln -s target link
+elsewhere 'OUT that is a link' in.safetensors link target
+[ -L link ] || complain 'OUT that is a link: the link was replaced'
+
+# ---- The sample, and what --help and --version say ----
+expect 0 'the sample' "$sample" -o out.safetensors --verify
+"$make" random again F16 bhsd 1 8 2 128 160 32 32 || exit 1
+checks=$((checks + 1))
+cmp -s again "$sample" || complain 'the sample is not what make_safetensors makes'
+"$run" --help >stdout 2>stderr && grep -q -- '--softcap=X' stdout && grep -q 'Exit code: 0' stdout ||
+    complain '--help'
+"$run" --version >stdout 2>stderr && grep -q '^clattn-run [0-9.]*$' stdout || complain '--version'
+
+echo "$checks checks, $failures failures"
+[ $failures -eq 0 ]
