@@ -1,0 +1,250 @@
+/* One case: launches, and what their outputs must be. */
+#include "attention.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reference.h"
+
+struct outcome {
+    unsigned char *o; /* dense, as stored */
+    float *lse;
+    size_t o_count, lse_count;
+};
+
+struct run {
+    const struct attention_case *given;
+    struct tensors tensors;
+    struct outcome clean;
+};
+
+/* ---- One launch ---- */
+
+static void outcome_free(struct outcome *outcome) {
+    free(outcome->o);
+    free(outcome->lse);
+    *outcome = (struct outcome){0};
+}
+
+/* Runs what the images hold.  False when a byte was written that is not the
+ * outputs'; outcome is to be freed either way. */
+static bool launch(struct run *run, struct outcome *outcome) {
+    cl_command_queue queue = run->given->queue;
+    cl_event uploads[TENSORS_MEMORIES], done = NULL;
+    cl_uint upload_count;
+    struct tensors_args slots;
+    tensors_upload(&run->tensors, queue, uploads, &upload_count);
+    tensors_arguments(&run->tensors, &slots);
+    slots.args.scale = run->given->scale;
+    cl_int status = clattn_enqueue_forward(run->given->plan, queue, &slots.args, upload_count,
+                                           upload_count ? uploads : NULL, &done);
+    if (status != CL_SUCCESS)
+        fail_msg("enqueue: %s", clattn_status_name(status));
+    assert_int_equal(clWaitForEvents(1, &done), CL_SUCCESS);
+    tensors_download(&run->tensors, queue, done);
+    clReleaseEvent(done);
+    for (cl_uint i = 0; i < upload_count; i++)
+        clReleaseEvent(uploads[i]);
+    outcome->o = tensors_take(&run->tensors, TENSOR_O, &outcome->o_count);
+    outcome->lse = tensors_take(&run->tensors, TENSOR_LSE, &outcome->lse_count);
+    return tensors_intact(&run->tensors);
+}
+
+static bool close_to_reference(struct run *run, struct compare_result *result) {
+    const clattn_desc *desc = &run->tensors.live;
+    size_t size = reference_type_size(desc->type);
+    float *o = malloc((run->clean.o_count + 1) * sizeof *o);
+    assert_non_null(o);
+    for (size_t i = 0; i < run->clean.o_count; i++)
+        o[i] = (float)reference_decode(desc->type, run->clean.o + i * size);
+
+    struct reference expected;
+    float *const *data = run->tensors.data;
+    reference_forward(desc, run->given->scale, data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
+                      &expected);
+    bool ok =
+        compare_forward(desc, &expected, o, run->tensors.what.lse ? run->clean.lse : NULL, result);
+    reference_free(&expected);
+    free(o);
+    return ok;
+}
+
+/* ---- Same bits ---- */
+
+/* Row is (batch * heads + head) * seq_q + query; column is -1 for lse. */
+static void report(const struct run *run, const char *what, size_t row, long column, double value,
+                   const char *expected) {
+    const clattn_desc *desc = &run->tensors.live;
+    size_t head = row / desc->seq_q;
+    fprintf(stderr, "%s: ", what);
+    if (column < 0)
+        fprintf(stderr, "lse");
+    else
+        fprintf(stderr, "o column %ld", column);
+    fprintf(stderr, " of [batch %zu, head %zu, query %zu] is %.9g, expected %s\n",
+            head / desc->heads_q, head % desc->heads_q, row % desc->seq_q, value, expected);
+}
+
+enum demand { SAME_BITS, NOT_A_NUMBER, NOT_FINITE, ANYTHING };
+
+static bool meets(enum demand demand, const void *value, const void *clean, clattn_type type) {
+    double number = reference_decode(type, value);
+    return demand == ANYTHING || (demand == NOT_A_NUMBER && isnan(number)) ||
+           (demand == NOT_FINITE && !isfinite(number)) ||
+           (demand == SAME_BITS && memcmp(value, clean, reference_type_size(type)) == 0);
+}
+
+/* What each element of a row must be, compared to the clean run. */
+struct demands {
+    enum demand o, lse;
+    cl_uint column;   /* the one that o is about, if only one */
+    bool only_column; /* the others: SAME_BITS */
+};
+
+static bool row_meets(const struct run *run, const struct outcome *outcome, size_t row,
+                      const struct demands *demands, const char *what) {
+    static const char *const words[] = {"the bits of the clean run", "NaN", "NaN or Inf", ""};
+    const clattn_desc *desc = &run->tensors.live;
+    size_t size = reference_type_size(desc->type);
+    for (cl_uint d = 0; d < desc->head_dim_v; d++) {
+        size_t at = (row * desc->head_dim_v + d) * size;
+        enum demand demand = demands->only_column && d != demands->column ? SAME_BITS : demands->o;
+        if (!meets(demand, outcome->o + at, run->clean.o + at, desc->type)) {
+            report(run, what, row, (long)d, reference_decode(desc->type, outcome->o + at),
+                   words[demand]);
+            return false;
+        }
+    }
+    if (run->tensors.what.lse &&
+        !meets(demands->lse, &outcome->lse[row], &run->clean.lse[row], CLATTN_F32)) {
+        report(run, what, row, -1, (double)outcome->lse[row], words[demands->lse]);
+        return false;
+    }
+    return true;
+}
+
+static bool same_bits(struct run *run, enum tensors_fill fill, const char *what) {
+    const struct demands demands = {.o = SAME_BITS, .lse = SAME_BITS};
+    struct outcome outcome;
+    tensors_fill(&run->tensors, fill);
+    bool ok = launch(run, &outcome);
+    if (!ok)
+        fprintf(stderr, "%s\n", what);
+    const clattn_desc *desc = &run->tensors.live;
+    size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    for (size_t row = 0; ok && row < rows; row++)
+        ok = row_meets(run, &outcome, row, &demands, what);
+    outcome_free(&outcome);
+    return ok;
+}
+
+/* ---- One bad element ---- */
+
+static const struct probe {
+    const char *what;
+    enum tensors_name tensor;
+    double value;
+    struct demands demands; /* on the queries that see it; column is set later */
+} probes[] = {
+    {"NaN in one q", TENSOR_Q, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}},
+    {"NaN in one k", TENSOR_K, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}},
+    {"Inf in one k", TENSOR_K, INFINITY, {.o = ANYTHING, .lse = ANYTHING}},
+    {"NaN in one v", TENSOR_V, NAN, {.o = NOT_A_NUMBER, .lse = SAME_BITS, .only_column = true}},
+    {"Inf in one v", TENSOR_V, INFINITY, {.o = NOT_FINITE, .lse = SAME_BITS, .only_column = true}},
+};
+
+static cl_uint count_seeing(const clattn_desc *desc, bool keys, cl_uint index) {
+    cl_uint count = 0;
+    cl_uint others = keys ? desc->seq_q : desc->seq_kv;
+    for (cl_uint other = 0; other < others; other++)
+        count += keys ? reference_sees(desc, other, index) : reference_sees(desc, index, other);
+    return count;
+}
+
+/* A row that takes part, best a key that some queries see and others do not. */
+static bool choose_row(const clattn_desc *desc, bool keys, cl_uint *chosen) {
+    cl_uint rows = keys ? desc->seq_kv : desc->seq_q;
+    bool found = false;
+    for (cl_uint i = 0; i < rows; i++) {
+        cl_uint row = (rows / 2 + i) % rows;
+        cl_uint seeing = count_seeing(desc, keys, row);
+        if (seeing && !found) {
+            *chosen = row;
+            found = true;
+        }
+        if (keys && seeing && seeing < desc->seq_q) {
+            *chosen = row;
+            break;
+        }
+    }
+    return found;
+}
+
+static bool bad_element(struct run *run, const struct probe *probe) {
+    const struct demands untouched = {.o = SAME_BITS, .lse = SAME_BITS};
+    const clattn_desc *desc = &run->tensors.live;
+    const struct tensors_view *view = &run->tensors.view[probe->tensor];
+    bool keys = probe->tensor != TENSOR_Q;
+    cl_uint bad_row;
+    if (!desc->batch || !choose_row(desc, keys, &bad_row))
+        return true;
+    cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
+    struct demands demands = probe->demands;
+    demands.column = view->dim / 2;
+
+    struct outcome outcome;
+    tensors_fill(&run->tensors, FILL_ZERO);
+    size_t bad_at = tensors_at(view, bad_batch, bad_head, bad_row, demands.column);
+    reference_encode(view->type, probe->value, view->memory->image + bad_at);
+    bool ok = launch(run, &outcome);
+    if (!ok)
+        fprintf(stderr, "%s\n", probe->what);
+    size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    for (size_t row = 0; ok && row < rows; row++) {
+        cl_uint query = (cl_uint)(row % desc->seq_q);
+        cl_uint head = (cl_uint)(row / desc->seq_q % desc->heads_q);
+        cl_uint batch = (cl_uint)(row / desc->seq_q / desc->heads_q);
+        /* Broadcast keys are shared: what counts is the place, not the index. */
+        cl_uint head_read = keys ? head / (desc->heads_q / desc->heads_kv) : head;
+        size_t at = tensors_at(view, batch, head_read, bad_row, demands.column);
+        bool sees =
+            at == bad_at && (keys ? reference_sees(desc, query, bad_row) : query == bad_row);
+        ok = row_meets(run, &outcome, row, sees ? &demands : &untouched, probe->what);
+    }
+    outcome_free(&outcome);
+    return ok;
+}
+
+/* ---- All of it ---- */
+
+static bool right(struct run *run, struct compare_result *result) {
+    tensors_fill(&run->tensors, FILL_ZERO);
+    bool ok = launch(run, &run->clean) && close_to_reference(run, result) &&
+              same_bits(run, FILL_ZERO, "second run");
+    for (int fill = FILL_ZERO + 1; ok && fill < FILL_COUNT; fill++) {
+        char what[64];
+        snprintf(what, sizeof what, "filled with %s", tensors_fill_names[fill]);
+        ok = same_bits(run, (enum tensors_fill)fill, what);
+    }
+    for (size_t i = 0; ok && i < sizeof probes / sizeof *probes; i++)
+        ok = bad_element(run, &probes[i]);
+    return ok;
+}
+
+bool attention_right(const struct attention_case *given, struct compare_result *result) {
+    struct run run = {.given = given};
+    *result = (struct compare_result){0};
+    tensors_make(&run.tensors, &given->tensors, given->context);
+    bool ok = right(&run, result);
+    outcome_free(&run.clean);
+    tensors_free(&run.tensors);
+    return ok;
+}

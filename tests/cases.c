@@ -1,0 +1,239 @@
+/*
+ * The table, and how its words are read.
+ *
+ * Each (type, head dims, masked, softcap, row) is a kernel of its own and costs a
+ * CPU driver over a second to compile: most cases therefore share three shapes,
+ * and each odd head dim has one case.
+ */
+#include "cases.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct test_case cases_table[] = {
+    /* f32, no mask: lengths, layouts, args */
+    {"f32 q1 d64", "bhsd", "", NULL},
+    {"f32 q0 k7 d64", "bhsd", "", NULL},
+    {"f32 h2 q7 k0 d64", "bhsd", "", NULL},
+    {"f32 q0 k0 d64", "padded", "", NULL},
+    {"f32 b2 h4:2 q33 k65 d64", "bhsd", "", NULL},
+    {"f32 b2 h4:2 q33 k65 d64", "bshd", "", NULL},
+    {"f32 b2 h4:2 q65 d64", "packed", "", NULL},
+    {"f32 b2 h6:2 q33 k65 d64", "padded", "", NULL},
+    {"f32 b2 h4:2 q33 k65 d64", "broadcast", "", NULL},
+    {"f32 h5:1 q1 k130 d64", "padded", "nolse", NULL},
+    {"f32 h2 q130 k1 d64", "bshd", "", NULL},
+    {"f32 h2 q70 k300 d64", "padded", "", NULL},
+    {"f32 b3 h2 q33 k65 d64", "padded", "batch=2 q=20 k=31", NULL},
+    {"f32 b3 h2 q33 k65 d64", "bhsd", "batch=1 q=1 k=64", NULL},
+    {"f32 b3 h2 q33 k65 d64", "bshd", "batch=0", NULL},
+    {"f32 b3 h2 q33 k65 d64", "packed", "k=0", NULL},
+    {"f32 b3 h2 q33 k65 d64", "padded", "q=0", NULL},
+    {"f32 h2 q33 k65 d64", "bshd", "scale=-0.5", NULL},
+    {"f32 h2 q33 k65 d64", "bshd", "scale=0", NULL},
+    {"f32 h2 q33 k65 d64", "bhsd", "scale=3", NULL},
+    {"f32 h2 q65 k130 d64", "padded", "amplitude=30", NULL},
+    {"f32 b2 h4:2 q33 k65 d64", "padded", "svm", NULL},
+    {"f32 b2 h4:2 q65 d64", "packed", "svm unordered nolse", NULL},
+    {"f32 b2 h4:2 q33 k65 d64", "bhsd", "unordered", NULL},
+
+    /* f32, bands */
+    {"f32 b2 h4:2 q65 d64 causal", "packed", "", NULL},
+    {"f32 h2 q150 k300 d64 causal", "bshd", "", NULL},
+    {"f32 h2 q33 k130 d64 causal start", "padded", "", NULL},
+    {"f32 h2 q130 k33 d64 causal", "padded", "", NULL},
+    {"f32 h2 q130 k33 d64 causal start", "bhsd", "", NULL},
+    {"f32 h3:1 q1 k130 d64 causal", "padded", "", NULL},
+    {"f32 h2 q33 k0 d64 causal", "bhsd", "", NULL},
+    {"f32 b2 h2 q65 k130 d64 causal", "padded", "batch=1 q=17 k=90", NULL},
+    {"f32 b2 h2 q65 k130 d64 causal", "bshd", "q=64 k=17", NULL},
+    {"f32 h2 q130 d64 window0,0", "padded", "", NULL},
+    {"f32 h2 q130 k200 d64 window20,0", "bshd", "", NULL},
+    {"f32 h2 q130 k200 d64 window0,20 start", "padded", "", NULL},
+    {"f32 h2 q130 k200 d64 window33,17", "bhsd", "", NULL},
+    {"f32 h2 q150 k70 d64 window10,5", "padded", "", NULL},
+    {"f32 h2 q150 k70 d64 window10,5 start", "bshd", "", NULL},
+    {"f32 h2 q70 k150 d64 window-1,7 start", "padded", "", NULL},
+    {"f32 h2 q70 k150 d64 window7,-1", "padded", "", NULL},
+    {"f32 h2 q70 k65 d64 window1000000000,1000000000", "padded", "", NULL},
+    {"f32 h2 q65 d64 causal", "bshd", "amplitude=30 unordered", NULL},
+    {"f32 h2 q65 d64 causal", "broadcast", "scale=-1 svm", NULL},
+
+    /* f16 and bf16 */
+    {"f16 b2 h4:2 q33 k65 d64", "padded", "", NULL},
+    {"f16 b2 h4:2 q65 d64", "packed", "unordered", NULL},
+    {"f16 h2 q65 k130 d64", "bshd", "amplitude=30", NULL},
+    {"f16 h2 q7 k0 d64", "bhsd", "", NULL},
+    {"f16 b2 h4:2 q150 k130 d64 causal", "padded", "", NULL},
+    {"f16 h2 q70 k200 d64 window33,17", "bshd", "svm", NULL},
+    {"f16 h2 q65 d64 causal", "packed", "q=1", NULL},
+    {"bf16 b2 h4:2 q33 k65 d40", "padded", "", NULL},
+    {"bf16 b2 h4:2 q65 d40", "packed", "svm", NULL},
+    {"bf16 h2 q65 k130 d40", "bhsd", "amplitude=30", NULL},
+    {"bf16 b2 h4:1 q150 k130 d40 causal", "padded", "", NULL},
+    {"bf16 h2 q70 k200 d40 window33,17 start", "bshd", "nolse", NULL},
+
+    /* softcap */
+    {"f32 h4:2 q33 k65 d64 softcap5", "padded", "", NULL},
+    {"f32 h2 q65 k130 d64 softcap50", "bshd", "amplitude=30", NULL},
+    {"f32 h2 q65 k33 d64 causal softcap2.5", "padded", "scale=-0.5", NULL},
+    {"f16 h2 q65 k130 d64 window40,3 softcap30", "padded", "amplitude=30", NULL},
+    {"bf16 h2 q33 k65 d40 softcap1", "padded", "", NULL},
+
+    /* head dims */
+    {"f32 h2 q33 k65 d1", "padded", "", NULL},
+    {"f16 h2 q33 k65 d3 causal", "padded", "", NULL},
+    {"bf16 h2 q33 k65 d33", "padded", "", NULL},
+    {"f32 h2 q33 k65 d40 causal", "packed", "", NULL},
+    {"f32 h2 q33 k65 d77 causal", "padded", "", NULL},
+    {"f16 h2 q33 k65 d80", "bshd", "", NULL},
+    {"bf16 h2 q33 k65 d96 causal", "bshd", "", NULL},
+    {"f32 h4:2 q33 k130 d128 causal", "bhsd", "", NULL},
+    {"f16 h4:2 q130 k70 d128", "bshd", "", NULL},
+    {"bf16 h2 q70 k130 d128 causal", "padded", "", NULL},
+    {"f32 h2 q33 k65 d256", "padded", "", NULL},
+    {"f16 h2 q33 k65 d256 causal", "bshd", "", NULL},
+    {"f32 q17 k33 d512 causal", "padded", "", NULL},
+    {"bf16 q17 k33 d512", "bhsd", "", NULL},
+    {"f32 h2 q33 k65 d16:128", "padded", "", NULL},
+    {"f16 h2 q33 k65 d128:16 causal", "padded", "", NULL},
+    {"bf16 h2 q33 k65 d40:72", "bshd", "", NULL},
+    {"f32 h2 q33 k65 d75:3 causal", "padded", "", NULL},
+    {"f16 q17 k33 d1:512", "padded", "", NULL},
+    {"f32 q17 k33 d512:1", "padded", "", NULL},
+
+    /* rows that no device would choose */
+    {"f32 h2 q33 k65 d40 window20,5", "padded", "", "fwd_rows WORK_GROUP=1"},
+    {"f32 b2 h2 q33 k65 d40 causal", "bshd", "", "fwd_rows WORK_GROUP=7"},
+    {"f16 h3 q150 k65 d40", "bhsd", "", "fwd_rows WORK_GROUP=256"},
+    {"f32 h2 q17 k33 d10:6 causal", "padded", "",
+     "fwd_tile BLOCK_M=1 BLOCK_N=4 BLOCK_D=4 THREADS_M=1 THREADS_N=1 Q_RESIDENT=0"},
+    {"f32 h2 q65 k130 d40 window33,17", "padded", "",
+     "fwd_tile BLOCK_M=16 BLOCK_N=8 BLOCK_D=16 THREADS_M=8 THREADS_N=4 Q_RESIDENT=0"},
+    {"f16 h2 q65 k130 d72 causal", "bshd", "",
+     "fwd_tile BLOCK_M=24 BLOCK_N=12 BLOCK_D=24 THREADS_M=3 THREADS_N=2 Q_RESIDENT=1"},
+    {"bf16 h2 q130 k300 d64 causal", "padded", "",
+     "fwd_tile BLOCK_M=64 BLOCK_N=32 BLOCK_D=32 THREADS_M=16 THREADS_N=8 Q_RESIDENT=1"},
+    {"f32 h2 q130 k300 d40:100", "bhsd", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=64 BLOCK_D=64 THREADS_M=4 THREADS_N=16 Q_RESIDENT=0"},
+    {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_tile BLOCK_N=16"},
+    {"f32 h2 q33 k65 d40:24 causal", "padded", "",
+     "fwd_lanes LANES=4 ROW_VECTORS=1 KEY_UNROLL=1 COL_UNROLL=1 BLOCK_N=1"},
+    {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
+     "fwd_lanes LANES=8 ROW_VECTORS=2 KEY_UNROLL=4 COL_UNROLL=4 BLOCK_N=16"},
+    {"bf16 h2 q150 k130 d33 causal", "padded", "",
+     "fwd_lanes LANES=16 ROW_VECTORS=4 KEY_UNROLL=2 COL_UNROLL=3 BLOCK_N=10"},
+    {"f32 h2 q150 k300 d64 window100,50", "bhsd", "",
+     "fwd_lanes LANES=16 ROW_VECTORS=2 KEY_UNROLL=8 COL_UNROLL=8 BLOCK_N=128"},
+    {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_lanes BLOCK_N=24"},
+};
+const size_t cases_count = sizeof cases_table / sizeof *cases_table;
+
+const struct cases_solver cases_solvers[] = {
+    {"auto", NULL, CL_DEVICE_TYPE_ALL, false},
+    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false},
+    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false},
+    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false},
+};
+const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
+
+const struct cases_solver *cases_solver_of(const char *row) {
+    size_t length = strcspn(row, " ");
+    for (size_t i = 0; i < cases_solver_count; i++)
+        if (strncmp(row, cases_solvers[i].name, length) == 0 && !cases_solvers[i].name[length])
+            return &cases_solvers[i];
+    return NULL;
+}
+
+static bool read_number(const char *text, double *number) {
+    char *end;
+    *number = strtod(text, &end);
+    return end != text && !*end;
+}
+
+/* One word of "with".  False when it is none. */
+static bool read_word(const char *word, struct case_setup *setup) {
+    struct tensors_desc *tensors = &setup->tensors;
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {
+        {"svm", &tensors->svm}, {"tight", &tensors->tight}, {"unordered", &setup->unordered}};
+    const struct {
+        const char *name;
+        cl_uint *value, limit;
+    } lengths[] = {{"batch=", &tensors->batch, tensors->desc.batch},
+                   {"q=", &tensors->seq_q, tensors->desc.seq_q},
+                   {"k=", &tensors->seq_kv, tensors->desc.seq_kv}};
+    const struct {
+        const char *name;
+        float *value;
+    } factors[] = {{"scale=", &setup->scale}, {"amplitude=", &tensors->amplitude}};
+    double number;
+
+    if (strcmp(word, "nolse") == 0) {
+        tensors->lse = false;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (strcmp(word, flags[i].name) == 0)
+            return *flags[i].flag = true;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t length = strlen(lengths[i].name);
+        if (strncmp(word, lengths[i].name, length) == 0 && read_number(word + length, &number) &&
+            number >= 0 && number <= lengths[i].limit) {
+            *lengths[i].value = (cl_uint)number;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
+        size_t length = strlen(factors[i].name);
+        if (strncmp(word, factors[i].name, length) == 0 && read_number(word + length, &number)) {
+            *factors[i].value = (float)number;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool cases_parse(const struct test_case *test_case, struct case_setup *setup) {
+    const struct case_setup initial = {.scale = CLATTN_SCALE_DEFAULT,
+                                       .tensors = {.amplitude = 1, .lse = true}};
+    *setup = initial;
+    struct tensors_desc *tensors = &setup->tensors;
+    clattn_desc desc = CLATTN_DESC_INIT;
+    cl_int status = clattn_desc_parse(test_case->problem, &desc);
+    if (status != CL_SUCCESS) {
+        fprintf(stderr, "not a problem: \"%s\" (%s)\n", test_case->problem,
+                clattn_status_name(status));
+        return false;
+    }
+    if (!desc.heads_kv)
+        desc.heads_kv = desc.heads_q;
+    if (!desc.head_dim_v)
+        desc.head_dim_v = desc.head_dim;
+    tensors->desc = desc;
+    tensors->batch = desc.batch;
+    tensors->seq_q = desc.seq_q;
+    tensors->seq_kv = desc.seq_kv;
+
+    tensors->layout = LAYOUT_BHSD;
+    while (tensors->layout < LAYOUT_COUNT &&
+           strcmp(test_case->layout, tensors_layout_names[tensors->layout]) != 0)
+        tensors->layout++;
+    if (tensors->layout == LAYOUT_COUNT) {
+        fprintf(stderr, "not a layout: \"%s\"\n", test_case->layout);
+        return false;
+    }
+
+    char word[64];
+    int length;
+    for (const char *rest = test_case->with; sscanf(rest, " %63s%n", word, &length) == 1;
+         rest += length)
+        if (!read_word(word, setup)) {
+            fprintf(stderr, "not a word of \"with\", or out of range: \"%s\"\n", word);
+            return false;
+        }
+    return true;
+}

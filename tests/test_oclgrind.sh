@@ -1,0 +1,49 @@
+#!/bin/sh
+# One shape for each family of kernels in Oclgrind, which interprets the kernel and
+# reports data races, divergent barriers, accesses out of bounds and the use of
+# uninitialised values.
+#
+#     test_oclgrind.sh TEST_ATTENTION
+#
+# "tight" leaves no guard zone around a tensor, so that every access beyond it is
+# out of bounds.  Oclgrind exits with 0 whatever it finds: any line in its log
+# fails.  Its view of uninitialised values needs unoptimised code.
+set -u
+
+test_attention=$1
+if ! command -v oclgrind > /dev/null; then
+    echo "skipped: oclgrind is not installed"
+    exit 77
+fi
+export CLATTN_TEST_DEVICE=Oclgrind
+log=oclgrind.log
+failures=0
+
+check() {
+    solver=$1 problem=$2 layout=$3
+    rm -f "$log"
+    oclgrind --data-races --uninitialized --build-options -cl-opt-disable --log "$log" \
+        "$test_attention" --solver "$solver" --problem "$problem" --layout "$layout" --with tight
+    result=$?
+    if [ "$result" -ne 0 ]; then
+        echo "FAILED: $solver | $problem | $layout: exit code $result"
+        failures=$((failures + 1))
+    elif [ ! -e "$log" ]; then
+        echo "FAILED: $solver | $problem | $layout: oclgrind wrote no log"
+        failures=$((failures + 1))
+    elif [ -s "$log" ]; then
+        echo "FAILED: $solver | $problem | $layout: oclgrind says"
+        head -n 40 "$log"
+        failures=$((failures + 1))
+    fi
+}
+
+check fwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd
+check fwd_rows "f16 q5 k7 d8" bhsd
+check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=2 THREADS_N=2" \
+    "f32 h2:1 q9 k13 d10:6 causal" bshd
+check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=4 THREADS_N=2" "f16 q11 k19 d8" bhsd
+check "fwd_lanes LANES=4 ROW_VECTORS=1" "f32 h2:1 q9 k13 d6:3 causal" bshd
+check "fwd_lanes LANES=8 ROW_VECTORS=1" "f16 q9 k13 d8" bhsd
+
+[ "$failures" -eq 0 ]
