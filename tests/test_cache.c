@@ -91,8 +91,8 @@ static void plans_are_made_in_time(void **state) {
     const double begin = seconds();
     clattn_plan_destroy(open_plan(problem_text, NULL));
     print_message("and after the last was destroyed: %.1f us\n", 1e6 * (seconds() - begin));
-    if (SANITIZED) {
-        print_message("no bounds under a sanitizer\n");
+    if (SANITIZED || !strstr(tested.name, "Portable Computing Language")) {
+        print_message("no bounds under a sanitizer, nor on a device but PoCL's\n");
         return;
     }
     assert_true(elapsed < 2 || processor < 2);
