@@ -1,0 +1,129 @@
+#!/bin/sh
+# test_bench.sh CLATTN_BENCH: tiny problems on the test device.  The table, JSON and CSV
+# hold what they must and agree with arithmetic; what cannot be measured is one sentence.
+set -eu
+bench=$1
+device=${CLATTN_TEST_DEVICE:-0}
+failed=0
+complain() { echo "FAILED: $*"; failed=1; }
+
+# Exit code, then the arguments; out.txt and err.txt are left.
+answers() {
+    wanted=$1
+    shift
+    code=0
+    "$bench" --device "$device" "$@" >out.txt 2>err.txt || code=$?
+    [ "$code" = "$wanted" ] || complain "$*: exit code $code, not $wanted: $(cat err.txt)"
+}
+
+# Exit code, a pattern, and the arguments: one sentence that matches, and no result.
+refuses() {
+    wanted=$1
+    pattern=$2
+    shift 2
+    answers "$wanted" "$@"
+    [ "$(grep -c '^clattn-bench: ' err.txt)" = 1 ] || complain "$*: not one sentence: $(cat err.txt)"
+    grep -q -e "$pattern" err.txt || complain "$*: nothing like '$pattern': $(cat err.txt)"
+    ! grep -q 'FLOP/s  *[0-9.]*%' out.txt || complain "$*: has a result: $(cat out.txt)"
+}
+
+set -- --repeat 3 --time 0.01
+full="f32 b2 h4:2 q48 k64 d32"
+causal="f16 h2 q33 k33 d16:24 causal"
+
+echo "== table"
+answers 0 "$@" --rows "auto; fwd_rows" "$full"
+cat out.txt err.txt
+grep -q '^peak .*FLOP/s in f32' out.txt || complain "table: no peak"
+grep -q '^copy .* GB/s' out.txt || complain "table: no copy"
+[ "$(grep -c 'FLOP/s .*  0 B .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "table: not two rows"
+[ ! -s err.txt ] || complain "table: said something: $(cat err.txt)"
+
+echo "== JSON"
+answers 0 "$@" --json --rows "auto;memory_efficient" --layout bshd "$full" "$causal"
+cat out.txt
+if command -v python3 >/dev/null; then
+    python3 - <<'END' || complain "JSON: see above"
+import json
+answer = json.load(open("out.txt"))
+assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
+limits = answer["limits"]
+assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
+keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
+        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction"]
+# operations, bytes of q, k, v, o and lse, workspace of memory_efficient
+full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 4 * 2 * 4 * 48
+causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 * 2 * 33, 4 * 2 * 33
+expected = [full[:2] + (0,), full, causal[:2] + (0,), causal]
+assert len(answer["results"]) == 4, len(answer["results"])
+for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results"], expected)):
+    assert list(result) == keys, list(result)
+    assert result["row"].startswith("memory_efficient" if i % 2 else "fwd_"), result["row"]
+    assert result["ms"] > 0 and result["wall_ms"] > 0 and result["ms_spread"] >= 0, result
+    assert abs(result["gflops"] * result["ms"] * 1e6 / operations - 1) < 1e-3, (result, operations)
+    assert result["workspace_bytes"] == workspace, (result, workspace)
+    assert result["model_bytes"] == model + 2 * workspace, (result, model)
+    assert 0 <= result["max_error"] <= result["error_bound"] < 0.1, result
+    bandwidth = result["model_bytes"] / result["ms"] / 1e6 / limits["copy_gbs"]
+    assert abs(result["bandwidth_fraction"] / bandwidth - 1) < 1e-3, (result, bandwidth)
+    assert result["peak_fraction"] > 0, result
+END
+else
+    echo "python3 is missing: the JSON was not read"
+fi
+
+echo "== CSV, and a preset that is cut before it begins"
+refuses 5 'all 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
+    --budget 0.001 "$full"
+header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound
+[ "$(head -n 1 out.txt)" = "$header,peak_fraction,bandwidth_fraction" ] || complain "CSV: the header"
+answers 0 "$@" --csv --rows "nonsense;auto" "$full" "f16 q8 d1000" "$causal"
+cat out.txt err.txt
+awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 12 { exit 1 }' out.txt || complain "CSV: not 12 columns"
+[ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
+[ "$(grep -c 'nonsense: .*no solver' err.txt)" = 2 ] || complain "an unknown row: $(cat err.txt)"
+[ "$(grep -c 'd1000: .*head_dim' err.txt)" = 1 ] || complain "an unsupported problem: $(cat err.txt)"
+
+echo "== plot"
+rm -f plot.svg "it's.svg"
+if command -v gnuplot >/dev/null; then
+    answers 0 "$@" --plot "it's.svg" --rows "auto;fwd_rows" "$full" "$causal"
+    grep -q '</svg>' "it's.svg" || complain "plot: not an SVG"
+    grep -q 'f16 h2 d16:24 causal' "it's.svg" || complain "plot: the key is not there"
+    answers 5 "$@" --plot no/such/directory/plot.svg "$full"
+    grep -q 'gnuplot could not draw' err.txt || complain "plot: $(cat err.txt)"
+else
+    echo "gnuplot is missing: nothing was drawn"
+fi
+path=$PATH
+PATH=/nowhere
+export PATH
+code=0
+"$bench" "$@" --plot plot.svg "$full" >out.txt 2>err.txt || code=$?
+PATH=$path
+[ "$code" = 5 ] || complain "without gnuplot: exit code $code"
+[ "$(cat err.txt)" = "clattn-bench: --plot: there is no gnuplot" ] || complain "$(cat err.txt)"
+
+echo "== refusals"
+refuses 2 'no solver' "$@" --rows nonsense "$full"
+refuses 2 'BLOCK_Q' "$@" --rows "fwd_rows BLOCK_Q=3" "$full"
+refuses 3 'head_dim' "$@" "f32 q4 d1000"
+refuses 5 'nothing to measure' "$@" "f32 q4 k0 d8"
+refuses 5 'its tensors take' "$@" "f32 b100000 q400000 d8"
+refuses 2 'no problem' "$@"
+refuses 2 'is not a problem' "$@" "f32 nonsense"
+refuses 2 'is not a problem' "$@" ""
+refuses 2 '--rows' --rows "auto;;auto" "$full"
+refuses 2 '--rows' --rows "" "$full"
+refuses 2 '--preset' --preset nonsense
+refuses 2 '--type' --type f64 "$full"
+refuses 2 '--layout' --layout sbhd "$full"
+refuses 2 '--repeat' --repeat 0 "$full"
+refuses 2 '--repeat' --repeat 3x "$full"
+refuses 2 '--time' --time -1 "$full"
+refuses 2 '--time' --time nan "$full"
+refuses 2 '--budget' --budget 0 "$full"
+refuses 2 '--nonsense' --nonsense "$full"
+device='no such device'
+refuses 4 'no such device' "$full"
+exit $failed

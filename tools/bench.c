@@ -1,0 +1,395 @@
+/*
+ * clattn-bench - how fast attention is, by which row, and against which limits.
+ */
+#define _XOPEN_SOURCE 700
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <clattn.h>
+#include <popt.h>
+#include "bench_limits.h"
+#include "bench_machine.h"
+#include "bench_measure.h"
+#include "bench_plot.h"
+#include "bench_problems.h"
+#include "bench_progress.h"
+#include "bench_report.h"
+#include "outcome.h"
+#include "select.h"
+
+typedef struct job {
+    char *device, *rows, *plot; /* owned; may be NULL */
+    const char **row;           /* parts of rows; NULL: the library chooses */
+    size_t row_count;
+    clattn_type type; /* 0: each problem's own */
+    bench_format format;
+    bool bshd;
+    unsigned repeat;
+    double seconds, budget;
+    bench_problems problems;
+    bench_progress progress;
+    size_t measured; /* problems */
+    bench_result *results;
+    size_t result_count;
+} job;
+
+static int fail(int outcome, const char *format, ...) {
+    va_list values;
+    fputs("clattn-bench: ", stderr);
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputs("\n", stderr);
+    return outcome;
+}
+
+/* ---- Options ------------------------------------------------------------ */
+
+static const char *const about =
+    "\n"
+    "Measures attention on random numbers.  PROBLEM is one argument, the words of a problem:\n"
+    "\"f16 b2 h32:8 q4096 k4096 d128 causal\" (clattn-info --help explains them).  Presets:\n"
+    "\n";
+
+static const char *const columns =
+    "\n"
+    "ms         device time of one pass, median, and its 10th and 90th percentile; short\n"
+    "           passes are timed many at a time.  q, k, v, o change from pass to pass.\n"
+    "wall ms    one pass alone, from its enqueue until it is finished, median\n"
+    "speed      2 (D + Dv) operations for each pair of a query and a key that it sees: masked\n"
+    "           pairs are not counted (peers often count half of all for causal)\n"
+    "peak       speed as a share of the multiply-adds in f32 that a small kernel reaches,\n"
+    "           measured in turn with the rows; a matrix engine may exceed it\n"
+    "copy       model bytes a second as a share of copying.  Model bytes: q, k, v, o and lse\n"
+    "           once, the workspace written once and read once; what is read again is not\n"
+    "           known from outside\n"
+    "error      of o in a sample of rows against double precision, and its bound\n"
+    "\n"
+    "The rows of a problem take turns.  What cannot run is one sentence on stderr.\n"
+    "\n"
+    "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
+    "5 anything else: nothing could be measured, an error beyond its bound, no gnuplot.\n";
+
+enum {
+    OPTION_DEVICE = 1,
+    OPTION_ROWS,
+    OPTION_PRESET,
+    OPTION_TYPE,
+    OPTION_LAYOUT,
+    OPTION_REPEAT,
+    OPTION_TIME,
+    OPTION_BUDGET,
+    OPTION_JSON,
+    OPTION_CSV,
+    OPTION_PLOT,
+    OPTION_VERSION,
+    OPTION_HELP
+};
+
+static const struct poptOption options[] = {
+    {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
+     "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
+    {"rows", 0, POPT_ARG_STRING, NULL, OPTION_ROWS,
+     "rows to compare, with ; between them; auto is the library's choice (default: auto)",
+     "ROW;ROW..."},
+    {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
+     "paper|llm|vision|cpu"},
+    {"type", 0, POPT_ARG_STRING, NULL, OPTION_TYPE, "of all problems, whatever they say",
+     "f32|f16|bf16"},
+    {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
+     "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
+    {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT, "samples of each row, at most (default 31)",
+     "N"},
+    {"time", 0, POPT_ARG_STRING, NULL, OPTION_TIME,
+     "for the samples of each row (default 1); at least 3 are taken", "SECONDS"},
+    {"budget", 0, POPT_ARG_STRING, NULL, OPTION_BUDGET,
+     "for the whole run: then what is left is left out", "SECONDS"},
+    {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
+    {"csv", 0, POPT_ARG_NONE, NULL, OPTION_CSV, "print comma-separated values", NULL},
+    {"plot", 0, POPT_ARG_STRING, NULL, OPTION_PLOT,
+     "draw speed and memory over length, and the roofs; needs gnuplot", "FILE.svg"},
+    {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
+    {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},
+    POPT_TABLEEND,
+};
+
+static bool get_seconds(const char *text, double *value) {
+    char *end;
+    *value = strtod(text, &end);
+    return end != text && *end == '\0' && *value > 0 && *value < 1e9;
+}
+
+static bool get_count(const char *text, unsigned *value) {
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    *value = (unsigned)number;
+    return end != text && *end == '\0' && errno == 0 && number >= 1 && number <= 100000;
+}
+
+static bool get_string(const char *text, char **value) {
+    free(*value);
+    *value = text[0] != '\0' ? strdup(text) : NULL;
+    return *value != NULL;
+}
+
+/* 0, or which of the two words it is. */
+static int get_word(const char *text, const char *const words[], int count) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* One option and its argument.  Returns false if the argument is wrong. */
+static bool set_option(job *j, int option, const char *text) {
+    static const char *const types[] = {"f32", "f16", "bf16"};
+    static const char *const layouts[] = {"bhsd", "bshd"};
+    int word;
+    switch (option) {
+    case OPTION_DEVICE:
+        return get_string(text, &j->device);
+    case OPTION_ROWS:
+        return get_string(text, &j->rows);
+    case OPTION_PRESET:
+        return bench_problems_add_preset(&j->problems, text) == CL_SUCCESS;
+    case OPTION_TYPE:
+        word = get_word(text, types, 3);
+        j->type = (clattn_type)word;
+        return word > 0;
+    case OPTION_LAYOUT:
+        word = get_word(text, layouts, 2);
+        j->bshd = word == 2;
+        return word > 0;
+    case OPTION_REPEAT:
+        return get_count(text, &j->repeat);
+    case OPTION_TIME:
+        return get_seconds(text, &j->seconds);
+    case OPTION_BUDGET:
+        return get_seconds(text, &j->budget);
+    case OPTION_PLOT:
+        return get_string(text, &j->plot);
+    default:
+        j->format = option == OPTION_JSON ? BENCH_JSON : BENCH_CSV;
+        return true;
+    }
+}
+
+/* Cuts j->rows into its parts. */
+static bool split_rows(job *j) {
+    const char *const blanks = " \t\n";
+    char *rest = j->rows;
+    size_t parts = 1;
+    for (const char *at = rest; at && *at; at++) {
+        parts += *at == ';';
+    }
+    j->row = calloc(parts, sizeof *j->row);
+    j->row_count = parts;
+    for (size_t i = 0; rest && j->row && i < parts; i++) {
+        char *part = rest + strspn(rest, blanks), *end = part + strcspn(part, ";");
+        rest = *end ? end + 1 : end;
+        while (end > part && strchr(blanks, end[-1])) {
+            end--;
+        }
+        *end = '\0';
+        if (*part == '\0') {
+            return false;
+        }
+        j->row[i] = strcmp(part, "auto") == 0 ? NULL : part;
+    }
+    return j->row != NULL;
+}
+
+static int parse_problems(job *j, poptContext context) {
+    for (const char *text; (text = poptGetArg(context)) != NULL;) {
+        cl_int status = bench_problems_add(&j->problems, text);
+        if (status != CL_SUCCESS) {
+            return fail(outcome_of(status), "'%s' is %s; see --help", text,
+                        status == CLATTN_INVALID_TEXT ? "not a problem" : "too much for memory");
+        }
+    }
+    for (size_t i = 0; j->type && i < j->problems.count; i++) {
+        j->problems.problem[i].desc.type = j->type;
+    }
+    return j->problems.count > 0
+               ? -1
+               : fail(OUTCOME_USAGE, "there is no problem and no --preset; see --help");
+}
+
+static int print_help(poptContext context) {
+    poptPrintHelp(context, stdout, 0);
+    printf("%s%s%s", about, bench_problems_presets, columns);
+    return fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int parse_options(job *j, poptContext context) {
+    int option;
+    while ((option = poptGetNextOpt(context)) > 0) {
+        if (option == OPTION_HELP) {
+            return print_help(context);
+        }
+        if (option == OPTION_VERSION) {
+            printf("clattn-bench %d.%d.%d\n", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
+                   CLATTN_VERSION_PATCH);
+            return fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+        }
+        char *text = poptGetOptArg(context);
+        bool good = set_option(j, option, text);
+        if (!good) {
+            fail(OUTCOME_USAGE, "--%s: '%s' is not %s; see --help", options[option - 1].longName,
+                 text, options[option - 1].argDescrip);
+        }
+        free(text);
+        if (!good) {
+            return OUTCOME_USAGE;
+        }
+    }
+    if (option < -1) {
+        return fail(OUTCOME_USAGE, "%s: %s; see --help",
+                    poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
+    }
+    if (!split_rows(j)) {
+        return fail(OUTCOME_USAGE, "--rows: one of them is empty; see --help");
+    }
+    return parse_problems(j, context);
+}
+
+/* ---- The run ------------------------------------------------------------ */
+
+static void skip(void *user, const char *problem, const char *row, const char *why) {
+    job *j = user;
+    bench_progress_clear(&j->progress);
+    fprintf(stderr, "clattn-bench: %s%s%s: %s\n", problem, row ? ": " : "", row ? row : "", why);
+}
+
+static void show_progress(void *user, double fraction) {
+    job *j = user;
+    bench_progress_set(&j->progress, j->measured, fraction);
+}
+
+/* Returns the first failure. */
+static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, double deadline) {
+    const bench_plan plan = {j->row,   j->row_count, j->bshd,       j->repeat, j->seconds,
+                             deadline, skip,         show_progress, j};
+    cl_int first_failure = CL_SUCCESS;
+    for (; j->measured < j->problems.count; j->measured++) {
+        if (bench_machine_now() >= deadline) {
+            bench_progress_clear(&j->progress);
+            fail(0, "%s%zu problems are left out: the budget of %g s is spent",
+                 j->measured > 0 ? "" : "all ", j->problems.count - j->measured, j->budget);
+            break;
+        }
+        show_progress(j, 0);
+        bench_result *results = j->results + j->result_count;
+        size_t count;
+        cl_int status = bench_measure(m, report->limits, &plan, &j->problems.problem[j->measured],
+                                      results, &count);
+        first_failure = first_failure == CL_SUCCESS ? status : first_failure;
+        j->result_count += count;
+        bench_progress_clear(&j->progress);
+        bench_report_add(report, results, count);
+    }
+    return first_failure;
+}
+
+static int conclude(const job *j, const bench_report *report, cl_int first_failure) {
+    size_t wrong = 0;
+    for (size_t i = 0; i < j->result_count; i++) {
+        wrong += !j->results[i].passed;
+    }
+    if (!bench_report_end(report, j->results, j->result_count)) {
+        return fail(OUTCOME_FAILED, "the results cannot be written");
+    }
+    if (j->result_count == 0) {
+        return first_failure == CL_SUCCESS ? OUTCOME_FAILED : outcome_of(first_failure);
+    }
+    if (j->plot &&
+        !bench_plot(j->plot, report->machine->label, report->limits, j->results, j->result_count)) {
+        return fail(OUTCOME_FAILED, "gnuplot could not draw %s", j->plot);
+    }
+    return wrong == 0 ? OUTCOME_DONE
+                      : fail(OUTCOME_FAILED, "%zu of %zu results are beyond their bounds", wrong,
+                             j->result_count);
+}
+
+static int bench_on(job *j, const select_device *device) {
+    const double start = bench_machine_now();
+    bench_machine m;
+    bench_limits limits = {.flops = 0};
+    bench_report report = {stdout, j->format, &m, &limits};
+    int outcome = OUTCOME_FAILED;
+    bench_progress_start(&j->progress, j->problems.count);
+    bench_progress_set(&j->progress, 0, 0);
+    if (bench_machine_open(&m, device) != CL_SUCCESS ||
+        bench_limits_measure(&m, &limits) != CL_SUCCESS) {
+        bench_progress_clear(&j->progress);
+        fail(OUTCOME_FAILED, "%s: %s", device->label, m.why);
+    } else {
+        bench_progress_clear(&j->progress);
+        bench_report_begin(&report);
+        cl_int status =
+            measure_all(j, &m, &report, j->budget > 0 ? start + j->budget : (double)INFINITY);
+        outcome = conclude(j, &report, status);
+    }
+    bench_limits_destroy(&limits);
+    bench_machine_close(&m);
+    return outcome;
+}
+
+static int bench(job *j) {
+    if (j->plot && !bench_plot_possible()) {
+        return fail(OUTCOME_FAILED, "--plot: there is no gnuplot");
+    }
+    j->results = calloc(j->problems.count * j->row_count, sizeof *j->results);
+    if (!j->results) {
+        return fail(OUTCOME_FAILED, "out of memory");
+    }
+    select_list list;
+    cl_int status = select_all(&list);
+    const select_device *device = select_find(&list, j->device);
+    int outcome = OUTCOME_NO_DEVICE;
+    if (status != CL_SUCCESS) {
+        fail(outcome, "the OpenCL platforms cannot be listed: %s", clattn_status_name(status));
+    } else if (list.device_count == 0) {
+        fail(outcome, "there is no OpenCL device");
+    } else if (!device) {
+        fail(outcome, "no OpenCL device is '%s'; clattn-info lists %zu", j->device,
+             list.device_count);
+    } else {
+        outcome = bench_on(j, device);
+    }
+    select_destroy(&list);
+    return outcome;
+}
+
+int main(int argc, char **argv) {
+    /* A gnuplot that ends early is an error to report, not a reason to die. */
+    signal(SIGPIPE, SIG_IGN);
+    job j = {.repeat = 31, .seconds = 1};
+    poptContext context = poptGetContext("clattn-bench", argc, (const char **)argv, options, 0);
+    if (!context) {
+        return fail(OUTCOME_FAILED, "out of memory");
+    }
+    poptSetOtherOptionHelp(context, "[OPTION...] [PROBLEM...]");
+    int outcome = parse_options(&j, context);
+    if (outcome < 0) {
+        outcome = bench(&j);
+    }
+    bench_problems_destroy(&j.problems);
+    free(j.device);
+    free(j.rows);
+    free(j.plot);
+    free(j.row);
+    free(j.results);
+    poptFreeContext(context);
+    return outcome;
+}

@@ -1,0 +1,120 @@
+/* clock_gettime; and the queue that OpenCL 1.2 devices have, too */
+#define _POSIX_C_SOURCE 200809L
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+
+#include "bench_machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* clattn's sentence for a failed build goes on with the build log: the first line is
+ * the sentence. */
+static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data) {
+    bench_machine *m = user_data;
+    int length = (int)strcspn(message, "\n");
+    if (status == CL_SUCCESS) {
+        fprintf(stderr, "clattn-bench: note: %.*s\n", length, message);
+    } else {
+        snprintf(m->why, sizeof m->why, "%.*s", length, message);
+    }
+}
+
+cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, const char *what) {
+    if (status != CL_SUCCESS) {
+        snprintf(m->why, sizeof m->why, "%s%s%s failed: %s", call, what[0] ? " of " : "", what,
+                 clattn_status_name(status));
+    }
+    return status;
+}
+
+static void read_facts(bench_machine *m) {
+    cl_device_type type = 0;
+    clGetDeviceInfo(m->device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    m->cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
+    clGetDeviceInfo(m->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof m->units, &m->units, NULL);
+    clGetDeviceInfo(m->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof m->memory, &m->memory, NULL);
+    clGetDeviceInfo(m->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof m->largest, &m->largest, NULL);
+    clGetDeviceInfo(m->device, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof m->cache, &m->cache, NULL);
+    clGetDeviceInfo(m->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof m->group, &m->group, NULL);
+    m->units = m->units ? m->units : 1;
+    m->group = m->group ? m->group : 1;
+}
+
+cl_int bench_machine_open(bench_machine *m, const select_device *device) {
+    cl_int status;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                                (cl_context_properties)device->platform, 0};
+    *m = (bench_machine){.device = device->id, .label = device->label};
+    m->driver = select_device_text(device->id, CL_DRIVER_VERSION);
+    if (!m->driver) {
+        return bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "clGetDeviceInfo", "");
+    }
+    read_facts(m);
+    m->context = clCreateContext(properties, 1, &device->id, NULL, NULL, &status);
+    if (status != CL_SUCCESS) {
+        return bench_machine_check(m, status, "clCreateContext", "");
+    }
+    m->queue = clCreateCommandQueue(m->context, device->id, CL_QUEUE_PROFILING_ENABLE, &status);
+    m->profiling = status == CL_SUCCESS;
+    if (!m->profiling) {
+        m->queue = clCreateCommandQueue(m->context, device->id, 0, &status);
+    }
+    if (status != CL_SUCCESS) {
+        return bench_machine_check(m, status, "clCreateCommandQueue", "");
+    }
+    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
+    desc.context = m->context;
+    desc.device = device->id;
+    desc.notify = hear;
+    desc.user_data = m;
+    return clattn_context_create(&desc, &m->attention);
+}
+
+void bench_machine_close(bench_machine *m) {
+    clattn_context_destroy(m->attention);
+    if (m->queue) {
+        clReleaseCommandQueue(m->queue);
+    }
+    if (m->context) {
+        clReleaseContext(m->context);
+    }
+    free(m->driver);
+}
+
+cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,
+                               const char *name, cl_int *status) {
+    const char *texts[] = {prefix, source};
+    cl_program program = clCreateProgramWithSource(m->context, 2, texts, NULL, status);
+    cl_kernel kernel = NULL;
+    if (bench_machine_check(m, *status, "clCreateProgramWithSource", name) != CL_SUCCESS) {
+        return NULL;
+    }
+    *status = clBuildProgram(program, 1, &m->device, "", NULL, NULL);
+    if (bench_machine_check(m, *status, "clBuildProgram", name) == CL_SUCCESS) {
+        kernel = clCreateKernel(program, name, status);
+        bench_machine_check(m, *status, "clCreateKernel", name);
+    }
+    clReleaseProgram(program);
+    return kernel;
+}
+
+double bench_machine_span(cl_event first, bool from_start, cl_event last) {
+    cl_ulong begin, end;
+    if (clGetEventProfilingInfo(first,
+                                from_start ? CL_PROFILING_COMMAND_START : CL_PROFILING_COMMAND_END,
+                                sizeof begin, &begin, NULL) != CL_SUCCESS ||
+        clGetEventProfilingInfo(last, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) !=
+            CL_SUCCESS ||
+        end < begin) {
+        return -1;
+    }
+    return 1e-9 * (double)(end - begin);
+}
+
+double bench_machine_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

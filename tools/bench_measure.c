@@ -1,0 +1,328 @@
+#include "bench_measure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bench_tensors.h"
+#include "verify.h"
+
+#define SAMPLE_SECONDS 0.02
+
+enum { LEAST_SAMPLES = 3, MOST_PASSES = 1000 };
+
+typedef struct contender {
+    const char *asked;
+    clattn_plan plan;
+    cl_mem workspace;
+    size_t workspace_bytes;
+    verify_result check;
+    unsigned passes, samples;
+    bool by_device;
+    double spent;          /* seconds */
+    double *device, *wall; /* seconds, one each sample */
+    cl_int status;
+} contender;
+
+typedef struct match {
+    bench_machine *m;
+    const bench_plan *how;
+    const bench_limits *limits;
+    bench_tensors tensors;
+    cl_kernel tick;
+    contender *contenders;
+    size_t count, pass;
+    char problem[128];
+    double *peaks; /* operations a second, one each round */
+    unsigned peak_count;
+} match;
+
+/* Its end is where a sample begins. */
+static const char *const tick_source = "__kernel void tick(uint x, __global uint *y) {\n"
+                                       "    if (x) {\n"
+                                       "        *y = x;\n"
+                                       "    }\n"
+                                       "}\n";
+
+static double min(double a, double b) {
+    return a < b ? a : b;
+}
+
+static cl_int start_clock(match *a, cl_event *event) {
+    const cl_uint zero = 0;
+    const size_t one = 1;
+    clSetKernelArg(a->tick, 0, sizeof zero, &zero);
+    clSetKernelArg(a->tick, 1, sizeof(cl_mem), &a->tensors.view[BENCH_LSE].buffer);
+    cl_int status =
+        clEnqueueNDRangeKernel(a->m->queue, a->tick, 1, NULL, &one, &one, 0, NULL, event);
+    return bench_machine_check(a->m, status, "clEnqueueNDRangeKernel", "a tick");
+}
+
+/* ---- One sample ----------------------------------------------------------- */
+
+/* `passes` of them at once.  *device is negative if the device does not tell. */
+static cl_int run_passes(match *a, contender *c, unsigned passes, double *device, double *wall) {
+    cl_event first = NULL, last = NULL;
+    bench_machine *m = a->m;
+    double start = bench_machine_now();
+    cl_int status = m->profiling ? start_clock(a, &first) : CL_SUCCESS;
+    for (unsigned i = 0; i < passes && status == CL_SUCCESS; i++) {
+        bool wanted = m->profiling && i + 1 == passes;
+        status = bench_tensors_enqueue(&a->tensors, m, c->plan, c->workspace, a->pass++,
+                                       wanted ? &last : NULL);
+    }
+    if (status == CL_SUCCESS) {
+        status = bench_machine_check(m, clFinish(m->queue), "clFinish", "");
+    }
+    *wall = (bench_machine_now() - start) / passes;
+    *device = first && last ? bench_machine_span(first, false, last) / passes : -1;
+    if (first) {
+        clReleaseEvent(first);
+    }
+    if (last) {
+        clReleaseEvent(last);
+    }
+    return status;
+}
+
+static cl_int run_alone(match *a, contender *c, double *wall) {
+    double start = bench_machine_now();
+    cl_int status =
+        bench_tensors_enqueue(&a->tensors, a->m, c->plan, c->workspace, a->pass++, NULL);
+    if (status == CL_SUCCESS) {
+        status = bench_machine_check(a->m, clFinish(a->m->queue), "clFinish", "");
+    }
+    *wall = bench_machine_now() - start;
+    return status;
+}
+
+static cl_int take_sample(match *a, contender *c) {
+    double start = bench_machine_now(), device, wall;
+    cl_int status = run_passes(a, c, c->passes, &device, &wall);
+    c->by_device = c->by_device && device > 0;
+    device = device > 0 ? device : wall;
+    if (status == CL_SUCCESS && c->passes > 1) {
+        status = run_alone(a, c, &wall);
+    }
+    if (status == CL_SUCCESS) {
+        c->device[c->samples] = device;
+        c->wall[c->samples++] = wall;
+    }
+    c->spent += bench_machine_now() - start;
+    return status;
+}
+
+/* ---- One contender -------------------------------------------------------- */
+
+static cl_int make_workspace(match *a, contender *c) {
+    const double gib = 1 << 30;
+    bench_machine *m = a->m;
+    double together = (double)c->workspace_bytes;
+    for (int i = 0; i < BENCH_TENSORS; i++) {
+        together += (double)a->tensors.sets * (double)a->tensors.step[i];
+    }
+    if (together > 0.9 * (double)m->memory) {
+        snprintf(m->why, sizeof m->why,
+                 "with its workspace of %.3g GiB it takes %.3g GiB, the device has %.3g GiB",
+                 (double)c->workspace_bytes / gib, together / gib, (double)m->memory / gib);
+        return CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    }
+    cl_int status;
+    c->workspace = clCreateBuffer(m->context, CL_MEM_READ_WRITE, c->workspace_bytes, NULL, &status);
+    return bench_machine_check(m, status, "clCreateBuffer", "the workspace");
+}
+
+/* Plans, checks one pass, and finds out how long one takes. */
+static cl_int prepare(match *a, contender *c) {
+    clattn_desc desc = a->tensors.desc;
+    double device, wall;
+    desc.row = c->asked;
+    c->by_device = a->m->profiling;
+    c->device = calloc(a->how->repeat, sizeof *c->device);
+    c->wall = calloc(a->how->repeat, sizeof *c->wall);
+    if (!c->device || !c->wall) {
+        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "samples");
+    }
+    cl_int status = clattn_plan_create(a->m->attention, &desc, &c->plan);
+    if (status == CL_SUCCESS) {
+        status = clattn_plan_workspace_size(c->plan, &c->workspace_bytes);
+    }
+    if (status == CL_SUCCESS && c->workspace_bytes > 0) {
+        status = make_workspace(a, c);
+    }
+    if (status == CL_SUCCESS) {
+        status = bench_tensors_verify(&a->tensors, a->m, c->plan, c->workspace, &c->check);
+    }
+    if (status == CL_SUCCESS) {
+        status = run_passes(a, c, 1, &device, &wall);
+    }
+    if (status == CL_SUCCESS) {
+        double estimate = device > 0 ? device : wall;
+        double passes = ceil(SAMPLE_SECONDS / (estimate > 1e-9 ? estimate : 1e-9));
+        c->passes = passes < 1 ? 1 : passes > MOST_PASSES ? MOST_PASSES : (unsigned)passes;
+    }
+    return status;
+}
+
+static void release(contender *c) {
+    clattn_plan_destroy(c->plan);
+    if (c->workspace) {
+        clReleaseMemObject(c->workspace);
+    }
+    free(c->device);
+    free(c->wall);
+    c->plan = NULL;
+    c->workspace = NULL;
+    c->device = c->wall = NULL;
+}
+
+static bool wants_more(const match *a, const contender *c) {
+    if (c->status != CL_SUCCESS || c->samples >= a->how->repeat) {
+        return false;
+    }
+    if (c->samples > 0 && bench_machine_now() >= a->how->deadline) {
+        return false;
+    }
+    return c->samples < LEAST_SAMPLES || c->spent < a->how->seconds;
+}
+
+/* ---- The match ------------------------------------------------------------ */
+
+static void fail(match *a, contender *c, cl_int status) {
+    c->status = status;
+    if (status != CL_SUCCESS) {
+        a->how->skip(a->how->user, a->problem, c->asked, a->m->why);
+        release(c);
+    }
+}
+
+static void play(match *a) {
+    for (bool more = true; more;) {
+        double done = 0;
+        more = false;
+        for (size_t i = 0; i < a->count; i++) {
+            contender *c = &a->contenders[i];
+            if (wants_more(a, c)) {
+                fail(a, c, take_sample(a, c));
+                more = true;
+            }
+            double share =
+                min(1, fmax(c->samples / (double)a->how->repeat, c->spent / a->how->seconds));
+            done += c->status == CL_SUCCESS ? share : 1;
+        }
+        if (more && a->peak_count < a->how->repeat) {
+            a->peaks[a->peak_count++] = bench_limits_sample(a->m, a->limits);
+        }
+        a->how->progress(a->how->user, done / (double)a->count);
+    }
+}
+
+static int ascending(const void *left, const void *right) {
+    const double x = *(const double *)left, y = *(const double *)right;
+    return (x > y) - (x < y);
+}
+
+static bench_times summarise(double *seconds, unsigned count) {
+    qsort(seconds, count, sizeof *seconds, ascending);
+    unsigned tenth = (count - 1) / 10; /* so many lie outside at each end */
+    return (bench_times){(seconds[(count - 1) / 2] + seconds[count / 2]) / 2, seconds[tenth],
+                         seconds[count - 1 - tenth]};
+}
+
+static bench_result conclude(const match *a, const contender *c) {
+    const clattn_desc *desc = &a->tensors.desc;
+    bench_result r = {.desc = *desc,
+                      .device = summarise(c->device, c->samples),
+                      .wall = summarise(c->wall, c->samples),
+                      .by_device = c->by_device,
+                      .samples = c->samples,
+                      .passes = c->passes,
+                      .workspace = c->workspace_bytes,
+                      .max_error = c->check.error,
+                      .error_bound = c->check.bound,
+                      .passed = c->check.passed};
+    snprintf(r.problem, sizeof r.problem, "%s", a->problem);
+    snprintf(r.row, sizeof r.row, "%s", clattn_plan_row(c->plan));
+    snprintf(r.asked, sizeof r.asked, "%s", c->asked ? c->asked : "auto");
+    double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
+                        ((double)desc->head_dim + desc->head_dim_v);
+    r.rate = operations / r.device.median;
+    r.model_bytes = bench_tensors_bytes(desc) + 2 * (double)r.workspace;
+    r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;
+    r.bandwidth_fraction = r.model_bytes / r.device.median / a->limits->copy;
+    return r;
+}
+
+static cl_int measure(match *a, bench_result *results, size_t *count) {
+    cl_int first_failure = CL_SUCCESS;
+    for (size_t i = 0; i < a->count; i++) {
+        contender *c = &a->contenders[i];
+        c->asked = a->how->rows[i];
+        fail(a, c, prepare(a, c));
+    }
+    play(a);
+    for (size_t i = 0; i < a->count; i++) {
+        contender *c = &a->contenders[i];
+        if (c->status == CL_SUCCESS) {
+            results[(*count)++] = conclude(a, c);
+        } else if (first_failure == CL_SUCCESS) {
+            first_failure = c->status;
+        }
+        release(c);
+    }
+    return first_failure;
+}
+
+/* A plan says what is wrong with a problem. */
+static cl_int explain_refusal(bench_machine *m, const clattn_desc *desc) {
+    clattn_plan plan;
+    snprintf(m->why, sizeof m->why, "it is not a problem");
+    cl_int status = clattn_plan_create(m->attention, desc, &plan);
+    clattn_plan_destroy(plan);
+    return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
+}
+
+static cl_int open_match(match *a, const clattn_desc *desc) {
+    cl_int status;
+    if (desc->batch == 0 || desc->heads_q == 0 || desc->head_dim == 0 || verify_pairs(desc) == 0) {
+        snprintf(a->m->why, sizeof a->m->why, "there is nothing to measure: no query sees a key");
+        return CLATTN_INVALID_DESC;
+    }
+    a->tick = bench_machine_kernel(a->m, "", tick_source, "tick", &status);
+    if (!a->tick) {
+        return status;
+    }
+    a->contenders = calloc(a->count, sizeof *a->contenders);
+    a->peaks = calloc(a->how->repeat, sizeof *a->peaks);
+    if (!a->contenders || !a->peaks) {
+        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "rows");
+    }
+    return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd);
+}
+
+cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,
+                     const bench_problem *problem, bench_result *results, size_t *count) {
+    match a = {.m = m, .how = plan, .limits = limits, .count = plan->row_count};
+    clattn_desc desc = problem->desc;
+    *count = 0;
+    cl_int status = clattn_desc_format(&desc, a.problem, sizeof a.problem, NULL);
+    desc.heads_kv = desc.heads_kv ? desc.heads_kv : desc.heads_q;
+    desc.head_dim_v = desc.head_dim_v ? desc.head_dim_v : desc.head_dim;
+    if (status != CL_SUCCESS) {
+        snprintf(a.problem, sizeof a.problem, "%s", problem->text);
+        status = explain_refusal(m, &desc);
+    } else {
+        status = open_match(&a, &desc);
+    }
+    if (status == CL_SUCCESS) {
+        status = measure(&a, results, count);
+    } else {
+        plan->skip(plan->user, a.problem, NULL, m->why);
+    }
+    bench_tensors_destroy(&a.tensors);
+    free(a.contenders);
+    free(a.peaks);
+    if (a.tick) {
+        clReleaseKernel(a.tick);
+    }
+    return status;
+}

@@ -1,0 +1,106 @@
+#include "bench_problems.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const bench_problems_presets =
+    "  paper    f16, 16,384 tokens in all, S 512 to 16,384, D 64, 128, 256 with 32, 16, 8\n"
+    "           heads, full and causal: the tables of the FlashAttention papers\n"
+    "  llm      f16, causal, D 128, 32 query heads on 8 key heads: reading a prompt\n"
+    "  vision   f16, full, D 64, few and odd lengths: image and video encoders\n"
+    "  cpu      f32 and some f16, 8 heads, S 128 to 4,096, D 64 and 128: a few cores\n";
+
+cl_int bench_problems_add(bench_problems *p, const char *text) {
+    bench_problem problem = {.desc = CLATTN_DESC_INIT};
+    snprintf(problem.text, sizeof problem.text, "%s", text);
+    cl_int status = clattn_desc_parse(text, &problem.desc);
+    if (status != CL_SUCCESS) {
+        return status;
+    }
+    bench_problem *grown = realloc(p->problem, (p->count + 1) * sizeof *grown);
+    if (!grown) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    p->problem = grown;
+    p->problem[p->count++] = problem;
+    return CL_SUCCESS;
+}
+
+static cl_int add(bench_problems *p, const char *type, int batch, const char *heads, int length,
+                  int dim, const char *mask) {
+    char text[128];
+    snprintf(text, sizeof text, "%s b%d h%s q%d d%d %s", type, batch, heads, length, dim, mask);
+    return bench_problems_add(p, text);
+}
+
+static cl_int add_paper(bench_problems *p) {
+    static const struct {
+        int dim;
+        const char *heads;
+    } models[] = {{64, "32"}, {128, "16"}, {256, "8"}};
+    cl_int status = CL_SUCCESS;
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        for (int causal = 0; causal < 2; causal++) {
+            for (int length = 512; length <= 16384 && status == CL_SUCCESS; length *= 2) {
+                status = add(p, "f16", 16384 / length, models[m].heads, length, models[m].dim,
+                             causal ? "causal" : "");
+            }
+        }
+    }
+    return status;
+}
+
+static cl_int add_llm(bench_problems *p) {
+    cl_int status = CL_SUCCESS;
+    for (int length = 512; length <= 32768 && status == CL_SUCCESS; length *= 2) {
+        status = add(p, "f16", 1, "32:8", length, 128, "causal");
+    }
+    return status;
+}
+
+/* 14 x 14 patches and a class token, 24 x 24, 32 x 32 and 64 x 64 patches. */
+static cl_int add_vision(bench_problems *p) {
+    static const struct {
+        int length, batch;
+    } pictures[] = {{197, 64}, {576, 16}, {1024, 8}, {4096, 2}};
+    cl_int status = CL_SUCCESS;
+    for (size_t i = 0; i < sizeof pictures / sizeof pictures[0] && status == CL_SUCCESS; i++) {
+        status = add(p, "f16", pictures[i].batch, "16", pictures[i].length, 64, "");
+    }
+    return status;
+}
+
+static cl_int add_cpu(bench_problems *p) {
+    cl_int status = CL_SUCCESS;
+    for (int dim = 64; dim <= 128; dim *= 2) {
+        for (int causal = 0; causal < 2; causal++) {
+            for (int length = 128; length <= 4096 && status == CL_SUCCESS; length *= 2) {
+                status = add(p, "f32", 1, "8", length, dim, causal ? "causal" : "");
+            }
+            for (int length = 1024; length <= 4096 && status == CL_SUCCESS; length *= 4) {
+                status = add(p, "f16", 1, "8", length, dim, causal ? "causal" : "");
+            }
+        }
+    }
+    return status;
+}
+
+cl_int bench_problems_add_preset(bench_problems *p, const char *name) {
+    static const struct {
+        const char *name;
+        cl_int (*add)(bench_problems *p);
+    } presets[] = {
+        {"paper", add_paper}, {"llm", add_llm}, {"vision", add_vision}, {"cpu", add_cpu}};
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        if (strcmp(name, presets[i].name) == 0) {
+            return presets[i].add(p);
+        }
+    }
+    return CLATTN_INVALID_TEXT;
+}
+
+void bench_problems_destroy(bench_problems *p) {
+    free(p->problem);
+    *p = (bench_problems){0};
+}

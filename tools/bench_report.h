@@ -1,0 +1,39 @@
+/*
+ * bench_report - results as a table, as CSV or as JSON.
+ *
+ * Table and CSV come line by line as the results do, JSON at the end:
+ *
+ *     {"device", "driver", "limits": {"fma_gflops", "fma_by", "copy_gbs", "copy_by"},
+ *      "results": [{"problem", "row", "ms", "ms_spread", "wall_ms", "gflops",
+ *                   "model_bytes", "workspace_bytes", "max_error", "error_bound",
+ *                   "peak_fraction", "bandwidth_fraction"}]}
+ *
+ * ms_spread is the 90th percentile of the device time less its 10th; what is not a
+ * finite number is null, in CSV empty.
+ */
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include <stdio.h>
+#include "bench_limits.h"
+#include "bench_machine.h"
+#include "bench_measure.h"
+
+typedef enum bench_format { BENCH_TABLE, BENCH_CSV, BENCH_JSON } bench_format;
+
+typedef struct bench_report {
+    FILE *to;
+    bench_format format;
+    const bench_machine *machine;
+    const bench_limits *limits;
+} bench_report;
+
+void bench_report_begin(const bench_report *r);
+
+/* Those of one problem. */
+void bench_report_add(const bench_report *r, const bench_result *results, size_t count);
+
+/* All of them once more.  False if something could not be written. */
+bool bench_report_end(const bench_report *r, const bench_result *results, size_t count);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * bench_tensors - the inputs and outputs of a problem on the device: several sets of
+ * them, of random numbers, so that one pass does not find in the cache what the last
+ * one left there.
+ */
+#ifndef BENCH_TENSORS_H
+#define BENCH_TENSORS_H
+
+#include "bench_machine.h"
+#include "verify.h"
+
+enum { BENCH_Q, BENCH_K, BENCH_V, BENCH_O, BENCH_LSE, BENCH_TENSORS };
+
+typedef struct bench_tensors {
+    clattn_desc desc; /* heads_kv and head_dim_v filled in */
+    size_t sets;
+    size_t bytes[BENCH_TENSORS];       /* of one set */
+    size_t step[BENCH_TENSORS];        /* bytes from one set to the next */
+    clattn_tensor view[BENCH_TENSORS]; /* of set 0; all sets of a tensor share a buffer */
+    cl_kernel fill;
+    void *host[BENCH_TENSORS]; /* set 0, as last read */
+} bench_tensors;
+
+/* The bytes of all five in one set: what a pass must read and write at least once. */
+double bench_tensors_bytes(const clattn_desc *desc);
+
+/* Needs bench_tensors_destroy in any case; m->why says what failed. */
+cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd);
+void bench_tensors_destroy(bench_tensors *t);
+
+/* One pass over set number `pass`, modulo their count. */
+cl_int bench_tensors_enqueue(const bench_tensors *t, bench_machine *m, clattn_plan plan,
+                             cl_mem workspace, size_t pass, cl_event *event);
+
+/* One pass over set 0, whose outputs were NaN before, and its check by definition. */
+cl_int bench_tensors_verify(bench_tensors *t, bench_machine *m, clattn_plan plan, cl_mem workspace,
+                            verify_result *result);
+
+#endif
