@@ -3,13 +3,11 @@
 #include <string.h>
 
 extern const struct solver solver_fwd_lanes, solver_fwd_tile, solver_fwd_rows,
-    solver_memory_efficient;
+    solver_memory_efficient, solver_standard;
 
 const struct solver *const solvers_table[SOLVERS] = {
-    &solver_fwd_lanes,
-    &solver_fwd_tile,
-    &solver_fwd_rows,
-    &solver_memory_efficient,
+    &solver_fwd_lanes,        &solver_fwd_tile, &solver_fwd_rows,
+    &solver_memory_efficient, &solver_standard,
 };
 
 const struct solver *solvers_find(const char *name) {

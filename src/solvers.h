@@ -46,7 +46,7 @@ struct solver {
     cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 4, SOLVER_KERNELS = 4 };
+enum { SOLVERS = 5, SOLVER_KERNELS = 4 };
 
 /* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
 extern const struct solver *const solvers_table[SOLVERS];

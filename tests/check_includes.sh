@@ -12,7 +12,7 @@ rank() {
     status | lock) echo 0 ;;
     problem* | device* | tensor | cache) echo 1 ;;
     program | tuning) echo 2 ;;
-    solvers | launch) echo 3 ;;
+    solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
     plan* | context* | forward*) echo 5 ;;
     *) echo unknown ;;

@@ -1,0 +1,108 @@
+/*
+ * standard_pack - q, k and v as dense [batch, head, row, d] floats, for matrix products.
+ *
+ * A tensor that comes as NULL lies like that already and is left out.  The workspace:
+ *
+ *     flags [batch, head_kv] (int, 0 beforehand)    q    k    v
+ *
+ * each part from a multiple of PART_FLOATS on.  A product multiplies the rows of V
+ * that a query does not see by 0, and 0 * NaN is NaN.  Where a band can hide keys,
+ * a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then adds
+ * what it means to the rows that do see it.
+ *
+ * Grid: dimension 0 runs over the rows of q, k and v.  A work-group packs
+ * WORK_GROUP rows, four elements at a time, neighbours side by side.
+ */
+#ifndef WORK_GROUP
+#error "WORK_GROUP: work-items in a work-group"
+#endif
+#ifndef PART_FLOATS
+#error "PART_FLOATS: a part of the workspace begins at a multiple of it"
+#endif
+
+#define CHUNKS (((HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V) + 3) / 4)
+
+INLINE long pack_part(long floats) {
+    return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
+}
+
+/* F16 by a vector, as some CPU drivers convert a single half in software. */
+INLINE float4 pack_load4(__global const element *p) {
+#if TYPE == F16
+    return vload_half4(0, (__global const half *)p);
+#else
+    return (float4)(load(p), load(p + 1), load(p + 2), load(p + 3));
+#endif
+}
+
+/* Elements d ... d + 3 of row `row` of all of a tensor's; beyond dim they are 0. */
+INLINE float4 pack_load(const struct strides *t, __global const element *from, long row, int seq,
+                        int heads, int d, const int dim) {
+    const long slice = row / seq;
+    from += t->offset + slice / heads * t->batch + slice % heads * t->head + row % seq * t->row + d;
+    if (d + 4 <= dim) {
+        return pack_load4(from);
+    }
+    return (float4)(load(from), d + 1 < dim ? load(from + 1) : 0.0f,
+                    d + 2 < dim ? load(from + 2) : 0.0f, 0.0f);
+}
+
+INLINE void pack_store(__global float *to, float4 x, int d, const int dim) {
+    if (d + 4 <= dim) {
+        vstore4(x, 0, to + d);
+        return;
+    }
+    to[d] = x.x;
+    if (d + 1 < dim) {
+        to[d + 1] = x.y;
+    }
+    if (d + 2 < dim) {
+        to[d + 2] = x.z;
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
+standard_pack(const struct params p, __global const element *restrict q,
+              __global const element *restrict k, __global const element *restrict v,
+              __global element *restrict o, __global float *restrict lse,
+              __global float *restrict workspace) {
+    (void)o;
+    (void)lse;
+    const int heads_kv = p.heads_q / p.group;
+    const long rows_q = (long)p.batch * p.heads_q * p.seq_q;
+    const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;
+    __global int *flags = (__global int *)(workspace + p.workspace);
+    __global float *to_q = workspace + p.workspace + pack_part((long)p.batch * heads_kv);
+    __global float *to_k = to_q + pack_part(rows_q * HEAD_DIM);
+    __global float *to_v = to_k + pack_part(rows_kv * HEAD_DIM);
+
+    for (int chunk = (int)get_local_id(0); chunk < WORK_GROUP * CHUNKS; chunk += WORK_GROUP) {
+        const int d = chunk % CHUNKS * 4;
+        long row = (long)get_group_id(0) * WORK_GROUP + chunk / CHUNKS;
+        if (row < rows_q) {
+            if (q && d < HEAD_DIM) {
+                const float4 x = pack_load(&p.q, q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
+                pack_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
+            }
+            continue;
+        }
+        row -= rows_q;
+        if (row < rows_kv) {
+            if (k && d < HEAD_DIM) {
+                const float4 x = pack_load(&p.k, k, row, p.seq_kv, heads_kv, d, HEAD_DIM);
+                pack_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
+            }
+            continue;
+        }
+        row -= rows_kv;
+        if (row < rows_kv && v && d < HEAD_DIM_V) {
+            float4 x = pack_load(&p.v, v, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
+            const int4 finite = isfinite(x);
+            if (MASKED && !all(finite)) {
+                atomic_or(flags + row / p.seq_kv, 1);
+                x = select((float4)(0.0f), x, finite);
+            }
+            pack_store(to_v + row * HEAD_DIM_V, x, d, HEAD_DIM_V);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+/*
+ * standard_softmax - products q.k become weights, in place, in global memory.
+ *
+ * Three sweeps over the keys that a row sees (maximum, sum, weights; SOFTMAX ==
+ * three_pass) or two (maximum and sum by one running state, weights; online).  A key
+ * that the row does not see gets the weight 0 exactly.  Row r of the products, of all
+ * batches and query heads, begins at float r * stride of the workspace, stride being
+ * seq_kv rounded up to ROW_FLOATS.
+ *
+ * Grid: dimension 0, a work-group of WORK_GROUP work-items a row, each of them with
+ * every WORK_GROUP-th vector of LANES keys; local memory: WORK_GROUP floats.
+ */
+#ifndef WORK_GROUP
+#error "WORK_GROUP: work-items in a work-group, a power of two"
+#endif
+#ifndef ROW_FLOATS
+#error "ROW_FLOATS: a row of the scores begins at a multiple of it; LANES divides it"
+#endif
+#ifndef SOFTMAX
+#error "SOFTMAX: three_pass or online"
+#endif
+
+#define SUM 0
+#define MAXIMUM 1
+
+/* One number of all lanes of all work-items, for each of them; in a fixed order. */
+INLINE float softmax_reduce(floatn x, __local float *partial, const int what) {
+    const float *lanes = (const float *)&x;
+    float result = lanes[0];
+    UNROLL
+    for (int i = 1; i < LANES; i++) {
+        result = what == SUM ? result + lanes[i] : fmax(result, lanes[i]);
+    }
+    if (WORK_GROUP > 1) {
+        const int id = (int)get_local_id(0);
+        partial[id] = result;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int half_size = WORK_GROUP / 2; half_size > 0; half_size /= 2) {
+            if (id < half_size) {
+                const float other = partial[id + half_size];
+                partial[id] = what == SUM ? partial[id] + other : fmax(partial[id], other);
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+        result = partial[0];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return result;
+}
+
+/* Is the lane's key, the first one's being `key`, one of keys? */
+INLINE intn softmax_sees(int key, int2 keys) {
+    intn at;
+    int *lanes = (int *)&at;
+    UNROLL
+    for (int i = 0; i < LANES; i++) {
+        lanes[i] = -(int)(key + i >= keys.x && key + i < keys.y);
+    }
+    return at;
+}
+
+/* Scores of the keys from `key` on, a multiple of LANES; -inf for those not seen. */
+INLINE floatn softmax_scores(const struct params *p, __global const float *row, int key,
+                             int2 keys) {
+    const floatn product = *(__global const floatn *)(row + key);
+    const floatn score = score_of_scaled(p, product * p->factor);
+    if (key >= keys.x && key + LANES <= keys.y) {
+        return score;
+    }
+    return select((floatn)(-INFINITY), score, softmax_sees(key, keys));
+}
+
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
+standard_softmax(const struct params p, __global const element *restrict q,
+                 __global const element *restrict k, __global const element *restrict v,
+                 __global element *restrict o, __global float *restrict lse,
+                 __global float *restrict workspace) {
+    (void)q;
+    (void)k;
+    (void)v;
+    (void)o;
+    __local float partial[WORK_GROUP];
+    const int id = (int)get_local_id(0), step = WORK_GROUP * LANES;
+    const long index = (long)get_group_id(0), slice = index / p.seq_q;
+    const int query = (int)(index % p.seq_q);
+    const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
+    __global float *row = workspace + p.workspace + index * stride;
+    const int2 keys = span_of_row(&p, query);
+    const int first = keys.x / LANES * LANES + id * LANES;
+
+    floatn m = (floatn)(-INFINITY), l = (floatn)(0.0f);
+    for (int key = first; key < keys.y; key += step) {
+        const floatn score = softmax_scores(&p, row, key, keys);
+        const floatn m_new = fmax(m, score);
+        if (SOFTMAX == online) {
+            const floatn reference = state_reference(m_new);
+            l = l * state_weight(m, reference) + state_weight(score, reference);
+        }
+        m = m_new;
+    }
+    const float m_row = softmax_reduce(m, partial, MAXIMUM);
+    const floatn reference = state_reference((floatn)(m_row));
+    if (SOFTMAX == online) {
+        l *= state_weight(m, reference);
+    } else {
+        for (int key = first; key < keys.y; key += step) {
+            l += state_weight(softmax_scores(&p, row, key, keys), reference);
+        }
+    }
+    const float l_row = softmax_reduce(l, partial, SUM);
+    const floatn normaliser = state_normaliser((floatn)(l_row));
+    for (int key = id * LANES; key < p.seq_kv; key += step) {
+        floatn weight = (floatn)(0.0f);
+        if (key + LANES > keys.x && key < keys.y) {
+            weight = state_weight(softmax_scores(&p, row, key, keys), reference) * normaliser;
+            if (key < keys.x || key + LANES > keys.y) { /* 0 even where the row's sum is NaN */
+                weight = select((floatn)(0.0f), weight, softmax_sees(key, keys));
+            }
+        }
+        *(__global floatn *)(row + key) = weight;
+    }
+    if (p.write_lse && id == 0) {
+        lse[p.lse.offset + slice / p.heads_q * p.lse.batch + slice % p.heads_q * p.lse.head +
+            query * p.lse.row] = state_lse(m_row, l_row);
+    }
+}

@@ -1,0 +1,361 @@
+/*
+ * standard - a baseline: S = Q K^T, softmax, O = P V, with S and P whole in memory.
+ *
+ *     q, k, v  -- standard_pack -->  dense F32 (where they do not lie like that already)
+ *     CLBlast:  scores = Q K^T       standard_softmax, in place       CLBlast:  P V
+ *     product  -- standard_unpack -->  o (where the product could not go there at once)
+ *
+ * The query heads of one key head are adjacent in dense Q: they are one matrix of
+ * group * seq_q rows, and one product is a batch of batch * heads_kv.  CLBlast sees
+ * row-major matrices as the transposes of column-major ones, which spares it a copy
+ * of the scores; of the weights it makes a transposed one.
+ *
+ * What a baseline does not promise: CLBlast compiles its kernels at the first call
+ * (seconds), keeps them for the process, and allocates device memory for copies.
+ */
+#include <string.h>
+
+#include "clblast_product.h"
+#include "size.h"
+#include "solvers.h"
+
+enum { PACK, SOFTMAX, UNPACK, KERNELS };
+
+/* Floats to which the workspace's parts are aligned (and bytes of the most that a
+ * device may ask of a buffer), and those to which the rows of the scores are. */
+#define PART_FLOATS 1024
+#define ROW_FLOATS 16
+enum { PART_BYTES = 4 * PART_FLOATS };
+
+static const char *refuses(const problem *p, const device *d) {
+    return d->base_alignment > PART_BYTES  ? "the device aligns buffers to over 4096 bytes"
+           : p->seq_kv > CLBLAST_MOST_ROWS ? "CLBlast counts in 32 bits: at most 2^20 keys"
+                                           : clblast_missing();
+}
+
+/* ---- The row ---- */
+
+static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}, {"LANES", 1, 16}};
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    (void)p;
+    const long long group = row_number(r, "WORK_GROUP", 0), lanes = row_number(r, "LANES", 0);
+    const long long most =
+        (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
+    if (group > most) {
+        text_printf(why, "WORK_GROUP=%lld is over the device's %lld work-items", group, most);
+    } else if (4 * group > (long long)d->local_memory) {
+        text_printf(why, "WORK_GROUP=%lld needs more than the device's local memory", group);
+    } else if ((group & (group - 1)) != 0) {
+        text_printf(why, "WORK_GROUP=%lld is not a power of two", group);
+    } else if (lanes != 1 && lanes != 4 && lanes != 8 && lanes != 16) {
+        text_printf(why, "LANES=%lld is none of 1, 4, 8, 16", lanes);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* WORK_GROUP and LANES: a CPU goes through a row alone, in its own vectors; elsewhere a
+ * work-group shares it, but has no more than a vector for each work-item. */
+static bool complete_numbers(const problem *p, const device *d, row *r, text *why) {
+    enum { GROUPS = 9 };
+    long long candidates[GROUPS][2];
+    long long group = 1 << (GROUPS - 1);
+    if (d->type == DEVICE_CPU) {
+        group = 1;
+    }
+    while (group > 32 && group * 2 >= (long long)p->seq_kv) {
+        group /= 2;
+    }
+    const cl_ulong width = d->type == DEVICE_CPU ? d->float_width : 4;
+    for (size_t i = 0; i < GROUPS; i++) {
+        candidates[i][0] = group;
+        candidates[i][1] = width >= 16 ? 16 : width >= 8 ? 8 : 4;
+        group = group > 1 ? group / 2 : 1;
+    }
+    return solvers_complete(p, d, r, parameters, 2, candidates[0], GROUPS, legal, why);
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    char softmax[ROW_WORD] = "online";
+    row numbers = {.count = 0};
+    memcpy(numbers.solver, r->solver, sizeof numbers.solver);
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->parameters[i].name, "SOFTMAX") == 0) {
+            memcpy(softmax, r->parameters[i].value, sizeof softmax);
+        } else {
+            numbers.parameters[numbers.count++] = r->parameters[i];
+        }
+    }
+    if (strcmp(softmax, "online") != 0 && strcmp(softmax, "three_pass") != 0) {
+        text_printf(why, "SOFTMAX=%s is neither three_pass nor online", softmax);
+        return false;
+    }
+    if (!complete_numbers(p, d, &numbers, why)) {
+        return false;
+    }
+    *r = (row){.count = numbers.count + 1};
+    memcpy(r->solver, numbers.solver, sizeof r->solver);
+    memcpy(r->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
+    memcpy(r->parameters[0].value, softmax, sizeof softmax);
+    memcpy(&r->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
+    return true;
+}
+
+/* ---- The workspace ---- */
+
+/* Floats between the rows of the scores. */
+static cl_ulong score_stride(const problem *p) {
+    return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
+}
+
+/* Where the parts begin, in floats, and where they end. */
+struct layout {
+    cl_ulong scores, o, flags, q, k, v, end;
+};
+
+static bool add_part(cl_ulong *part, cl_ulong *end, cl_ulong slices, cl_ulong rows,
+                     cl_ulong width) {
+    cl_ulong floats;
+    *part = *end;
+    return size_mul(slices, rows, &floats) && size_mul(floats, width, &floats) &&
+           size_add_mul(end, size_div_up(floats, PART_FLOATS), PART_FLOATS);
+}
+
+static bool lay_out(struct layout *at, const problem *p) {
+    const cl_ulong slices = (cl_ulong)p->batch * p->heads_q;
+    const cl_ulong slices_kv = (cl_ulong)p->batch * p->heads_kv;
+    at->end = 0;
+    return add_part(&at->scores, &at->end, slices, p->seq_q, score_stride(p)) &&
+           add_part(&at->o, &at->end, slices, p->seq_q, p->head_dim_v) &&
+           add_part(&at->flags, &at->end, slices_kv, 1, 1) &&
+           add_part(&at->q, &at->end, slices, p->seq_q, p->head_dim) &&
+           add_part(&at->k, &at->end, slices_kv, p->seq_kv, p->head_dim) &&
+           add_part(&at->v, &at->end, slices_kv, p->seq_kv, p->head_dim_v);
+}
+
+/* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
+static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
+    (void)r;
+    struct layout at;
+    return lay_out(&at, p) && size_mul(at.end, 4, bytes) && size_add(*bytes, PART_BYTES, bytes);
+}
+
+/* ---- Launches ---- */
+
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
+    const cl_ulong slices = (cl_ulong)params->batch * (cl_ulong)params->heads_q;
+    const cl_ulong slices_kv = params->group ? slices / (cl_ulong)params->group : slices;
+    const cl_ulong rows = slices * (cl_ulong)params->seq_q;
+    const cl_ulong groups[KERNELS] = {
+        [PACK] = size_div_up(rows + 2 * slices_kv * (cl_ulong)params->seq_kv, group),
+        [SOFTMAX] = rows,
+        [UNPACK] = size_div_up(rows, group),
+    };
+    return (struct ndrange){{(size_t)groups[kernel] * group, 1}, {group, 1}};
+}
+
+#define TEXT(macro) TEXT_OF(macro)
+#define TEXT_OF(tokens) #tokens
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+#define RECIPE(name)                                                                  \
+    {                                                                                 \
+        name, {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"}, \
+            "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(    \
+                ROW_FLOATS) "\n#define three_pass 3\n#define online 2\n"              \
+    }
+    static const struct program_recipe all[KERNELS] = {
+        [PACK] = RECIPE("standard_pack"),
+        [SOFTMAX] = RECIPE("standard_softmax"),
+        [UNPACK] = RECIPE("standard_unpack"),
+    };
+#undef RECIPE
+    (void)r;
+    return &all[kernel];
+}
+
+/* One enqueue. */
+struct run {
+    const struct solver *solver;
+    const struct launch *launch;
+    struct status *status;
+    problem problem; /* with the lengths asked for */
+    struct layout at;
+    cl_ulong start; /* floats of the workspace's buffer before the first part */
+    bool unordered; /* the queue is */
+};
+
+/* On an out-of-order queue, what is enqueued next waits for all before. */
+static cl_int next_step(const struct run *run) {
+    const cl_int code = run->unordered
+                            ? clEnqueueBarrierWithWaitList(run->launch->queue, 0, NULL, NULL)
+                            : CL_SUCCESS;
+    return code == CL_SUCCESS
+               ? code
+               : status_set(run->status, code, "standard: the driver refuses a barrier");
+}
+
+/* Runs a kernel whose workspace begins at float `part`, on these tensors. */
+static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
+                         const struct tensor *tensors) {
+    struct params params = *run->launch->params;
+    struct launch l = *run->launch;
+    params.workspace = (cl_long)(run->start + part);
+    l.params = &params;
+    l.tensors = tensors;
+    const struct ndrange range = run->solver->ndrange(l.row, &params, kernel);
+    const cl_int code = launch_kernel(&l, l.kernels[kernel], range, 0, NULL, NULL, run->status);
+    return code == CL_SUCCESS ? next_step(run) : code;
+}
+
+/* ---- Where things lie ---- */
+
+/* A part of the workspace, or a tensor as it lies. */
+static struct matrices part_of(const struct run *run, cl_ulong part, cl_ulong rows,
+                               cl_ulong width) {
+    return (struct matrices){run->launch->workspace, 4 * (run->start + part), rows, width};
+}
+
+static struct matrices tensor_of(const struct tensor *t, cl_ulong rows) {
+    return (struct matrices){t->buffer, 4 * (cl_ulong)t->strides.offset, rows, t->shape.width};
+}
+
+/* Does the tensor lie as CLBlast is to read it: dense floats in a buffer, from where a
+ * buffer may begin on? */
+static bool lies_dense(const struct run *run, const struct tensor *t) {
+    const cl_ulong head = t->shape.rows * t->shape.width;
+    const cl_ulong base = run->launch->device->base_alignment;
+    return run->problem.type == CLATTN_F32 && t->buffer && (base == 0 || t->begin % base == 0) &&
+           (t->shape.rows == 1 || (cl_ulong)t->strides.row == t->shape.width) &&
+           (t->shape.heads == 1 || (cl_ulong)t->strides.head == head) &&
+           (t->shape.batch == 1 || (cl_ulong)t->strides.batch == t->shape.heads * head);
+}
+
+/* ---- All of it ---- */
+
+/* Brings q, k and v into dense floats, where they are not; says where they lie then. */
+static cl_int pack(const struct run *run, const bool lies[LAUNCH_TENSORS]) {
+    const struct launch *l = run->launch;
+    const problem *p = &run->problem;
+    struct tensor tensors[LAUNCH_TENSORS];
+    bool any = false;
+    for (size_t i = 0; i < LAUNCH_TENSORS; i++) {
+        tensors[i] = l->tensors[i];
+        if (lies[i]) {
+            tensors[i].buffer = NULL;
+        }
+        any = any || (i <= LAUNCH_V && !lies[i]);
+    }
+    cl_int code = CL_SUCCESS;
+    if (problem_masked(p)) {
+        const cl_int none = 0;
+        code = clEnqueueFillBuffer(l->queue, l->workspace, &none, sizeof none,
+                                   (size_t)(4 * (run->start + run->at.flags)),
+                                   (size_t)p->batch * p->heads_kv * sizeof none, 0, NULL, NULL);
+        code = code == CL_SUCCESS
+                   ? next_step(run)
+                   : status_set(run->status, code, "standard: the driver fills no buffer");
+    }
+    return code == CL_SUCCESS && any ? run_kernel(run, PACK, run->at.flags, tensors) : code;
+}
+
+/* c = b a, or b a^T, for all key heads. */
+static cl_int multiply(const struct run *run, const struct matrices *a, bool transpose,
+                       const struct matrices *b, const struct matrices *c, cl_ulong inner) {
+    const struct launch *l = run->launch;
+    const struct product product = {
+        .a = *a,
+        .b = *b,
+        .c = *c,
+        .transpose_a = transpose,
+        .inner = inner,
+        .count = (cl_ulong)run->problem.batch * run->problem.heads_kv,
+        .most = CLBLAST_MOST_ELEMENTS,
+        .alignment = l->device->base_alignment ? l->device->base_alignment : 1,
+    };
+    const cl_int code = clblast_product(&product, l->queue, run->status);
+    return code == CL_SUCCESS ? next_step(run) : code;
+}
+
+static cl_int steps(const struct run *run) {
+    const struct tensor *t = run->launch->tensors;
+    const problem *p = &run->problem;
+    const cl_ulong rows = (cl_ulong)(p->heads_q / p->heads_kv) * p->seq_q;
+    const bool masked = problem_masked(p), keys = p->seq_kv > 0;
+    const bool lies[LAUNCH_TENSORS] = {
+        [LAUNCH_Q] = lies_dense(run, &t[LAUNCH_Q]),
+        [LAUNCH_K] = lies_dense(run, &t[LAUNCH_K]),
+        [LAUNCH_V] = !masked && lies_dense(run, &t[LAUNCH_V]), /* see standard_pack.cl */
+        [LAUNCH_O] = !masked && keys && lies_dense(run, &t[LAUNCH_O]),
+    };
+    const struct matrices q =
+        lies[LAUNCH_Q] ? tensor_of(&t[LAUNCH_Q], rows) : part_of(run, run->at.q, rows, p->head_dim);
+    const struct matrices k = lies[LAUNCH_K] ? tensor_of(&t[LAUNCH_K], p->seq_kv)
+                                             : part_of(run, run->at.k, p->seq_kv, p->head_dim);
+    const struct matrices v = lies[LAUNCH_V] ? tensor_of(&t[LAUNCH_V], p->seq_kv)
+                                             : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
+    const struct matrices o = lies[LAUNCH_O] ? tensor_of(&t[LAUNCH_O], rows)
+                                             : part_of(run, run->at.o, rows, p->head_dim_v);
+    const struct matrices scores = part_of(run, run->at.scores, rows, score_stride(p));
+
+    cl_int code = keys ? pack(run, lies) : CL_SUCCESS;
+    if (code == CL_SUCCESS && keys) {
+        code = multiply(run, &k, true, &q, &scores, p->head_dim);
+    }
+    if (code == CL_SUCCESS) {
+        code = run_kernel(run, SOFTMAX, run->at.scores, t);
+    }
+    if (code == CL_SUCCESS && keys) {
+        code = multiply(run, &v, false, &scores, &o, p->seq_kv);
+    }
+    return code == CL_SUCCESS && !lies[LAUNCH_O] ? run_kernel(run, UNPACK, run->at.scores, t)
+                                                 : code;
+}
+
+static cl_int enqueue(const struct solver *solver, const struct launch *l, struct status *status) {
+    struct run run = {.solver = solver, .launch = l, .status = status, .problem = *l->problem};
+    run.problem.batch = (cl_uint)l->params->batch;
+    run.problem.seq_q = (cl_uint)l->params->seq_q;
+    run.problem.seq_kv = (cl_uint)l->params->seq_kv;
+    size_t origin = 0;
+    cl_command_queue_properties properties = 0;
+    cl_int code = clGetMemObjectInfo(l->workspace, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetCommandQueueInfo(l->queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties,
+                                     NULL);
+    }
+    if (code == CL_SUCCESS && l->count > 0) {
+        code = clEnqueueBarrierWithWaitList(l->queue, l->count, l->list, NULL);
+    }
+    if (code != CL_SUCCESS || !lay_out(&run.at, &run.problem)) {
+        return status_set(status, code == CL_SUCCESS ? CLATTN_INTERNAL : code,
+                          "standard: the driver refuses to begin");
+    }
+    run.unordered = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    const cl_ulong begin = origin + 4 * (cl_ulong)l->params->workspace;
+    run.start = (size_div_up(begin, PART_BYTES) * PART_BYTES - origin) / 4;
+    code = steps(&run);
+    if (code == CL_SUCCESS && l->event) {
+        code = clEnqueueMarkerWithWaitList(l->queue, 0, NULL, l->event);
+        if (code != CL_SUCCESS) {
+            status_set(status, code, "standard: the driver refuses a marker");
+        }
+    }
+    return code;
+}
+
+extern const struct solver solver_standard;
+const struct solver solver_standard = {
+    .name = "standard",
+    .baseline = true,
+    .refuses = refuses,
+    .complete = complete,
+    .kernels = KERNELS,
+    .recipe = recipe,
+    .workspace = workspace,
+    .ndrange = ndrange,
+    .enqueue = enqueue,
+};
