@@ -135,6 +135,8 @@ const struct cases_solver cases_solvers[] = {
     {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false},
     {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false},
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false},
+    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true},
+    {"standard", "standard", CL_DEVICE_TYPE_ALL, true},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
 

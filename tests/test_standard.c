@@ -1,0 +1,267 @@
+/*
+ * The baseline named standard: its rows and its workspace, and CLBlast's products
+ * in pieces.  What it computes is test_attention's business.
+ *
+ * In a build without CLBlast: that it says so.
+ */
+#include "clblast_product.h"
+#include "device.h"
+#include "heard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct test_device device;
+static struct heard heard;
+static clattn_context context;
+
+static int open_all(void **state) {
+    (void)state;
+    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
+    if (!test_device_open(&device)) {
+        return -1;
+    }
+    desc.context = device.context;
+    desc.device = device.id;
+    desc.notify = heard_notify;
+    desc.user_data = &heard;
+    return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
+}
+
+static int close_all(void **state) {
+    (void)state;
+    clattn_context_destroy(context);
+    test_device_close(&device);
+    return 0;
+}
+
+static cl_int make_plan(const char *problem, const char *row, clattn_plan *plan) {
+    clattn_desc desc = CLATTN_DESC_INIT;
+    assert_int_equal(clattn_desc_parse(problem, &desc), CL_SUCCESS);
+    desc.row = row;
+    return clattn_plan_create(context, &desc, plan);
+}
+
+static void skip_without_clblast(void) {
+    if (clblast_missing()) {
+        print_message("skipped: %s\n", clblast_missing());
+        skip();
+    }
+}
+
+/* ---- Rows ---- */
+
+static void a_build_without_clblast_says_so(void **state) {
+    (void)state;
+    if (!clblast_missing()) {
+        print_message("skipped: this build has CLBlast\n");
+        skip();
+    }
+    clattn_plan plan = NULL;
+    heard = (struct heard){0};
+    const cl_int code = make_plan("f32 q8 d8", "standard", &plan);
+    assert_int_equal(code, CLATTN_UNSUPPORTED);
+    assert_null(plan);
+    assert_true(heard_failure(&heard, code, "standard CLBlast", "no CLBlast"));
+}
+
+static void a_row_is_completed(void **state) {
+    (void)state;
+    static const struct {
+        const char *row, *begin;
+    } rows[] = {
+        {"standard", "standard SOFTMAX=online WORK_GROUP="},
+        {"standard SOFTMAX=online", "standard SOFTMAX=online WORK_GROUP="},
+        {"standard SOFTMAX=three_pass", "standard SOFTMAX=three_pass WORK_GROUP="},
+        {"standard LANES=4 SOFTMAX=three_pass WORK_GROUP=1",
+         "standard SOFTMAX=three_pass WORK_GROUP=1 LANES=4"},
+    };
+    skip_without_clblast();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clattn_plan plan = NULL;
+        assert_int_equal(make_plan("f32 q8 d8", rows[i].row, &plan), CL_SUCCESS);
+        assert_int_equal(strncmp(clattn_plan_row(plan), rows[i].begin, strlen(rows[i].begin)), 0);
+        clattn_plan_destroy(plan);
+    }
+}
+
+static void wrong_rows_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *row, *words;
+    } rows[] = {
+        {"standard SOFTMAX=two_pass", "SOFTMAX two_pass"},
+        {"standard SOFTMAX=2", "SOFTMAX 2"},
+        {"standard BLOCK_M=8", "BLOCK_M"},
+        {"standard WORK_GROUP=3", "WORK_GROUP 3"},
+        {"standard WORK_GROUP=0", "WORK_GROUP 0"},
+        {"standard LANES=2", "LANES 2"},
+    };
+    skip_without_clblast();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clattn_plan plan = NULL;
+        heard = (struct heard){0};
+        const cl_int code = make_plan("f32 q8 d8", rows[i].row, &plan);
+        assert_int_equal(code, CLATTN_INVALID_ROW);
+        assert_true(heard_failure(&heard, code, rows[i].words, rows[i].row));
+    }
+}
+
+static void it_is_never_chosen(void **state) {
+    (void)state;
+    clattn_plan plan = NULL;
+    assert_int_equal(make_plan("f32 q8 d8", NULL, &plan), CL_SUCCESS);
+    assert_int_not_equal(strncmp(clattn_plan_row(plan), "standard", strlen("standard")), 0);
+    clattn_plan_destroy(plan);
+}
+
+/* Four times as much for twice the sequence, and at least the scores. */
+static void the_workspace_grows_as_the_square(void **state) {
+    (void)state;
+    const char *const problems[] = {"b2 h4:2 q2048 d64", "b2 h4:2 q4096 d64"};
+    const double scores[] = {4.0 * 2 * 4 * 2048 * 2048, 4.0 * 2 * 4 * 4096 * 4096};
+    size_t bytes[2] = {0};
+    skip_without_clblast();
+    for (size_t i = 0; i < 2; i++) {
+        clattn_plan plan = NULL;
+        assert_int_equal(make_plan(problems[i], "standard", &plan), CL_SUCCESS);
+        assert_int_equal(clattn_plan_workspace_size(plan, &bytes[i]), CL_SUCCESS);
+        clattn_plan_destroy(plan);
+        assert_true((double)bytes[i] >= scores[i] && (double)bytes[i] < 1.2 * scores[i]);
+    }
+    assert_true((double)bytes[1] > 3.7 * (double)bytes[0]);
+}
+
+static void a_workspace_beyond_all_memory_is_refused(void **state) {
+    (void)state;
+    skip_without_clblast();
+    clattn_plan plan = NULL;
+    heard = (struct heard){0};
+    const cl_int code = make_plan("b1000000 h1000 q1000000000 k1000000 d1", "standard", &plan);
+    assert_int_equal(code, CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, code, "standard workspace", "over 2^64 bytes"));
+}
+
+/* ---- Products ---- */
+
+/* Exact in floats: small whole numbers. */
+static float element(size_t i, unsigned seed) {
+    return (float)((i * 7 + i / 13 * seed + seed) % 17) - 8.0f;
+}
+
+static cl_mem make_matrices(size_t count, unsigned seed) {
+    float *floats = malloc(count * sizeof *floats);
+    assert_non_null(floats);
+    for (size_t i = 0; i < count; i++) {
+        floats[i] = element(i, seed);
+    }
+    cl_int status;
+    const cl_mem buffer = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                         count * sizeof *floats, floats, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    free(floats);
+    return buffer;
+}
+
+struct sizes {
+    size_t count, rows_a, width_a, rows, width_b, width_c;
+    bool transpose;
+    cl_ulong most;
+};
+
+static void check_product(const struct sizes *s) {
+    const size_t size_a = s->rows_a * s->width_a, size_b = s->rows * s->width_b;
+    const size_t size_c = s->rows * s->width_c;
+    const size_t columns = s->transpose ? s->rows_a : s->width_a;
+    const size_t inner = s->transpose ? s->width_a : s->rows_a;
+    cl_uint alignment_bits = 0;
+    clGetDeviceInfo(device.id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits,
+                    &alignment_bits, NULL);
+    const struct product product = {
+        .a = {make_matrices(s->count * size_a, 1), 0, s->rows_a, s->width_a},
+        .b = {make_matrices(s->count * size_b, 2), 0, s->rows, s->width_b},
+        .c = {make_matrices(s->count * size_c, 3), 0, s->rows, s->width_c},
+        .transpose_a = s->transpose,
+        .inner = inner,
+        .count = s->count,
+        .most = s->most,
+        .alignment = alignment_bits / 8,
+    };
+    struct status status = {0};
+    assert_int_equal(clblast_product(&product, device.queue, &status), CL_SUCCESS);
+
+    float *c = malloc(s->count * size_c * sizeof *c);
+    assert_non_null(c);
+    assert_int_equal(clEnqueueReadBuffer(device.queue, product.c.buffer, CL_TRUE, 0,
+                                         s->count * size_c * sizeof *c, c, 0, NULL, NULL),
+                     CL_SUCCESS);
+    size_t wrong = 0;
+    for (size_t at = 0; at < s->count * size_c; at++) {
+        const size_t matrix = at / size_c, row = at % size_c / s->width_c, column = at % s->width_c;
+        float expected = element(at, 3); /* beyond the columns: as before */
+        for (size_t i = 0; column < columns && i < inner; i++) {
+            expected = i ? expected : 0.0f;
+            const size_t in_a = s->transpose ? column * s->width_a + i : i * s->width_a + column;
+            expected += element(matrix * size_b + row * s->width_b + i, 2) *
+                        element(matrix * size_a + in_a, 1);
+        }
+        wrong += c[at] != expected;
+    }
+    assert_int_equal(wrong, 0);
+    free(c);
+    clReleaseMemObject(product.a.buffer);
+    clReleaseMemObject(product.b.buffer);
+    clReleaseMemObject(product.c.buffer);
+}
+
+static void products_are_right_in_any_pieces(void **state) {
+    (void)state;
+    static const struct sizes cases[] = {
+        {1, 1, 1, 1, 1, 1, false, CLBLAST_MOST_ELEMENTS},
+        {7, 33, 21, 45, 21, 48, true, CLBLAST_MOST_ELEMENTS}, /* all at once */
+        {7, 33, 21, 45, 48, 21, false, CLBLAST_MOST_ELEMENTS},
+        {7, 33, 21, 45, 21, 48, true, 5000}, /* two at once, and where no buffer begins */
+        {7, 33, 21, 45, 48, 21, false, 1},   /* one by one */
+        {8, 32, 32, 64, 32, 32, true, 5000}, /* two at once, where buffers do */
+        {2, 16, 8, 2500, 8, 16, true, 1},    /* rows in pieces of 1024 */
+        {3, 17, 5, 2049, 17, 5, false, 20000},
+    };
+    skip_without_clblast();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_product(&cases[i]);
+    }
+}
+
+static void a_failure_of_clblast_is_reported(void **state) {
+    (void)state;
+    skip_without_clblast();
+    struct status status = {0};
+    const cl_mem buffer = make_matrices(64, 1);
+    const struct matrices all = {buffer, 0, 8, 8};
+    const struct product product = {
+        .a = all, .b = all, .c = all, .inner = 0, .count = 1, .most = 1 << 20, .alignment = 1};
+    assert_int_equal(clblast_product(&product, device.queue, &status), CLATTN_INTERNAL);
+    assert_non_null(strstr(text_chars(&status.sentence), "CLBlast"));
+    assert_non_null(strstr(text_chars(&status.sentence), "-1017")); /* a size of 0 */
+    status_destroy(&status);
+    clReleaseMemObject(buffer);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_build_without_clblast_says_so),
+        cmocka_unit_test(a_row_is_completed),
+        cmocka_unit_test(wrong_rows_are_refused),
+        cmocka_unit_test(it_is_never_chosen),
+        cmocka_unit_test(the_workspace_grows_as_the_square),
+        cmocka_unit_test(a_workspace_beyond_all_memory_is_refused),
+        cmocka_unit_test(products_are_right_in_any_pieces),
+        cmocka_unit_test(a_failure_of_clblast_is_reported),
+    };
+    return cmocka_run_group_tests_name("standard", tests, open_all, close_all);
+}
