@@ -127,6 +127,11 @@ const struct test_case cases_table[] = {
     {"f32 h2 q150 k300 d64 window100,50", "bhsd", "",
      "fwd_lanes LANES=16 ROW_VECTORS=2 KEY_UNROLL=8 COL_UNROLL=8 BLOCK_N=128"},
     {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_lanes BLOCK_N=24"},
+    {"f32 h2 q33 k130 d40 causal", "padded", "",
+     "standard SOFTMAX=three_pass WORK_GROUP=64 LANES=4"},
+    {"f16 h2 q65 k300 d40:33 window33,17", "bshd", "unordered",
+     "standard SOFTMAX=online WORK_GROUP=32 LANES=1"},
+    {"bf16 h4:2 q17 k65 d24 softcap3", "bhsd", "", "standard SOFTMAX=online WORK_GROUP=2 LANES=8"},
 };
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
