@@ -45,8 +45,10 @@ typedef BASE_CONCAT(int, LANES) intn;
 
 #if TYPE == F32
 typedef float element;
+typedef float4 element4;
 #else
 typedef ushort element;
+typedef ushort4 element4;
 #endif
 
 INLINE float load(__global const element *p) {
@@ -59,16 +61,20 @@ INLINE float load(__global const element *p) {
 #endif
 }
 
-/* Four elements; aligned is a promise that p is a multiple of 4 elements. */
-INLINE float4 load4(__global const element *p, int aligned) {
+/* Four elements as they are stored; aligned is a promise that p is a multiple of four. */
+INLINE element4 read4(__global const element *p, int aligned) {
+    return aligned ? *(__global const element4 *)p : vload4(0, p);
+}
+
+/* Through 32-bit halves only: no device needs cl_khr_fp16 for it. */
+INLINE float4 convert4(element4 x) {
 #if TYPE == F32
-    return aligned ? *(__global const float4 *)p : vload4(0, p);
+    return x;
 #elif TYPE == F16
-    return aligned ? vloada_half4(0, (__global const half *)p)
-                   : vload_half4(0, (__global const half *)p);
+    const ushort halves[4] = {x.x, x.y, x.z, x.w};
+    return vload_half4(0, (const half *)halves);
 #else
-    ushort4 bits = aligned ? *(__global const ushort4 *)p : vload4(0, p);
-    return as_float4(convert_uint4(bits) << 16);
+    return as_float4(convert_uint4(x) << 16);
 #endif
 }
 
@@ -99,7 +105,7 @@ INLINE void store(__global element *p, float x) {
 #endif
 }
 
-/* Four elements; aligned as in load4. */
+/* Four elements; aligned as in read4. */
 INLINE void store4(__global element *p, float4 x, int aligned) {
     if (!aligned) {
         store(p, x.x);

@@ -259,9 +259,10 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         for (int d = 0; d < (PASS == 1 ? 0 : HEAD_DIM_V); d++) {
             store(o + i * p.o.row + d, o_of[d * BLOCK_M + i]);
         }
-        if (PASS == 2 ? 0 : p.write_lse) {
+        /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
+        if (PASS == 1 ? 0 : p.write_lse) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
-                state_lse(m_of[i], l_of[i]);
+                state_lse(m_of[i], PASS == 2 ? 1.0f : l_of[i]);
         }
     }
 }

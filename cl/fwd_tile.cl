@@ -40,6 +40,9 @@
 #error "Q_RESIDENT: 1 keeps all slices of Q in local memory, 0 reloads them for each block"
 #endif
 
+#ifndef PREFETCH
+#error "PREFETCH: 1 reads the next slice of K or V into registers during the work on this one"
+#endif
 #ifndef PASS
 #error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
 #endif
@@ -56,28 +59,67 @@
  * keeps NaN and Inf of that key's V out. */
 #define HIDDEN (-1.0f)
 
+/* Chunks of four elements that one work-item moves of a slice of `rows` rows. */
+#define CHUNKS(rows) (((rows) * (BLOCK_D / 4) + THREADS - 1) / THREADS)
+
+/* Where chunk i of this work-item lies; false past the end of the slice. */
+INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
+    const int at = (int)get_local_id(0) + i * THREADS;
+    *row = at / (BLOCK_D / 4);
+    *d = at % (BLOCK_D / 4) * 4;
+    return rows * (BLOCK_D / 4) % THREADS == 0 || at < rows * (BLOCK_D / 4);
+}
+
 /*
- * Copies rows `first` ... first + rows - 1 (past `last`: the last one again) of one
- * slice into tile[rows][TILE_ROW], times factor; elements past `dim` become 0.
+ * Reads rows `first` ... first + rows - 1 (past `last`: the last one again) of the slice
+ * that begins at element d0; elements past `dim` become 0.  `aligned` is a literal: with
+ * a branch in the loop each read would wait for the one before.
  */
-INLINE void tile_load(__local float *tile, __global const element *from, long stride, int first,
-                      int last, const int rows, const int d0, const int dim, float factor,
-                      int aligned) {
-    for (int at = (int)get_local_id(0); at < rows * (BLOCK_D / 4); at += THREADS) {
-        const int row = at / (BLOCK_D / 4);
-        const int d = at % (BLOCK_D / 4) * 4;
+INLINE void tile_read(element4 *chunks, __global const element *from, long stride, int first,
+                      int last, const int rows, int d0, const int dim, const int aligned) {
+    UNROLL
+    for (int i = 0; i < CHUNKS(rows); i++) {
+        int row, d;
+        const int inside = tile_chunk(i, rows, &row, &d);
+        const int count = inside ? dim - d0 - d : 0;
         __global const element *p = from + min(first + row, last) * stride + d0 + d;
-        const int count = dim - d0 - d;
-        float4 x = (float4)(0.0f);
+        chunks[i] = (element4)(0);
         if (count >= 4) {
-            x = load4(p, aligned);
+            chunks[i] = read4(p, aligned);
         } else if (dim % 4 != 0) {
-            x.x = count > 0 ? load(p) : 0.0f;
-            x.y = count > 1 ? load(p + 1) : 0.0f;
-            x.z = count > 2 ? load(p + 2) : 0.0f;
+            chunks[i].x = count > 0 ? p[0] : (element)0;
+            chunks[i].y = count > 1 ? p[1] : (element)0;
+            chunks[i].z = count > 2 ? p[2] : (element)0;
         }
-        vstore4(x * factor, 0, tile + row * TILE_ROW + d);
     }
+}
+
+INLINE void tile_fetch(element4 *chunks, __global const element *from, long stride, int first,
+                       int last, const int rows, int d0, const int dim, int aligned) {
+    if (aligned) {
+        tile_read(chunks, from, stride, first, last, rows, d0, dim, 1);
+    } else {
+        tile_read(chunks, from, stride, first, last, rows, d0, dim, 0);
+    }
+}
+
+/* Writes what was fetched, as floats times factor, into tile[rows][TILE_ROW]. */
+INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, float factor) {
+    UNROLL
+    for (int i = 0; i < CHUNKS(rows); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, &row, &d)) {
+            vstore4(convert4(chunks[i]) * factor, 0, tile + row * TILE_ROW + d);
+        }
+    }
+}
+
+/* One slice of Q, scaled, in one go: it is read once, or by a device short of local memory. */
+INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
+                        int row0, int row_last, int d0) {
+    element4 chunks[CHUNKS(BLOCK_M)];
+    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned);
+    tile_put(tile, chunks, BLOCK_M, p->factor);
 }
 
 /* s += Q K^T over one slice. */
@@ -198,15 +240,18 @@ fwd_tile(const struct params p, __global const element *restrict q,
     }
     if (Q_RESIDENT) {
         for (int z = 0; z < SLICES; z++) {
-            tile_load(tile_q + z * BLOCK_M * TILE_ROW, q, p.q.row, row0, row_last, BLOCK_M,
-                      z * BLOCK_D, HEAD_DIM, p.factor, p.aligned);
+            tile_load_q(tile_q + z * BLOCK_M * TILE_ROW, q, &p, row0, row_last, z * BLOCK_D);
         }
     }
 
     const int4 span = span_of_block(&p, row0, row_last);
+    const int last = span.y - 1;
+    element4 next[CHUNKS(BLOCK_N)];
+    if (PREFETCH ? span.x < span.y : 0) {
+        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+    }
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
-        const int key_last = min(key0 + BLOCK_N, span.y) - 1;
 
         float s[ROWS][KEYS];
         UNROLL
@@ -218,13 +263,24 @@ fwd_tile(const struct params p, __global const element *restrict q,
         }
         for (int z = 0; z < SLICES; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
-            if (!Q_RESIDENT) {
-                tile_load(tile_q, q, p.q.row, row0, row_last, BLOCK_M, z * BLOCK_D, HEAD_DIM,
-                          p.factor, p.aligned);
+            if (!PREFETCH) {
+                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
             }
-            tile_load(tile_kv, k, p.k.row, key0, key_last, BLOCK_N, z * BLOCK_D, HEAD_DIM, 1.0f,
-                      p.aligned);
+            tile_put(tile_kv, next, BLOCK_N, 1.0f);
+            if (!Q_RESIDENT) {
+                tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
+            }
             barrier(CLK_LOCAL_MEM_FENCE);
+            if (!PREFETCH) {
+                /* nothing is under way */
+            } else if (z + 1 < SLICES) {
+                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
+                           p.aligned);
+            } else if (PASS != 1) {
+                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V, p.aligned);
+            } else {
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+            }
             tile_scores(s, tile_q + ((Q_RESIDENT ? z * BLOCK_M : 0) + tm) * TILE_ROW,
                         tile_kv + tn * TILE_ROW);
         }
@@ -253,7 +309,12 @@ fwd_tile(const struct params p, __global const element *restrict q,
             const int row = tm + THREADS_M * i;
             float most = m[i];
             UNROLL
-            for (int t = 0; t < (PASS == 2 ? 0 : THREADS_N); t++) {
+            for (int t = 0; t < (PASS == 2 ? 0 : THREADS_N / 4 * 4); t += 4) {
+                const float4 four = vload4(0, tile_m + row * THREADS_N + t);
+                most = fmax(most, fmax(fmax(four.x, four.y), fmax(four.z, four.w)));
+            }
+            UNROLL
+            for (int t = THREADS_N / 4 * 4; t < (PASS == 2 ? 0 : THREADS_N); t++) {
                 most = fmax(most, tile_m[row * THREADS_N + t]);
             }
             const float reference = state_reference(most);
@@ -282,9 +343,20 @@ fwd_tile(const struct params p, __global const element *restrict q,
         UNROLL
         for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
-            tile_load(tile_kv, v, p.v.row, key0, key_last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V, 1.0f,
-                      p.aligned);
+            if (!PREFETCH) {
+                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
+                           p.aligned);
+            }
+            tile_put(tile_kv, next, BLOCK_N, 1.0f);
             barrier(CLK_LOCAL_MEM_FENCE);
+            if (!PREFETCH) {
+                /* nothing is under way */
+            } else if (z + 1 < SLICES_V) {
+                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
+                           p.aligned);
+            } else {
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+            }
             if (boundary) {
                 tile_accumulate(sum[z], tile_p + tm * P_ROW, tile_kv + tn * 4, 1);
             } else {
@@ -326,9 +398,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
         if (PASS == 1) {
             workspace[row] = m[i] + log2(l_row);
         }
-        if (PASS == 2 ? 0 : p.write_lse) {
+        /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
+        if (PASS == 1 ? 0 : p.write_lse) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-                state_lse(m[i], l_row);
+                state_lse(m[i], PASS == 2 ? 1.0f : l_row);
         }
     }
 }

@@ -173,7 +173,7 @@ typedef struct clattn_desc {
  * that of q.  q and d are required.  row is left NULL. */
 CLATTN_API cl_int clattn_desc_parse(const char *text, clattn_desc *desc);
 
-/* The inverse: the shortest text that parses to the same problem.  capacity and
+/* The inverse: the type, and else the shortest text that parses to the same problem.  capacity and
  * needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_desc_format(const clattn_desc *desc, char *text, size_t capacity,
                                      size_t *needed);

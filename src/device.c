@@ -28,6 +28,7 @@ static const struct {
     FACT_NUMBER(address_bits),
     FACT_NUMBER(svm),
     FACT_NUMBER(base_alignment),
+    FACT_NUMBER(loop_limit),
 #undef FACT_TEXT
 #undef FACT_NUMBER
 };

@@ -30,6 +30,7 @@ typedef struct device {
     cl_ulong address_bits;          /* 32 or 64 */
     cl_ulong svm;                   /* 1: SVM pointers may be passed */
     cl_ulong base_alignment;        /* bytes; of every buffer */
+    cl_ulong loop_limit;            /* iterations after which a work-item silently stops; 0: none */
 } device;
 
 /* Appends the facts, one "name value" a line. */

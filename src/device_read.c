@@ -136,6 +136,9 @@ cl_int device_read(device *d, cl_device_id id, struct status *status) {
     d->work_group = work_group ? work_group : 1;
     d->work_items = work_items[0] ? work_items[0] : 1;
     d->local_memory = d->local_memory_reported = local_memory;
+    /* Mesa's llvmpipe leaves a shader's loops after 65,535 iterations in all (its
+     * LP_MAX_TGSI_LOOP_ITERATIONS) and reports success. */
+    d->loop_limit = strstr(d->name, "llvmpipe") ? 65535 : 0;
 
     /* OpenCL 1.x devices do not know this question. */
     cl_device_svm_capabilities svm = 0;
@@ -144,12 +147,16 @@ cl_int device_read(device *d, cl_device_id id, struct status *status) {
     }
     size_t size = 0;
     char *extensions = NULL;
-    if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size) == CL_SUCCESS) {
-        extensions = calloc(1, size + 1);
+    code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size);
+    if (code == CL_SUCCESS && !(extensions = calloc(1, size + 1))) {
+        code = CL_OUT_OF_HOST_MEMORY;
     }
-    if (!extensions || clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, extensions, NULL)) {
+    if (code == CL_SUCCESS) {
+        code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, extensions, NULL);
+    }
+    if (code != CL_SUCCESS) {
         free(extensions);
-        return status_set(status, CL_INVALID_DEVICE, failed, "CL_DEVICE_EXTENSIONS");
+        return status_set(status, code, failed, "CL_DEVICE_EXTENSIONS");
     }
     name_architecture(d, id, extensions);
     free(extensions);

@@ -27,7 +27,7 @@ static void destroy(clattn_plan plan) {
 
 /* Can the device run the kernel that its compiler made of the row? */
 static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const row *r,
-                           size_t index, struct status *status) {
+                           size_t index, size_t *work_group, struct status *status) {
     cl_kernel kernel = plan->kernels[index];
     size_t most = 0;
     cl_int code = clGetKernelWorkGroupInfo(kernel, plan->context->id, CL_KERNEL_WORK_GROUP_SIZE,
@@ -39,6 +39,7 @@ static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const 
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
     const struct ndrange range = solver->ndrange(r, &one, index);
     if (range.local[0] * range.local[1] > most) {
+        *work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
                           solver->name, most, range.local[0] * range.local[1]);
@@ -47,7 +48,7 @@ static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const 
 }
 
 static cl_int build_kernel(clattn_plan plan, const struct solver *solver, const row *r,
-                           size_t index, struct status *status) {
+                           size_t index, size_t *work_group, struct status *status) {
     clattn_context c = plan->context;
     const struct program_recipe *recipe = solver->recipe(r, index);
     cl_program program;
@@ -63,11 +64,12 @@ static cl_int build_kernel(clattn_plan plan, const struct solver *solver, const 
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    return check_kernel(plan, solver, r, index, status);
+    return check_kernel(plan, solver, r, index, work_group, status);
 }
 
 /* The plan_build of a real device. */
-static cl_int build(void *data, const struct solver *solver, const row *r, struct status *status) {
+static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
+                    struct status *status) {
     clattn_plan plan = data;
     cl_int code = CL_SUCCESS;
     plan->workspace = 0;
@@ -77,7 +79,7 @@ static cl_int build(void *data, const struct solver *solver, const row *r, struc
                           solver->name, (int)(8 * sizeof(size_t)));
     }
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        code = build_kernel(plan, solver, r, i, status);
+        code = build_kernel(plan, solver, r, i, work_group, status);
     }
     if (code != CL_SUCCESS) {
         destroy_kernels(plan);
@@ -87,9 +89,9 @@ static cl_int build(void *data, const struct solver *solver, const row *r, struc
 
 /* build, but a row that fails although clattn chose it is worth a remark. */
 static cl_int build_or_remark(void *data, const struct solver *solver, const row *r,
-                              struct status *status) {
-    cl_int code = build(data, solver, r, status);
-    if (code != CL_SUCCESS) {
+                              size_t *work_group, struct status *status) {
+    cl_int code = build(data, solver, r, work_group, status);
+    if (code != CL_SUCCESS && *work_group == 0) {
         context_remark(((clattn_plan)data)->context, text_chars(&status->sentence));
     }
     return code;

@@ -33,36 +33,43 @@ static size_t index_of(const struct solver *solver) {
 static cl_int attempt(struct choice *c, const struct solver *solver, const row *r,
                       const char *origin, struct status *status) {
     text *reason = &c->reasons[index_of(solver)];
-    text why = {0};
-    row complete = *r;
-    cl_int code;
     const char *refusal = solver->refuses(c->problem, c->device);
+    text_destroy(reason);
     if (refusal) {
-        code =
-            status_set(status, CLATTN_UNSUPPORTED, "row: %s is refused: %s", solver->name, refusal);
-        text_destroy(reason);
         text_printf(reason, "refused: %s", refusal);
-    } else if (!solver->complete(c->problem, c->device, &complete, &why)) {
-        code = status_set(status, CLATTN_INVALID_ROW, "row: %s", text_chars(&why));
-        text_destroy(reason);
-        text_printf(reason, "refused: %s (row from %s)", text_chars(&why), origin);
-    } else {
-        code = c->build ? c->build(c->data, solver, &complete, status) : CL_SUCCESS;
-        text_destroy(reason);
+        return status_set(status, CLATTN_UNSUPPORTED, "row: %s is refused: %s", solver->name,
+                          refusal);
+    }
+    device limited = *c->device;
+    for (;;) {
+        text why = {0};
+        row complete = *r;
+        if (!solver->complete(c->problem, &limited, &complete, &why)) {
+            text_printf(reason, "refused: %s (row from %s)", text_chars(&why), origin);
+            status_set(status, CLATTN_INVALID_ROW, "row: %s", text_chars(&why));
+            text_destroy(&why);
+            return status->code;
+        }
+        text_destroy(&why);
+        size_t work_group = 0;
+        cl_int code =
+            c->build ? c->build(c->data, solver, &complete, &work_group, status) : CL_SUCCESS;
         if (code == CL_SUCCESS) {
             c->chosen = solver;
             c->row = complete;
             text_printf(reason, "chosen: ");
             row_format(&complete, reason);
             text_printf(reason, " (from %s)", origin);
-        } else {
+            return CL_SUCCESS;
+        }
+        if (work_group == 0 || work_group >= limited.work_group) {
             const char *sentence = text_chars(&status->sentence);
             text_printf(reason, "refused: %.*s (%s)", (int)strcspn(sentence, "\n"), sentence,
                         clattn_status_name(code));
+            return code;
         }
+        limited.work_group = work_group; /* the kernel runs in smaller ones: once more */
     }
-    text_destroy(&why);
-    return code;
 }
 
 static cl_int choose_asked(struct choice *c, const char *asked, struct status *status) {

@@ -18,8 +18,7 @@ static const struct solver_parameter parameters[COUNT] = {
 };
 
 static const char *refuses(const problem *p, const device *d) {
-    (void)p;
-    return d->type == DEVICE_CPU ? NULL : "it is for CPU devices";
+    return d->type == DEVICE_CPU ? solvers_refuse_loops(p, d, 4) : "it is for CPU devices";
 }
 
 static bool legal(const problem *p, const device *d, const row *r, text *why) {

@@ -8,9 +8,7 @@
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}};
 
 static const char *refuses(const problem *p, const device *d) {
-    (void)p;
-    (void)d;
-    return NULL;
+    return solvers_refuse_loops(p, d, 1);
 }
 
 static bool legal(const problem *p, const device *d, const row *r, text *why) {

@@ -8,16 +8,16 @@
 #include "size.h"
 #include "solvers.h"
 
-enum { COUNT = 6 };
+enum { COUNT = 7 };
 
 static const struct solver_parameter parameters[COUNT] = {
-    {"BLOCK_M", 1, 512},   {"BLOCK_N", 4, 512},   {"BLOCK_D", 4, 512},
-    {"THREADS_M", 1, 256}, {"THREADS_N", 1, 256}, {"Q_RESIDENT", 0, 1},
+    {"BLOCK_M", 1, 512},   {"BLOCK_N", 4, 512},  {"BLOCK_D", 4, 512}, {"THREADS_M", 1, 256},
+    {"THREADS_N", 1, 256}, {"Q_RESIDENT", 0, 1}, {"PREFETCH", 0, 1},
 };
 
 static const char *refuses(const problem *p, const device *d) {
-    (void)p;
-    return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory" : NULL;
+    return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory"
+                                  : solvers_refuse_loops(p, d, 1);
 }
 
 static const char *unsuited(const problem *p, const device *d) {
@@ -92,23 +92,26 @@ static long long slice_for(const problem *p, long long threads_n, long long most
     return slice < cap ? slice : cap > step ? cap : step;
 }
 
-/* Accumulators and scores that one work-item keeps; 255 registers is the most that
- * any GPU of today offers without halving its occupancy again. */
+/* Accumulators, scores and prefetched elements that one work-item keeps; 255 registers is the most
+ * that any GPU of today offers without halving its occupancy again. */
 static bool fits_registers(const problem *p, const long long *candidate) {
     const long long rows = candidate[0] / candidate[3];
     const long long slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)candidate[2]);
     const long long o = rows * slices_v * candidate[2] / candidate[4];
     const long long s = rows * (candidate[1] / candidate[4]);
-    return o + s <= 160;
+    const long long next =
+        candidate[6] * candidate[1] * candidate[2] / (candidate[3] * candidate[4]);
+    return o + s + next <= 160;
 }
 
 static bool complete(const problem *p, const device *d, row *r, text *why) {
-    /* BLOCK_M, BLOCK_N, largest BLOCK_D, THREADS_M, THREADS_N, Q_RESIDENT */
+    /* BLOCK_M, BLOCK_N, largest BLOCK_D, THREADS_M, THREADS_N, Q_RESIDENT, PREFETCH */
     static const long long shapes[][COUNT] = {
-        {128, 64, 64, 16, 16, 1}, {64, 64, 64, 16, 16, 1}, {64, 64, 64, 8, 8, 1},
-        {64, 32, 64, 16, 8, 1},   {32, 32, 64, 8, 8, 1},   {32, 32, 64, 8, 16, 1},
-        {32, 32, 32, 8, 8, 0},    {16, 32, 64, 8, 16, 0},  {16, 16, 32, 8, 8, 0},
-        {16, 16, 16, 4, 4, 0},    {8, 8, 8, 2, 2, 0},      {4, 4, 4, 1, 1, 0},
+        {128, 64, 128, 16, 16, 1, 1}, {128, 64, 64, 16, 16, 1, 1}, {64, 64, 64, 16, 16, 1, 1},
+        {64, 64, 64, 16, 16, 0, 1},   {64, 32, 64, 16, 8, 1, 0},   {32, 32, 64, 8, 8, 1, 0},
+        {32, 32, 64, 8, 16, 1, 0},    {32, 32, 32, 8, 8, 0, 0},    {16, 32, 64, 8, 16, 0, 0},
+        {16, 16, 32, 8, 8, 0, 0},     {16, 16, 16, 4, 4, 0, 0},    {8, 8, 8, 2, 2, 0, 0},
+        {4, 4, 4, 1, 1, 0, 0},
     };
     enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     long long candidates[SHAPES][COUNT];

@@ -19,6 +19,13 @@ const struct solver *solvers_find(const char *name) {
     return NULL;
 }
 
+const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element) {
+    const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
+    return d->loop_limit && elements * per_element > d->loop_limit
+               ? "the device silently stops a work-item after 65,535 loop iterations"
+               : NULL;
+}
+
 bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
                               text *why) {
     for (size_t i = 0; i < r->count; i++) {

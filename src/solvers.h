@@ -62,6 +62,10 @@ struct solver_parameter {
     long long low, high;
 };
 
+/* One sentence when a work-item of about so many loop iterations for each element of a row
+ * of K and of V would be cut short by the device, else NULL. */
+const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element);
+
 /* Checks that r has only these parameters, numbers within their ranges.  count of them. */
 bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
                               text *why);

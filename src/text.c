@@ -99,6 +99,9 @@ bool text_number(const char *chars, size_t length, long long low, long long high
         }
         number = number * 10 + (chars[at] - '0');
     }
+    if (negative && number == 0) {
+        return false; /* "-0" is nobody's number */
+    }
     number = negative ? -number : number;
     if (number < low || number > high) {
         return false;
