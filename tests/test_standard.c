@@ -7,6 +7,7 @@
 #include "clblast_product.h"
 #include "device.h"
 #include "heard.h"
+#include "small.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,6 +148,46 @@ static void a_workspace_beyond_all_memory_is_refused(void **state) {
     assert_true(heard_failure(&heard, code, "standard workspace", "over 2^64 bytes"));
 }
 
+/* A part of no buffer can be cut out of another part: the parent's is. */
+static void parts_of_buffers_will_do(void **state) {
+    (void)state;
+    enum { ORIGIN = 8192, OFFSET = 256, ALL = 1 << 19 };
+    skip_without_clblast();
+    struct small small = {0};
+    small_open(&small, device.context, device.queue, "b2 h4:2 q32 k32 d32", 1);
+    cl_int status;
+    const cl_mem all = clCreateBuffer(device.context, 0, ALL, NULL, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    cl_mem parts[2];
+    const cl_buffer_region regions[2] = {{ORIGIN, small.bytes[SMALL_Q]},
+                                         {ALL / 2 + ORIGIN, ALL / 2 - ORIGIN}};
+    for (size_t i = 0; i < 2; i++) {
+        parts[i] = clCreateSubBuffer(all, 0, CL_BUFFER_CREATE_TYPE_REGION, &regions[i], &status);
+        assert_int_equal(status, CL_SUCCESS);
+    }
+    assert_int_equal(clEnqueueCopyBuffer(device.queue, small.buffers[SMALL_Q], parts[0], 0, 0,
+                                         small.bytes[SMALL_Q], 0, NULL, NULL),
+                     CL_SUCCESS);
+    small.tensors[SMALL_Q].buffer = parts[0];
+    small.args.workspace = parts[1];
+    small.args.workspace_offset = OFFSET;
+
+    clattn_plan plan = NULL;
+    size_t bytes = 0;
+    small.desc.row = "standard";
+    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+    assert_int_equal(clattn_plan_workspace_size(plan, &bytes), CL_SUCCESS);
+    assert_true(bytes <= ALL / 2 - ORIGIN - OFFSET);
+    assert_int_equal(clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, NULL),
+                     CL_SUCCESS);
+    assert_true(small_right(&small, device.queue));
+    clattn_plan_destroy(plan);
+    clReleaseMemObject(parts[0]);
+    clReleaseMemObject(parts[1]);
+    clReleaseMemObject(all);
+    small_close(&small);
+}
+
 /* ---- Products ---- */
 
 /* Exact in floats: small whole numbers. */
@@ -260,6 +301,7 @@ int main(void) {
         cmocka_unit_test(it_is_never_chosen),
         cmocka_unit_test(the_workspace_grows_as_the_square),
         cmocka_unit_test(a_workspace_beyond_all_memory_is_refused),
+        cmocka_unit_test(parts_of_buffers_will_do),
         cmocka_unit_test(products_are_right_in_any_pieces),
         cmocka_unit_test(a_failure_of_clblast_is_reported),
     };
