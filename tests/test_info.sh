@@ -6,6 +6,7 @@ info=$1 read_json=$2 layer=$3
 device=${CLATTN_TEST_DEVICE:-0}
 here=$(mktemp -d "$PWD/test_info-XXXXXX")
 trap 'rm -rf "$here"' EXIT
+trap 'exit 1' INT TERM
 cd "$here" || exit 1
 checks=0 failures=0
 with=
@@ -26,8 +27,8 @@ expect() {
     if [ $got -ne "$code" ]; then
         complain "$what: exit code $got, not $code"
     elif [ "$code" -ne 0 ]; then
-        [ "$(grep -vc ': note: ' stderr)" -eq 1 ] || complain "$what: not one sentence on stderr"
-        grep -q '^clattn-info: .' stderr || complain "$what: the sentence does not say who speaks"
+        lines=$(grep '^clattn-info: .' stderr | grep -vc '^clattn-info: note: ')
+        [ "$lines" -eq 1 ] || complain "$what: $lines sentences on stderr, not one"
     fi
 }
 says() {
@@ -116,7 +117,8 @@ checks=$((checks + 1))
 [ $code -eq 5 ] || complain "a full disk: exit code $code, not 5"
 
 # ---- A driver that fails ----
-if [ -z "${CLATTN_TEST_DEVICE:-}" ] && [ "$("$info" | grep -c '^  device [01]: ')" -eq 2 ]; then
+if [ -z "${CLATTN_TEST_DEVICE:-}" ] &&
+    [ "$("$info" --json | "$read_json" platforms 0 devices)" = 2 ]; then
     with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clCreateContext"
     expect 0 'one of two devices fails' --json
     has 'one of two devices fails' CL_OUT_OF_RESOURCES platforms 0 devices 0 error status

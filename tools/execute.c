@@ -143,7 +143,7 @@ static cl_int time_on_device(machine *m, unsigned repeat, double *seconds, bool 
     if (status == CL_SUCCESS) {
         status = explain(m, clFinish(m->queue), "clFinish", "");
     }
-    cl_ulong last = 0;
+    cl_ulong first = 0, last = 0;
     *measured = status == CL_SUCCESS;
     for (unsigned i = 0; i <= repeat && *measured; i++) {
         cl_ulong end = 0;
@@ -153,8 +153,11 @@ static cl_int time_on_device(machine *m, unsigned repeat, double *seconds, bool 
         if (i > 0) {
             seconds[i - 1] = 1e-9 * (double)(end - last);
         }
+        first = i == 0 ? end : first;
         last = end;
     }
+    /* Some drivers keep a clock that stands still. */
+    *measured = *measured && last > first;
     for (unsigned i = 0; events && i <= repeat; i++) {
         if (events[i]) {
             clReleaseEvent(events[i]);
