@@ -1,0 +1,361 @@
+#!/usr/bin/env python3
+"""clattn beside PyTorch's scaled_dot_product_attention, on the same problems.
+
+For each problem and in each round, clattn-bench runs (a process of its own) and then
+each of PyTorch's back ends, in every other round the other way round.  Both draw random
+inputs of variance 1 and rotate sets of them.  On a GPU device times are compared, of
+many passes at a time; on a CPU, what one call takes until its result is there.  A ratio
+is PyTorch's time by clattn's, above 1 where clattn is faster: the median over rounds of
+what one round showed, so that a clock that drifts does not count.
+
+Exit code: 0 done, or PyTorch is missing; 2 wrong usage; 5 nothing could be compared.
+"""
+
+import argparse
+import glob
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+
+SAMPLE_SECONDS = 0.02
+MOST_SAMPLES = 31
+LEAST_SAMPLES = 3
+CACHE_BYTES = 2**27  # sets are rotated until they take this much
+
+
+def say(text):
+    print(f"compare_torch: {text}", file=sys.stderr)
+
+
+class Problem:
+    """What a problem text says."""
+
+    def __init__(self, text):
+        self.type, self.batch, self.align_start, self.softcap = "f32", 1, False, False
+        self.left, self.right, self.k = -1, -1, None
+        self.hq = self.hkv = 1
+        for word in text.split():
+            number = re.fullmatch(r"([bhqkd])(\d+)(?::(\d+))?", word)
+            window = re.fullmatch(r"window(-?\d+),(-?\d+)", word)
+            if word in ("f32", "f16", "bf16"):
+                self.type = word
+            elif word == "causal":
+                self.right = 0
+            elif word in ("end", "start"):
+                self.align_start = word == "start"
+            elif word.startswith("softcap"):
+                self.softcap = True
+            elif window:
+                self.left, self.right = int(window[1]), int(window[2])
+            elif number:
+                first, second = int(number[2]), int(number[3] or number[2])
+                if number[1] == "b":
+                    self.batch = first
+                elif number[1] == "h":
+                    self.hq, self.hkv = first, second
+                elif number[1] == "q":
+                    self.q = first
+                elif number[1] == "k":
+                    self.k = first
+                else:
+                    self.d, self.dv = first, second
+            else:
+                raise ValueError(f"'{word}' is not known here")
+        self.k = self.q if self.k is None else self.k
+
+    def diagonal(self):
+        return 0 if self.align_start else self.k - self.q
+
+    def keys_of(self, row):
+        opposite = row + self.diagonal()
+        first = max(0, opposite - self.left) if self.left >= 0 else 0
+        last = min(self.k, opposite + self.right + 1) if self.right >= 0 else self.k
+        return max(0, last - first)
+
+    def operations(self):
+        pairs = sum(self.keys_of(row) for row in range(self.q))
+        return 2 * pairs * (self.d + self.dv) * self.batch * self.hq
+
+
+class Torch:
+    """One problem for PyTorch: tensors, mask, and how long a call takes."""
+
+    def __init__(self, torch, device, problem):
+        self.torch, self.device, self.problem = torch, device, problem
+        p = problem
+        kind = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[p.type]
+        size = 4 if p.type == "f32" else 2
+        rows = p.hq * p.q * (p.d + p.dv) + p.hkv * p.k * (p.d + p.dv)
+        sets = max(2, min(64, -(-CACHE_BYTES // (p.batch * rows * size))))
+
+        def draw(heads, length, dim):
+            x = torch.rand(p.batch, heads, length, dim, device=device)
+            return ((x * 2 - 1) * 3**0.5).to(kind)
+
+        self.sets = [
+            (draw(p.hq, p.q, p.d), draw(p.hkv, p.k, p.d), draw(p.hkv, p.k, p.dv)) for _ in range(sets)
+        ]
+        self.options, self.next = {}, 0
+        if p.hq != p.hkv:
+            self.options["enable_gqa"] = True
+        if p.left < 0 and p.right == 0 and p.diagonal() == 0:
+            self.options["is_causal"] = True
+        elif p.left >= 0 or p.right >= 0:
+            row = torch.arange(p.q, device=device)[:, None] + p.diagonal()
+            key = torch.arange(p.k, device=device)[None, :]
+            mask = torch.ones(p.q, p.k, dtype=torch.bool, device=device)
+            if p.left >= 0:
+                mask &= key >= row - p.left
+            if p.right >= 0:
+                mask &= key <= row + p.right
+            self.options["attn_mask"] = mask
+
+    def call(self):
+        q, k, v = self.sets[self.next % len(self.sets)]
+        self.next += 1
+        return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, **self.options)
+
+    def sample_gpu(self, calls):
+        """Milliseconds a call, of `calls` enqueued at once."""
+        first, last = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        for _ in range(calls):
+            self.call()
+        last.record()
+        last.synchronize()
+        return first.elapsed_time(last) / calls
+
+    def sample_cpu(self, calls):
+        """Milliseconds of the median call."""
+        times = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            self.call()
+            times.append(1e3 * (time.perf_counter() - start))
+        return statistics.median(times)
+
+    def measure(self, back_end, seconds):
+        """Median milliseconds of a back end; RuntimeError if it does not offer this."""
+        from torch.nn.attention import sdpa_kernel
+
+        sample = self.sample_gpu if self.device == "cuda" else self.sample_cpu
+        with self.torch.no_grad(), sdpa_kernel(back_end), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sample(2)
+            calls = max(1, min(1000, round(1e3 * SAMPLE_SECONDS / sample(1))))
+            start, times = time.perf_counter(), []
+            while len(times) < LEAST_SAMPLES or (
+                len(times) < MOST_SAMPLES and time.perf_counter() - start < seconds
+            ):
+                times.append(sample(calls))
+        return statistics.median(times)
+
+
+def back_ends(device):
+    from torch.nn.attention import SDPBackend
+
+    if device == "cpu":
+        return {"flash": SDPBackend.FLASH_ATTENTION, "math": SDPBackend.MATH}
+    return {
+        "flash": SDPBackend.FLASH_ATTENTION,
+        "cudnn": SDPBackend.CUDNN_ATTENTION,
+        "efficient": SDPBackend.EFFICIENT_ATTENTION,
+        "math": SDPBackend.MATH,
+    }
+
+
+def too_large(torch, problem, device):
+    """Why the math back end, which writes all scores, had better not be asked."""
+    if device == "cuda":
+        memory = torch.cuda.mem_get_info()[0]
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    # Scores, weights and the copy between them, in f32.
+    needed = 3 * 4 * problem.batch * problem.hq * problem.q * problem.k
+    return f"its scores would take {needed / 2**30:.3g} GiB" if needed > 0.8 * memory else None
+
+
+def run_bench(options, text):
+    command = [options.bench, "--json", "--rows", options.rows, "--time", str(options.time)]
+    if options.device is not None:
+        command += ["--device", options.device]
+    done = subprocess.run(command + [text], capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stderr)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return None
+
+
+def run_torch(torch, options, subject, names, skipped):
+    """Milliseconds of each back end that is still in the race."""
+    times = {}
+    for name, back_end in names.items():
+        if name in skipped:
+            continue
+        try:
+            times[name] = subject.measure(back_end, options.time)
+        except RuntimeError as error:
+            skipped[name] = str(error).strip().splitlines()[0]
+    return times
+
+
+def compare(torch, options, text):
+    """Results of one problem, one for each row; None if clattn-bench has none."""
+    problem, subject, rounds, skipped = None, None, [], {}
+    names = back_ends(options.torch_device)
+    for turn in range(options.rounds):
+        first = run_bench(options, text) if turn % 2 == 0 else None
+        if turn == 0:
+            if not first or not first["results"]:
+                return None
+            problem = Problem(first["results"][0]["problem"])
+            why = too_large(torch, problem, options.torch_device)
+            if why:
+                skipped["math"] = why
+            if problem.softcap:
+                skipped = dict.fromkeys(names, "scaled_dot_product_attention has no softcap")
+            else:
+                subject = Torch(torch, options.torch_device, problem)
+        times = run_torch(torch, options, subject, names, skipped)
+        answer = first or run_bench(options, text)
+        if not answer or (rounds and len(answer["results"]) != len(rounds[0][0]["results"])):
+            return None
+        rounds.append((answer, times))
+    return {"device": rounds[0][0]["device"], "results": conclude(options, problem, rounds, skipped)}
+
+
+def conclude(options, problem, rounds, skipped):
+    key = "ms" if options.torch_device == "cuda" else "wall_ms"
+    results = []
+    for i, result in enumerate(rounds[0][0]["results"]):
+        ours = [answer["results"][i][key] for answer, _ in rounds]
+        entry = {
+            "problem": result["problem"],
+            "row": result["row"],
+            "ms": statistics.median(ours),
+            "gflops": problem.operations() / statistics.median(ours) / 1e6,
+            "torch": {name: {"skipped": why} for name, why in skipped.items()},
+        }
+        for name in rounds[0][1]:
+            if name in skipped:
+                continue
+            theirs = [times[name] for _, times in rounds]
+            ratios = [b / a for a, b in zip(ours, theirs)]
+            entry["torch"][name] = {
+                "ms": statistics.median(theirs),
+                "gflops": problem.operations() / statistics.median(theirs) / 1e6,
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+            }
+        results.append(entry)
+    return results
+
+
+def show(results):
+    for i, entry in enumerate(results):
+        if i == 0:
+            print(f"\n{entry['problem']}")
+        print(f"  {entry['ms']:10.4g} ms {entry['gflops']:10.4g} GFLOP/s  {entry['row']}")
+        for name, other in entry["torch"].items():
+            if "skipped" in other:
+                print(f"  {'-':>10}    {'-':>10}          PyTorch {name}: {other['skipped']}")
+            else:
+                print(
+                    f"  {other['ms']:10.4g} ms {other['gflops']:10.4g} GFLOP/s  PyTorch {name}: "
+                    f"{other['ratio']:.3g} ({other['ratio_low']:.3g}..{other['ratio_high']:.3g})"
+                )
+    sys.stdout.flush()
+
+
+def find_bench():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    built = glob.glob(os.path.join(root, "build*", "tools", "clattn-bench"))
+    return max(built, key=os.path.getmtime) if built else shutil.which("clattn-bench")
+
+
+def default_problems(device):
+    kind, heads, lengths = ("f16", "b4 h16", (1024, 4096)) if device == "cuda" else ("f32", "h8", (512, 2048))
+    return [
+        f"{kind} {heads} q{length} d{dim}{mask}"
+        for dim in (64, 128)
+        for mask in ("", " causal")
+        for length in lengths
+    ]
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bench", help="clattn-bench (default: the latest in build*/tools, or on the path)")
+    parser.add_argument("--device", help="OpenCL device, as for clattn-bench")
+    parser.add_argument("--rows", default="auto", help="as for clattn-bench (default: auto)")
+    parser.add_argument("--torch-device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--time", type=float, default=0.5, help="seconds for each measurement (default 0.5)")
+    parser.add_argument("--threads", type=int, help="of PyTorch on a CPU (default: all that may run)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too; -: only these, to stdout")
+    parser.add_argument("problems", nargs="*", metavar="PROBLEM", help='"f16 b2 h32:8 q4096 d128 causal"')
+    options = parser.parse_args()
+    if options.rounds < 1 or not 0 < options.time < 1e6 or (options.threads or 1) < 1:
+        parser.error("--rounds, --time and --threads are above 0")
+    options.bench = options.bench or find_bench()
+    if not options.bench or not shutil.which(options.bench):
+        parser.error(f"there is no clattn-bench{' ' + options.bench if options.bench else ''}; see --bench")
+    return options
+
+
+def main():
+    options = parse_options()
+    try:
+        import torch
+        import torch.nn.attention
+    except ImportError as error:
+        say(f"nothing is compared: PyTorch 2.3 or later is missing ({error})")
+        return 0
+    cuda = torch.cuda.is_available()
+    options.torch_device = options.torch_device or ("cuda" if cuda else "cpu")
+    if options.torch_device == "cuda" and not cuda:
+        say("nothing is compared: PyTorch has no CUDA device")
+        return 0
+    torch.manual_seed(0)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
+    name = torch.cuda.get_device_name() if options.torch_device == "cuda" else f"{torch.get_num_threads()} threads"
+    head = {
+        "torch": torch.__version__,
+        "torch_device": f"{options.torch_device}, {name}",
+        "times": "device" if options.torch_device == "cuda" else "wall",
+        "rounds": options.rounds,
+        "device": None,
+        "results": [],
+    }
+    table = options.json != "-"
+    if table:
+        print(f"PyTorch {head['torch']} ({head['torch_device']}), {head['times']} times, ratio: its time by clattn's")
+    for text in options.problems or default_problems(options.torch_device):
+        found = compare(torch, options, text)
+        if found is None:
+            say(f"{text}: left out")
+            continue
+        head["device"] = found["device"]
+        head["results"] += found["results"]
+        if table:
+            show(found["results"])
+    if options.json:
+        with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:
+            json.dump(head, file, indent=2)
+            file.write("\n")
+    return 0 if head["results"] else 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
