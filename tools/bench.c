@@ -304,7 +304,12 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
 static int conclude(const job *j, const bench_report *report, cl_int first_failure) {
     size_t wrong = 0;
     for (size_t i = 0; i < j->result_count; i++) {
-        wrong += !j->results[i].passed;
+        const bench_result *r = &j->results[i];
+        if (!r->passed) {
+            wrong++;
+            fail(0, "%s: %s: wrong: o: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
+                 r->problem, r->row, r->max_error, r->error_bound, r->lse_error, r->lse_bound);
+        }
     }
     if (!bench_report_end(report, j->results, j->result_count)) {
         return fail(OUTCOME_FAILED, "the results cannot be written");

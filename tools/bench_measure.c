@@ -8,7 +8,7 @@
 
 #define SAMPLE_SECONDS 0.02
 
-enum { LEAST_SAMPLES = 3, MOST_PASSES = 1000 };
+enum { LEAST_SAMPLES = 3, MOST_PASSES = 1000, PEAKS = 20 }; /* PEAKS: each round */
 
 typedef struct contender {
     const char *asked;
@@ -32,7 +32,7 @@ typedef struct match {
     contender *contenders;
     size_t count, pass;
     char problem[128];
-    double *peaks; /* operations a second, one each round */
+    double *peaks; /* operations a second */
     unsigned peak_count;
 } match;
 
@@ -195,9 +195,17 @@ static void fail(match *a, contender *c, cl_int status) {
     }
 }
 
+/* After a round: the longer it took, the more often, for a twentieth of its time. */
+static void sample_peak(match *a, double seconds) {
+    double wanted = ceil(seconds / SAMPLE_SECONDS / 20);
+    for (int i = 0; i < PEAKS && i < wanted; i++) {
+        a->peaks[a->peak_count++] = bench_limits_sample(a->m, a->limits);
+    }
+}
+
 static void play(match *a) {
     for (bool more = true; more;) {
-        double done = 0;
+        double done = 0, start = bench_machine_now();
         more = false;
         for (size_t i = 0; i < a->count; i++) {
             contender *c = &a->contenders[i];
@@ -209,8 +217,8 @@ static void play(match *a) {
                 min(1, fmax(c->samples / (double)a->how->repeat, c->spent / a->how->seconds));
             done += c->status == CL_SUCCESS ? share : 1;
         }
-        if (more && a->peak_count < a->how->repeat) {
-            a->peaks[a->peak_count++] = bench_limits_sample(a->m, a->limits);
+        if (more) {
+            sample_peak(a, bench_machine_now() - start);
         }
         a->how->progress(a->how->user, done / (double)a->count);
     }
@@ -239,6 +247,8 @@ static bench_result conclude(const match *a, const contender *c) {
                       .workspace = c->workspace_bytes,
                       .max_error = c->check.error,
                       .error_bound = c->check.bound,
+                      .lse_error = c->check.lse_error,
+                      .lse_bound = c->check.lse_bound,
                       .passed = c->check.passed};
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
     snprintf(r.row, sizeof r.row, "%s", clattn_plan_row(c->plan));
@@ -292,7 +302,7 @@ static cl_int open_match(match *a, const clattn_desc *desc) {
         return status;
     }
     a->contenders = calloc(a->count, sizeof *a->contenders);
-    a->peaks = calloc(a->how->repeat, sizeof *a->peaks);
+    a->peaks = calloc((size_t)PEAKS * a->how->repeat, sizeof *a->peaks);
     if (!a->contenders || !a->peaks) {
         return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "rows");
     }

@@ -28,7 +28,8 @@ typedef struct bench_result {
     double rate;        /* operations a second */
     double model_bytes; /* q, k, v, o and lse once, the workspace twice */
     size_t workspace;
-    double max_error, error_bound;
+    double max_error, error_bound; /* of o */
+    double lse_error, lse_bound;
     bool passed;
     double peak_fraction; /* of the peak while this problem was measured */
     double bandwidth_fraction;

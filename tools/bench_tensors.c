@@ -7,6 +7,8 @@
 /* Multiply-adds that the check of a row may take: a tenth of a second. */
 #define CHECK 5e7
 
+#define LEAST_CACHE 0x1p26 /* bytes */
+
 enum { FIRST_OUTPUT = BENCH_O, MOST_SETS = 256, SET_ALIGNMENT = 4096 };
 
 static const char *const names[BENCH_TENSORS] = {"q", "k", "v", "o", "lse"};
@@ -61,13 +63,14 @@ double bench_tensors_bytes(const clattn_desc *desc) {
 }
 
 /* So many that they fill the cache twice, and at least two; but no more than fit into
- * a quarter of the memory and each tensor's into one allocation. */
+ * a quarter of the memory and each tensor's into one allocation.  Some devices name
+ * their smallest cache only. */
 static size_t count_sets(const bench_machine *m, const clattn_desc *desc) {
     double one = bench_tensors_bytes(desc), largest = 1;
     for (int i = 0; i < BENCH_TENSORS; i++) {
         largest = fmax(largest, bytes_of(desc, i) + SET_ALIGNMENT);
     }
-    double sets = fmax(2, ceil(2 * (double)m->cache / one));
+    double sets = fmax(2, ceil(2 * fmax((double)m->cache, LEAST_CACHE) / one));
     sets =
         fmin(sets, fmin(floor((double)m->memory / 4 / one), floor((double)m->largest / largest)));
     return sets < 1 ? 1 : sets > MOST_SETS ? MOST_SETS : (size_t)sets;
