@@ -1,8 +1,10 @@
 #!/bin/sh
-# test_bench.sh CLATTN_BENCH: tiny problems on the test device.  The table, JSON and CSV
-# hold what they must and agree with arithmetic; what cannot be measured is one sentence.
+# test_bench.sh CLATTN_BENCH COMPARE_TORCH: tiny problems on the test device.  The table,
+# JSON and CSV hold what they must and agree with arithmetic, as the comparison with PyTorch
+# does; what cannot be measured is one sentence.
 set -eu
 bench=$1
+compare=$2
 device=${CLATTN_TEST_DEVICE:-0}
 failed=0
 complain() { echo "FAILED: $*"; failed=1; }
@@ -43,8 +45,10 @@ echo "== JSON"
 answers 0 "$@" --json --rows "auto;memory_efficient" --layout bshd "$full" "$causal"
 cat out.txt
 if command -v python3 >/dev/null; then
-    python3 - <<'END' || complain "JSON: see above"
-import json
+    python3 -B - "$(dirname "$compare")" <<'END' || complain "JSON: see above"
+import json, sys
+sys.path.append(sys.argv[1])
+from compare_torch import Problem
 answer = json.load(open("out.txt"))
 assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
@@ -61,6 +65,7 @@ for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results
     assert result["row"].startswith("memory_efficient" if i % 2 else "fwd_"), result["row"]
     assert result["ms"] > 0 and result["wall_ms"] > 0 and result["ms_spread"] >= 0, result
     assert abs(result["gflops"] * result["ms"] * 1e6 / operations - 1) < 1e-3, (result, operations)
+    assert Problem(result["problem"]).operations() == operations, (result, operations)
     assert result["workspace_bytes"] == workspace, (result, workspace)
     assert result["model_bytes"] == model + 2 * workspace, (result, model)
     assert 0 <= result["max_error"] <= result["error_bound"] < 0.1, result
@@ -83,6 +88,27 @@ awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 12 { exit 1 }' out.txt || complai
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
 [ "$(grep -c 'nonsense: .*no solver' err.txt)" = 2 ] || complain "an unknown row: $(cat err.txt)"
 [ "$(grep -c 'd1000: .*head_dim' err.txt)" = 1 ] || complain "an unsupported problem: $(cat err.txt)"
+
+echo "== PyTorch, missing"
+if command -v python3 >/dev/null; then
+    mkdir -p missing/torch
+    echo 'raise ImportError("as if it were not there")' >missing/torch/__init__.py
+    PYTHONPATH=missing python3 "$compare" --bench "$bench" "$full" >out.txt 2>err.txt ||
+        complain "compare_torch: exit code $?"
+    [ "$(grep -c 'PyTorch .* is missing' err.txt)" = 1 ] || complain "compare_torch: $(cat err.txt)"
+    [ ! -s out.txt ] || complain "compare_torch: printed $(cat out.txt)"
+fi
+cat >problems.py <<'END'
+import sys
+sys.path.append(sys.argv[1])
+from compare_torch import Problem
+for text, pairs in (("q3 d1", 9), ("q4 k6 d1 causal", 3 + 4 + 5 + 6), ("q4 k6 d1 causal start", 1 + 2 + 3 + 4),
+                    ("q6 k4 d1 causal", 0 + 0 + 1 + 2 + 3 + 4), ("q5 d1 window1,2", 3 + 4 + 4 + 3 + 2),
+                    ("q5 k2 d1 window0,-1 start", 2 + 1), ("q5 d1 window1,0", 1 + 2 + 2 + 2 + 2)):
+    assert Problem(text).operations() == 4 * pairs, (text, Problem(text).operations())
+END
+! command -v python3 >/dev/null || python3 -B problems.py "$(dirname "$compare")" ||
+    complain "compare_torch counts pairs differently"
 
 echo "== plot"
 rm -f plot.svg "it's.svg"
