@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TRIALS = 3, SAMPLES = 7 }; /* of a variant; of a limit */
+enum { SAMPLES = 7 };
 #define SAMPLE_SECONDS 0.02
 
 /* ---- Multiply-adds -------------------------------------------------------- */
@@ -101,8 +101,8 @@ static cl_int set_rounds(bench_machine *m, const peak_variant *v, bench_limits *
                        : clSetKernelArg(limits->peak, 3, sizeof rounds, &rounds);
 }
 
-/* Makes *limits ready for bench_limits_sample, with flops from the best of a few. */
-static cl_int try_variant(bench_machine *m, const peak_variant *v, bench_limits *limits) {
+/* Makes *limits ready for bench_limits_sample. */
+static cl_int make_variant(bench_machine *m, const peak_variant *v, bench_limits *limits) {
     const cl_float factor = 0.999f, term = 1e-3f, zero = 0;
     char vector[16] = "float", prefix[256];
     if (v->width > 1) {
@@ -134,10 +134,6 @@ static cl_int try_variant(bench_machine *m, const peak_variant *v, bench_limits 
     if (bench_machine_check(m, status, "clEnqueueFillBuffer", "a limit") == CL_SUCCESS) {
         status = set_rounds(m, v, limits);
     }
-    for (int i = 0; i < TRIALS && status == CL_SUCCESS; i++) {
-        double rate = bench_limits_sample(m, limits);
-        limits->flops = rate > limits->flops ? rate : limits->flops;
-    }
     return status;
 }
 
@@ -146,24 +142,34 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
+/* The variants take turns, and the best run of each counts: something else that runs
+ * on the device for a while must not decide which is best. */
 static cl_int measure_peak(bench_machine *m, bench_limits *limits) {
-    cl_int status = CL_OUT_OF_RESOURCES;
-    for (size_t i = 0; i < sizeof peak_variants / sizeof peak_variants[0]; i++) {
-        if (peak_variants[i].cpu != m->cpu) {
-            continue;
+    enum { VARIANTS = sizeof peak_variants / sizeof peak_variants[0] };
+    bench_limits tried[VARIANTS] = {{.flops = 0}};
+    cl_int status = CL_SUCCESS, made[VARIANTS];
+    for (int i = 0; i < VARIANTS; i++) {
+        made[i] = CL_DEVICE_NOT_FOUND;
+        if (peak_variants[i].cpu == m->cpu) {
+            made[i] = make_variant(m, &peak_variants[i], &tried[i]);
+            status = made[i] != CL_SUCCESS ? made[i] : status;
         }
-        bench_limits tried = {.flops = 0};
-        cl_int result = try_variant(m, &peak_variants[i], &tried);
-        if (tried.flops > limits->flops) {
+    }
+    for (int i = 0; i < SAMPLES * VARIANTS; i++) {
+        bench_limits *variant = &tried[i % VARIANTS];
+        double rate = made[i % VARIANTS] == CL_SUCCESS ? bench_limits_sample(m, variant) : 0;
+        variant->flops = rate > variant->flops ? rate : variant->flops;
+    }
+    for (int i = 0; i < VARIANTS; i++) {
+        if (tried[i].flops > limits->flops) {
             bench_limits_destroy(limits);
-            *limits = tried;
+            *limits = tried[i];
         } else {
-            bench_limits_destroy(&tried);
+            bench_limits_destroy(&tried[i]);
         }
-        status = result;
     }
     if (limits->flops <= 0) {
-        return status;
+        return status == CL_SUCCESS ? CL_OUT_OF_RESOURCES : status;
     }
     double rates[2 * SAMPLES + 1];
     for (int i = 0; i <= 2 * SAMPLES; i++) {
