@@ -181,6 +181,10 @@ def too_large(torch, problem, device):
     return f"its scores would take {needed / 2**30:.3g} GiB" if needed > 0.8 * memory else None
 
 
+def first_line(error):
+    return (str(error).strip().splitlines() or ["it fails and says nothing"])[0]
+
+
 def run_bench(options, text):
     command = [options.bench, "--json", "--rows", options.rows, "--time", str(options.time)]
     if options.device is not None:
@@ -202,7 +206,9 @@ def run_torch(torch, options, subject, names, skipped):
         try:
             times[name] = subject.measure(back_end, options.time)
         except RuntimeError as error:
-            skipped[name] = str(error).strip().splitlines()[0]
+            skipped[name] = first_line(error)
+    if options.torch_device == "cuda":
+        torch.cuda.empty_cache()  # clattn-bench may need what the scores took
     return times
 
 
@@ -222,7 +228,10 @@ def compare(torch, options, text):
             if problem.softcap:
                 skipped = dict.fromkeys(names, "scaled_dot_product_attention has no softcap")
             else:
-                subject = Torch(torch, options.torch_device, problem)
+                try:
+                    subject = Torch(torch, options.torch_device, problem)
+                except RuntimeError as error:
+                    skipped = dict.fromkeys(names, first_line(error))
         times = run_torch(torch, options, subject, names, skipped)
         answer = first or run_bench(options, text)
         if not answer or (rounds and len(answer["results"]) != len(rounds[0][0]["results"])):
