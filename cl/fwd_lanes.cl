@@ -136,13 +136,19 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         reference[i] = state_reference(m[i]);
         rescale[i] = PASS == 2 ? (floatn)(1.0f) : state_weight(rows->m[i], reference[i]);
         rows->m[i] = m[i];
-        rows->l[i] *= rescale[i];
+    }
+    /* Sums of a block are its own before they join the row's: that way rounding grows
+     * with the number of blocks, not of keys. */
+    floatn l[ROW_VECTORS];
+    UNROLL
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        l[i] = (floatn)(0.0f);
     }
     for (int key = 0; key < keys; key++) {
         UNROLL
         for (int i = 0; i < ROW_VECTORS; i++) {
             floatn weight = state_weight(s_t[key * ROW_VECTORS + i], reference[i]);
-            rows->l[i] += weight;
+            l[i] += weight;
             if (boundary) {
                 const intn at = (intn)(key0 + key);
                 weight =
@@ -152,6 +158,10 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         }
     }
 
+    UNROLL
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        rows->l[i] = fma(rows->l[i], rescale[i], l[i]);
+    }
     if (PASS == 1) {
         return;
     }
@@ -164,7 +174,7 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         for (int d = 0; d < COL_UNROLL; d++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                o[d][i] = o_t[(col + d) * ROW_VECTORS + i] * rescale[i];
+                o[d][i] = (floatn)(0.0f);
             }
         }
         for (int key = 0; key < keys; key++) {
@@ -185,7 +195,8 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         for (int d = 0; d < COL_UNROLL; d++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                o_t[(col + d) * ROW_VECTORS + i] = o[d][i];
+                const int at = (col + d) * ROW_VECTORS + i;
+                o_t[at] = fma(o_t[at], rescale[i], o[d][i]);
             }
         }
     }

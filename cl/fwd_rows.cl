@@ -9,6 +9,8 @@
 #error "WORK_GROUP: work-items in a work-group"
 #endif
 
+#define KEYS 64
+
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 fwd_rows(const struct params p, __global const element *restrict q,
          __global const element *restrict k, __global const element *restrict v,
@@ -29,11 +31,12 @@ fwd_rows(const struct params p, __global const element *restrict q,
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
     o += p.o.offset + batch * p.o.batch + head * p.o.head + row * p.o.row;
 
-    float sum[HEAD_DIM_V];
+    float sum[HEAD_DIM_V], block[HEAD_DIM_V];
     for (int d = 0; d < HEAD_DIM_V; d++) {
         sum[d] = 0.0f;
+        block[d] = 0.0f;
     }
-    float m = -INFINITY, l = 0.0f;
+    float m = -INFINITY, l = 0.0f, l_block = 0.0f;
     const int2 keys = span_of_row(&p, row);
     for (int key = keys.x; key < keys.y; key++) {
         __global const element *k_row = k + key * p.k.row;
@@ -47,11 +50,18 @@ fwd_rows(const struct params p, __global const element *restrict q,
         const float reference = state_reference(m_new);
         const float rescale = state_weight(m, reference);
         const float weight = state_weight(s, reference);
-        l = l * rescale + weight;
-        for (int d = 0; d < HEAD_DIM_V; d++) {
-            sum[d] = fma(weight, load(v_row + d), sum[d] * rescale);
-        }
         m = m_new;
+        /* Sums of KEYS keys are a block's own before they join the row's: that way
+         * rounding grows with the number of blocks, not of keys. */
+        const int ends = (key - keys.x) % KEYS == KEYS - 1 || key + 1 == keys.y;
+        l_block = fma(l_block, rescale, weight);
+        l = ends ? fma(l, rescale, l_block) : l * rescale;
+        l_block = ends ? 0.0f : l_block;
+        for (int d = 0; d < HEAD_DIM_V; d++) {
+            const float x = fma(weight, load(v_row + d), block[d] * rescale);
+            sum[d] = ends ? fma(sum[d], rescale, x) : sum[d] * rescale;
+            block[d] = ends ? 0.0f : x;
+        }
     }
     const float normaliser = state_normaliser(l);
     for (int d = 0; d < HEAD_DIM_V; d++) {

@@ -320,17 +320,18 @@ fwd_tile(const struct params p, __global const element *restrict q,
             const float reference = state_reference(most);
             const float rescale = PASS == 2 ? 1.0f : state_weight(m[i], reference);
             m[i] = most;
-            l[i] *= rescale;
+            float l_block = 0.0f;
             UNROLL
             for (int j = 0; j < KEYS; j++) {
                 const int key = key0 + tn + THREADS_N * j;
                 float weight = state_weight(s[i][j], reference);
-                l[i] += weight;
+                l_block += weight;
                 if (boundary && (key < keys[i].x || key >= keys[i].y)) {
                     weight = HIDDEN;
                 }
                 tile_p[row * P_ROW + tn + THREADS_N * j] = weight;
             }
+            l[i] = fma(l[i], rescale, l_block);
             UNROLL
             for (int z = 0; z < SLICES_V; z++) {
                 UNROLL
