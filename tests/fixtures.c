@@ -1,0 +1,180 @@
+#include "fixtures.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static const char *const names[FIXTURES] = {
+    "a100",     "h200",         "rtx_4090", "t4",         "mi250", "mi300x",  "rx_7900_xtx",
+    "arc_a770", "gpu_max_1550", "mali_g78", "adreno_740", "pocl",  "rusticl", "embedded_minimum",
+};
+
+char *fixtures_read(const char *data, const char *file) {
+    enum { MOST = 1 << 16 };
+    text path = {0};
+    text_printf(&path, "%s/fixtures/%s", data, file);
+    FILE *opened = fopen(text_chars(&path), "rb");
+    if (!opened) {
+        fail_msg("cannot open %s", text_chars(&path));
+    }
+    text_destroy(&path);
+    char *chars = calloc(1, MOST);
+    assert_non_null(chars);
+    const size_t length = fread(chars, 1, MOST, opened);
+    fclose(opened);
+    assert_true(length > 0 && length < MOST);
+    return chars;
+}
+
+void fixtures_open(struct fixture fixtures[FIXTURES], const char *data) {
+    for (size_t i = 0; i < FIXTURES; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "%s.txt", names[i]);
+        fixtures[i] = (struct fixture){.name = names[i], .facts = fixtures_read(data, file)};
+        if (!device_parse(&fixtures[i].device, fixtures[i].facts)) {
+            fail_msg("%s does not parse", file);
+        }
+    }
+}
+
+void fixtures_close(struct fixture fixtures[FIXTURES]) {
+    for (size_t i = 0; i < FIXTURES; i++) {
+        free(fixtures[i].facts);
+        fixtures[i].facts = NULL;
+    }
+}
+
+const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], const char *name) {
+    for (size_t i = 0; i < FIXTURES; i++) {
+        if (strcmp(fixtures[i].name, name) == 0) {
+            return &fixtures[i];
+        }
+    }
+    fail_msg("there is no fixture %s", name);
+    return NULL;
+}
+
+problem fixtures_problem(const char *words) {
+    clattn_desc desc = CLATTN_DESC_INIT;
+    struct status status = {0};
+    problem p;
+    if (clattn_desc_parse(words, &desc) != CL_SUCCESS ||
+        problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
+        fail_msg("no problem: %s", words);
+    }
+    status_destroy(&status);
+    return p;
+}
+
+/* cl/fwd_tile.cl: what divides what, and the four tiles that it draws. */
+static bool tile_runnable(const problem *p, const device *d, const row *r, text *why) {
+    const long long m = row_number(r, "BLOCK_M", -1), n = row_number(r, "BLOCK_N", -1);
+    const long long slice = row_number(r, "BLOCK_D", -1);
+    const long long threads_m = row_number(r, "THREADS_M", -1);
+    const long long threads_n = row_number(r, "THREADS_N", -1);
+    const long long resident = row_number(r, "Q_RESIDENT", -1);
+    const long long prefetch = row_number(r, "PREFETCH", -1);
+    if (m < 1 || n < 1 || slice < 1 || threads_m < 1 || threads_n < 1 || resident < 0 ||
+        resident > 1 || prefetch < 0 || prefetch > 1) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    if (m % threads_m || n % 4 || n % threads_n || slice % (4 * threads_n)) {
+        text_printf(why, "the work-items do not divide the block");
+        return false;
+    }
+    const long long slices = resident ? ((long long)p->head_dim + slice - 1) / slice : 1;
+    const long long tile_q = slices * m * (slice + 4), tile_kv = n * (slice + 4);
+    const long long tile_p = m * (n + 4), tile_m = m * threads_n;
+    const long long bytes = 4 * (tile_q + tile_kv + tile_p + tile_m);
+    if (bytes > (long long)d->local_memory) {
+        text_printf(why, "%lld bytes of local memory", bytes);
+        return false;
+    }
+    return true;
+}
+
+/* cl/fwd_lanes.cl. */
+static bool lanes_runnable(const row *r, text *why) {
+    const long long lanes = row_number(r, "LANES", -1);
+    const long long keys = row_number(r, "BLOCK_N", -1), unroll = row_number(r, "KEY_UNROLL", -1);
+    if ((lanes != 4 && lanes != 8 && lanes != 16) || row_number(r, "ROW_VECTORS", -1) < 1 ||
+        row_number(r, "COL_UNROLL", -1) < 1 || unroll < 1 || keys < 1 || keys % unroll) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    return true;
+}
+
+/* cl/standard_softmax.cl. */
+static bool softmax_runnable(const device *d, const row *r, text *why) {
+    const long long group = row_number(r, "WORK_GROUP", -1), lanes = row_number(r, "LANES", -1);
+    const bool power = group > 0 && (group & (group - 1)) == 0;
+    if (!power || lanes < 1 || 16 % lanes || !row_find(r, "SOFTMAX") ||
+        4 * group > (long long)d->local_memory) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    return true;
+}
+
+/* Launches of the whole problem, and of one row: whole groups that the device can run. */
+static bool launches(const struct solver *solver, const problem *p, const device *d, const row *r,
+                     text *why) {
+    const struct params whole = {
+        .batch = (cl_int)(p->batch ? p->batch : 1),
+        .heads_q = (cl_int)p->heads_q,
+        .group = (cl_int)(p->heads_q / p->heads_kv),
+        .seq_q = (cl_int)(p->seq_q ? p->seq_q : 1),
+        .seq_kv = (cl_int)p->seq_kv,
+    };
+    const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1, .seq_kv = 1};
+    const struct params *const asked[] = {&whole, &one};
+    for (size_t i = 0; i < 2 * solver->kernels; i++) {
+        const struct ndrange range = solver->ndrange(r, asked[i % 2], i / 2);
+        for (size_t axis = 0; axis < 2; axis++) {
+            if (range.local[axis] == 0 || range.global[axis] == 0 ||
+                range.global[axis] % range.local[axis]) {
+                text_printf(why, "kernel %zu: a grid of %zu in groups of %zu", i / 2,
+                            range.global[axis], range.local[axis]);
+                return false;
+            }
+        }
+        if (range.local[0] > d->work_items || range.local[0] * range.local[1] > d->work_group) {
+            text_printf(why, "kernel %zu: work-groups of %zu x %zu", i / 2, range.local[0],
+                        range.local[1]);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
+                       text *why) {
+    const bool tile = row_find(r, "THREADS_M"), vectors = row_find(r, "ROW_VECTORS");
+    if (strcmp(r->solver, solver->name) != 0) {
+        text_printf(why, "the row is one of %s", r->solver);
+        return false;
+    }
+    if (strcmp(solver->name, "fwd_tile") == 0 || tile) {
+        if (!tile_runnable(p, d, r, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "fwd_lanes") == 0 || vectors) {
+        if (!lanes_runnable(r, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "standard") == 0) {
+        if (!softmax_runnable(d, r, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "fwd_rows") != 0) {
+        text_printf(why, "there is no way to tell for %s: teach fixtures.c", solver->name);
+        return false;
+    }
+    return launches(solver, p, d, r, why);
+}

@@ -1,0 +1,42 @@
+/*
+ * Devices that are not there: their facts, from tests/fixtures, and problems for them.
+ *
+ * Everything that chooses a row sees a device through its facts alone, so that the
+ * choice for any device can be tested on every machine.
+ */
+#ifndef TESTS_FIXTURES_H
+#define TESTS_FIXTURES_H
+
+#include "device.h"
+#include "problem.h"
+#include "solvers.h"
+
+enum { FIXTURES = 14 };
+
+struct fixture {
+    const char *name; /* of its file, without .txt */
+    char *facts;      /* the file's text */
+    device device;
+};
+
+/* Fills all of them from the folder `data`/fixtures, in the order of their names' table.
+ * Ends the test on failure. */
+void fixtures_open(struct fixture fixtures[FIXTURES], const char *data);
+void fixtures_close(struct fixture fixtures[FIXTURES]);
+
+/* The one of that name.  Ends the test when there is none. */
+const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], const char *name);
+
+/* The text of a file, to be freed.  Ends the test on failure. */
+char *fixtures_read(const char *data, const char *file);
+
+/* The problem of a text.  Ends the test when it is none. */
+problem fixtures_problem(const char *words);
+
+/* True when the device can run a complete row of the solver: work-groups within its limits,
+ * local memory within its size, blocks divided as the kernel's file says.  Else *why gets a
+ * sentence.  Told from what the kernels' files promise, not by the solvers' own code. */
+bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
+                       text *why);
+
+#endif
