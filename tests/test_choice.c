@@ -1,0 +1,376 @@
+/*
+ * The choice of a row, on devices that are not there: there always is one, the device
+ * can run it, and it stays the same from version to version unless rows.txt says so.
+ *
+ *     test_choice --print    writes rows.txt anew, to standard output
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixtures.h"
+#include "plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct fixture fixtures[FIXTURES];
+
+struct answer {
+    cl_int code;
+    const struct solver *solver;
+    row row;
+    text row_text, description;
+    struct status status;
+};
+
+static struct answer choose(const problem *p, const device *d, const char *asked, plan_build build,
+                            void *data) {
+    struct answer a = {0};
+    a.code =
+        plan_choose(p, d, asked, NULL, build, data, &a.solver, &a.row, &a.description, &a.status);
+    assert_false(a.description.failed);
+    if (a.code == CL_SUCCESS) {
+        row_format(&a.row, &a.row_text);
+        assert_string_equal(text_chars(&a.status.sentence), "");
+    } else {
+        assert_int_equal(a.code, a.status.code);
+        assert_string_not_equal(text_chars(&a.status.sentence), "");
+    }
+    return a;
+}
+
+static void drop(struct answer *a) {
+    text_destroy(&a->row_text);
+    text_destroy(&a->description);
+    status_destroy(&a->status);
+}
+
+/* ---- Always a row that the device can run ---- */
+
+/* The device runs it, and the solver accepts its own row again, unchanged. */
+static void check_row(const struct fixture *f, const char *words, const problem *p,
+                      const struct answer *a) {
+    text why = {0}, again_text = {0};
+    if (!fixtures_runnable(a->solver, p, &f->device, &a->row, &why)) {
+        fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->row_text),
+                 text_chars(&why));
+    }
+    row again = a->row;
+    if (a->solver->refuses(p, &f->device) || !a->solver->complete(p, &f->device, &again, &why)) {
+        fail_msg("%s, %s: %s is refused the second time: %s", f->name, words,
+                 text_chars(&a->row_text), text_chars(&why));
+    }
+    row_format(&again, &again_text);
+    assert_string_equal(text_chars(&again_text), text_chars(&a->row_text));
+    text_destroy(&again_text);
+    text_destroy(&why);
+}
+
+/* Loop iterations for the elements of K and V alone: what a work-item cannot do without. */
+static bool within_loops(const problem *p, const device *d) {
+    return d->loop_limit == 0 ||
+           (cl_ulong)p->seq_kv * ((cl_ulong)p->head_dim + p->head_dim_v) <= d->loop_limit;
+}
+
+static void check_chosen(const struct fixture *f, const char *words, const problem *p) {
+    const bool cpu = f->device.type == DEVICE_CPU;
+    struct answer a = choose(p, &f->device, NULL, NULL, NULL);
+    if (a.code != CL_SUCCESS) { /* only where a loop would be cut short */
+        if (f->device.loop_limit == 0 || a.code != CLATTN_UNSUPPORTED ||
+            !strstr(text_chars(&a.status.sentence), "65,535")) {
+            fail_msg("%s, %s: %s", f->name, words, text_chars(&a.status.sentence));
+        }
+        drop(&a);
+        return;
+    }
+    const char *home = cpu ? "fwd_lanes" : "fwd_tile";
+    const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
+    if (!within_loops(p, &f->device) || a.solver->baseline ||
+        (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
+        fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.row_text));
+    }
+    check_row(f, words, p, &a);
+    drop(&a);
+}
+
+/* A bare name gets a row wherever the solver does not refuse, also where another one is
+ * the better choice. */
+static void check_asked(const struct fixture *f, const char *words, const problem *p) {
+    for (size_t i = 0; i < SOLVERS; i++) {
+        struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL, NULL);
+        if (solvers_table[i]->refuses(p, &f->device)) {
+            assert_int_equal(a.code, CLATTN_UNSUPPORTED);
+        } else if (a.code != CL_SUCCESS) {
+            fail_msg("%s, %s: no row of %s: %s", f->name, words, solvers_table[i]->name,
+                     text_chars(&a.status.sentence));
+        } else {
+            assert_ptr_equal(a.solver, solvers_table[i]);
+            check_row(f, words, p, &a);
+        }
+        drop(&a);
+    }
+}
+
+/* Every type, head dim and length; the rest in turn (their number is prime, so that each
+ * meets each length). */
+static void each_problem(void (*check)(const struct fixture *, const char *, const problem *)) {
+    static const char *const types[] = {"f32", "f16", "bf16"};
+    static const unsigned dims[] = {1,  2,   3,   7,   8,   16,  31,  33,  48,  64,  65,  80,
+                                    96, 100, 127, 128, 129, 160, 192, 256, 257, 384, 511, 512};
+    static const char *const lengths[] = {"q0",   "q1",    "q1 k4096", "q77",    "q77 k512",
+                                          "q512", "q4096", "q4096 k1", "q512 k0"};
+    static const char *const others[] = {
+        "",
+        "causal",
+        "b2 h8:2 window16,0",
+        "h3 window3,5 start",
+        "causal softcap30",
+        "b3 h4:1 softcap0.5",
+        "h8 window0,0",
+    };
+    enum { OTHERS = sizeof others / sizeof *others };
+    size_t turn = 0;
+    for (size_t type = 0; type < sizeof types / sizeof *types; type++) {
+        for (size_t dim = 0; dim < sizeof dims / sizeof *dims; dim++) {
+            const unsigned d = dims[dim], values[] = {d, 1, d / 2 + 1, 513 - d, 512};
+            for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+                for (size_t s = 0; s < sizeof lengths / sizeof *lengths; s++) {
+                    char words[128];
+                    snprintf(words, sizeof words, "%s %s d%u:%u %s", types[type], lengths[s], d,
+                             values[v], others[turn++ % OTHERS]);
+                    const problem p = fixtures_problem(words);
+                    for (size_t f = 0; f < FIXTURES; f++) {
+                        check(&fixtures[f], words, &p);
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void every_problem_has_a_row_that_runs(void **state) {
+    (void)state;
+    each_problem(check_chosen);
+}
+
+static void a_solver_that_does_not_refuse_has_a_row_that_runs(void **state) {
+    (void)state;
+    each_problem(check_asked);
+}
+
+static void little_is_refused(void **state) {
+    (void)state;
+    const problem p = fixtures_problem("f32 q4096 d512 causal");
+    for (size_t f = 0; f < FIXTURES; f++) {
+        const device *d = &fixtures[f].device;
+        const bool cpu = d->type == DEVICE_CPU, limited = d->loop_limit != 0;
+        assert_int_equal(solvers_find("fwd_rows")->refuses(&p, d) != NULL, limited);
+        assert_int_equal(solvers_find("fwd_tile")->refuses(&p, d) != NULL, limited);
+        assert_int_equal(solvers_find("fwd_lanes")->refuses(&p, d) != NULL, !cpu || limited);
+    }
+}
+
+/* ---- What plan_choose does with rows that do not build ---- */
+
+struct driver {
+    unsigned calls, failures; /* the first so many rows do not build */
+    size_t most;              /* work-items of a group, if not 0 */
+    bool shrinks;             /* says another, smaller limit each time */
+    char tried[8][ROW_WORD];
+};
+
+static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
+                    struct status *status) {
+    struct driver *driver = data;
+    const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
+    const struct ndrange range = solver->ndrange(r, &one, 0);
+    const size_t items = range.local[0] * range.local[1];
+    assert_true(driver->calls < 8); /* or the choice goes round in circles */
+    strcpy(driver->tried[driver->calls], solver->name);
+    driver->calls++;
+    if (driver->shrinks) {
+        *work_group = items > 1 ? items / 2 : 1;
+        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", *work_group);
+    }
+    if (driver->most && items > driver->most) {
+        *work_group = driver->most;
+        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", *work_group);
+    }
+    return driver->calls <= driver->failures
+               ? status_set(status, CL_BUILD_PROGRAM_FAILURE, "driver: no %s\nlog", solver->name)
+               : CL_SUCCESS;
+}
+
+static void rows_that_do_not_build_are_passed_over(void **state) {
+    (void)state;
+    static const struct {
+        const char *fixture, *tried[4]; /* one row after the other, then NULL */
+    } expected[] = {
+        {"a100", {"fwd_tile", "fwd_rows"}},
+        {"h200", {"fwd_tile", "fwd_tile", "fwd_rows"}}, /* tuning.txt's row, the formula's */
+        {"mali_g78", {"fwd_tile", "fwd_rows"}},
+        {"embedded_minimum", {"fwd_tile", "fwd_rows"}},
+        {"pocl", {"fwd_lanes", "fwd_rows"}},
+    };
+    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
+        for (unsigned failures = 0;; failures++) {
+            struct driver driver = {.failures = failures};
+            struct answer a = choose(&p, d, NULL, build, &driver);
+            for (unsigned n = 0; n < driver.calls; n++) {
+                assert_string_equal(driver.tried[n], expected[i].tried[n]);
+            }
+            if (!expected[i].tried[failures]) { /* nothing is left */
+                assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
+                assert_non_null(strstr(text_chars(&a.status.sentence), "driver: no fwd_rows"));
+                assert_int_equal(driver.calls, failures);
+                drop(&a);
+                break;
+            }
+            assert_int_equal(a.code, CL_SUCCESS);
+            assert_int_equal(driver.calls, failures + 1);
+            assert_string_equal(a.solver->name, expected[i].tried[failures]);
+            if (failures && strcmp(expected[i].tried[0], a.solver->name) != 0) {
+                text reason = {0};
+                text_printf(&reason, "%s refused: driver: no %s (CL_BUILD_PROGRAM_FAILURE)\n",
+                            expected[i].tried[0], expected[i].tried[0]);
+                assert_non_null(strstr(text_chars(&a.description), text_chars(&reason)));
+                text_destroy(&reason);
+            }
+            drop(&a);
+        }
+    }
+}
+
+static void a_smaller_work_group_is_tried(void **state) {
+    (void)state;
+    const problem p = fixtures_problem("f16 h16 q4096 d128 causal");
+    for (size_t f = 0; f < FIXTURES; f++) {
+        const device *d = &fixtures[f].device;
+        for (size_t most = 1; most <= 256 && !d->loop_limit; most += most < 4 ? 1 : most / 2) {
+            struct driver driver = {.most = most};
+            struct answer a = choose(&p, d, NULL, build, &driver);
+            const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
+            assert_int_equal(a.code, CL_SUCCESS);
+            assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes" : "fwd_tile");
+            assert_true(a.solver->ndrange(&a.row, &one, 0).local[0] <= most);
+            assert_true(driver.calls <= 2);
+            device smaller = *d;
+            smaller.work_group = most < d->work_group ? most : d->work_group;
+            text why = {0};
+            assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.row, &why));
+            text_destroy(&why);
+            drop(&a);
+        }
+        struct driver driver = {.shrinks = true};
+        struct answer a = choose(&p, d, "fwd_rows", build, &driver);
+        assert_int_equal(a.code, CLATTN_UNSUPPORTED); /* and it ends */
+        drop(&a);
+    }
+}
+
+static void the_callers_row_is_that_row_or_none(void **state) {
+    (void)state;
+    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    const device *d = &fixtures_find(fixtures, "a100")->device;
+    struct driver broken = {.failures = 1};
+    struct answer a = choose(&p, d, "fwd_tile", build, &broken);
+    assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
+    assert_int_equal(broken.calls, 1);
+    drop(&a);
+    struct driver small = {.most = 64};
+    a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16", build, &small);
+    assert_int_equal(a.code, CLATTN_INVALID_ROW);
+    assert_non_null(strstr(text_chars(&a.status.sentence), "THREADS_M=16"));
+    drop(&a);
+    small.calls = 0;
+    a = choose(&p, d, "fwd_tile THREADS_M=16", build, &small);
+    assert_int_equal(a.code, CL_SUCCESS);
+    assert_int_equal(row_number(&a.row, "THREADS_M", 0), 16);
+    assert_true(row_number(&a.row, "THREADS_N", 0) <= 4);
+    drop(&a);
+    a = choose(&p, d, "memory_efficient", NULL, NULL); /* a baseline, but asked for */
+    assert_int_equal(a.code, CL_SUCCESS);
+    assert_string_equal(a.solver->name, "memory_efficient");
+    drop(&a);
+}
+
+/* ---- rows.txt ---- */
+
+static void list_rows(text *list) {
+    static const char *const problems[] = {
+        "f32 h32 q4096 d64",
+        "f32 h16 q4096 d128 causal",
+        "f16 h16 q4096 d128",
+    };
+    text_printf(list, "# DEVICE ; PROBLEM ; the row that is chosen.  Written by test_choice "
+                      "--print.\n");
+    for (size_t f = 0; f < FIXTURES; f++) {
+        for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+            const problem p = fixtures_problem(problems[i]);
+            struct answer a = choose(&p, &fixtures[f].device, NULL, NULL, NULL);
+            text_printf(list, "%s ; %s ; %s\n", fixtures[f].name, problems[i],
+                        a.code == CL_SUCCESS ? text_chars(&a.row_text)
+                                             : clattn_status_name(a.code));
+            drop(&a);
+        }
+    }
+}
+
+static void the_rows_are_the_reviewed_ones(void **state) {
+    (void)state;
+    char *reviewed = fixtures_read(CLATTN_TEST_DATA, "rows.txt");
+    text list = {0};
+    list_rows(&list);
+    const char *now = text_chars(&list), *then = reviewed;
+    while (*now && *then) {
+        const size_t now_length = strcspn(now, "\n"), then_length = strcspn(then, "\n");
+        if (now_length != then_length || memcmp(now, then, now_length) != 0) {
+            fail_msg("chosen   %.*s\nreviewed %.*s\nIf that is meant: test_choice --print > "
+                     "tests/fixtures/rows.txt",
+                     (int)now_length, now, (int)then_length, then);
+        }
+        now += now_length + (now[now_length] == '\n');
+        then += then_length + (then[then_length] == '\n');
+    }
+    assert_string_equal(now, then);
+    text_destroy(&list);
+    free(reviewed);
+}
+
+static int open_fixtures(void **state) {
+    (void)state;
+    fixtures_open(fixtures, CLATTN_TEST_DATA);
+    return 0;
+}
+
+static int close_fixtures(void **state) {
+    (void)state;
+    fixtures_close(fixtures);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--print") == 0) {
+        text list = {0};
+        fixtures_open(fixtures, CLATTN_TEST_DATA);
+        list_rows(&list);
+        fputs(text_chars(&list), stdout);
+        text_destroy(&list);
+        fixtures_close(fixtures);
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_problem_has_a_row_that_runs),
+        cmocka_unit_test(a_solver_that_does_not_refuse_has_a_row_that_runs),
+        cmocka_unit_test(little_is_refused),
+        cmocka_unit_test(rows_that_do_not_build_are_passed_over),
+        cmocka_unit_test(a_smaller_work_group_is_tried),
+        cmocka_unit_test(the_callers_row_is_that_row_or_none),
+        cmocka_unit_test(the_rows_are_the_reviewed_ones),
+    };
+    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+}

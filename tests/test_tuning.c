@@ -1,0 +1,339 @@
+/*
+ * Tuning tables: which line goes first, what becomes of lines that do not fit, and what
+ * is malformed.
+ */
+#include "tuning.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fixtures.h"
+#include "plan.h"
+#include "sources.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct fixture fixtures[FIXTURES];
+
+/* Chooses on a fixture; *row_text and *description are to be destroyed. */
+static cl_int choose(const char *fixture, const char *words, const char *asked, const char *table,
+                     text *row_text, text *description) {
+    const problem p = fixtures_problem(words);
+    const struct solver *solver;
+    struct status status = {0};
+    row r;
+    const cl_int code = plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table,
+                                    NULL, NULL, &solver, &r, description, &status);
+    if (code == CL_SUCCESS) {
+        row_format(&r, row_text);
+    }
+    status_destroy(&status);
+    return code;
+}
+
+/* The row that is chosen begins with `begin`, and the description says where from. */
+static void expect(const char *fixture, const char *words, const char *asked, const char *table,
+                   const char *begin, const char *origin) {
+    text row_text = {0}, description = {0}, from = {0};
+    assert_int_equal(choose(fixture, words, asked, table, &row_text, &description), CL_SUCCESS);
+    text_printf(&from, "chosen: %s (from %s)\n", text_chars(&row_text), origin);
+    if (strncmp(text_chars(&row_text), begin, strlen(begin)) != 0 ||
+        !strstr(text_chars(&description), text_chars(&from))) {
+        fail_msg("%s, %s: expected %s from %s, but:\n%s", fixture, words, begin, origin,
+                 text_chars(&description));
+    }
+    text_destroy(&row_text);
+    text_destroy(&description);
+    text_destroy(&from);
+}
+
+/* ---- The order ---- */
+
+static void the_most_specific_line_goes_first(void **state) {
+    (void)state;
+    static const char table[] = "# the least specific one first\n"
+                                "* ; * ; fwd_rows WORK_GROUP=1\n"
+                                "nvidia ; * ; fwd_rows WORK_GROUP=2\n"
+                                "nvidia/8.0 ; * ; fwd_rows WORK_GROUP=4\n"
+                                "\n"
+                                "\"NVIDIA A100-SXM4-80GB\" ; * ; fwd_rows WORK_GROUP=8\n"
+                                "cpu ; * ; fwd_rows WORK_GROUP=16\n"
+                                "amd/gfx90a ; * ; fwd_rows WORK_GROUP=32 # also with a comment\n"
+                                "intel;*;fwd_rows WORK_GROUP=64\r\n";
+    static const struct {
+        const char *fixture, *row;
+        unsigned line;
+    } expected[] = {
+        {"a100", "fwd_rows WORK_GROUP=8", 6},      {"h200", "fwd_rows WORK_GROUP=2", 3},
+        {"t4", "fwd_rows WORK_GROUP=2", 3},        {"pocl", "fwd_rows WORK_GROUP=16", 7},
+        {"mi250", "fwd_rows WORK_GROUP=32", 8},    {"mi300x", "fwd_rows WORK_GROUP=1", 2},
+        {"arc_a770", "fwd_rows WORK_GROUP=64", 9}, {"mali_g78", "fwd_rows WORK_GROUP=1", 2},
+    };
+    struct status status = {0};
+    assert_int_equal(tuning_check(table, "t", &status), CL_SUCCESS);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        char origin[40];
+        snprintf(origin, sizeof origin, "the tuning file:%u", expected[i].line);
+        expect(expected[i].fixture, "f32 q4096 d64", NULL, table, expected[i].row, origin);
+    }
+}
+
+static void how_specific_a_pattern_is(void **state) {
+    (void)state;
+    static const struct {
+        const char *fixture, *pattern;
+        int specificity;
+    } expected[] = {
+        {"a100", "*", 0},
+        {"a100", "nvidia", 1},
+        {"a100", "nvidia/8.0", 2},
+        {"a100", "\"NVIDIA A100-SXM4-80GB\"", 3},
+        {"a100", "NVIDIA A100-SXM4-80GB", -1}, /* a name needs its quotes */
+        {"a100", "\"NVIDIA A100\"", -1},       /* and to be whole */
+        {"a100", "\"", -1},
+        {"a100", "\"\"", -1},
+        {"a100", "", -1},
+        {"a100", "nvidia/8", -1},
+        {"a100", "nvidia/8.00", -1},
+        {"a100", "nvidi", -1},
+        {"a100", "nvidia/", -1},
+        {"a100", "cpu", -1},
+        {"a100", "**", -1},
+        {"pocl", "cpu", 1},
+        {"pocl", "cpu/16", 2},
+        {"pocl", "cpu/1", -1},
+        {"arc_a770", "intel", 2}, /* the architecture is no more than that */
+        {"mali_g78", "", -1},     /* no architecture is known */
+        {"mali_g78", "\"Mali-G78\"", 3},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const struct fixture *f = fixtures_find(fixtures, expected[i].fixture);
+        const char *pattern = expected[i].pattern;
+        if (tuning_specificity(&f->device, pattern, strlen(pattern)) != expected[i].specificity) {
+            fail_msg("%s, %s: not %d", f->name, pattern, expected[i].specificity);
+        }
+    }
+}
+
+static void equals_keep_their_order(void **state) {
+    (void)state;
+    static const char table[] = "nvidia ; f16 ; fwd_rows WORK_GROUP=1\n"
+                                "nvidia ; d33-64 causal q1024- ; fwd_rows WORK_GROUP=2\n"
+                                "nvidia ; d64 ; fwd_rows WORK_GROUP=4\n"
+                                "nvidia ; * ; fwd_rows WORK_GROUP=8";
+    const char *const from[] = {"the tuning file:1", "the tuning file:2", "the tuning file:3",
+                                "the tuning file:4"};
+    expect("a100", "f16 q4096 d64 causal", NULL, table, "fwd_rows WORK_GROUP=1", from[0]);
+    expect("a100", "f32 q4096 d64 causal", NULL, table, "fwd_rows WORK_GROUP=2", from[1]);
+    expect("a100", "f32 q4096 d64", NULL, table, "fwd_rows WORK_GROUP=4", from[2]);
+    expect("a100", "f32 q1023 d64 causal", NULL, table, "fwd_rows WORK_GROUP=4", from[2]);
+    expect("a100", "f32 q4096 d64:65 causal", NULL, table, "fwd_rows WORK_GROUP=8", from[3]);
+}
+
+/* tuning.txt's own line for the H200, by its number. */
+static void name_our_line(char *origin, size_t capacity) {
+    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    size_t at = 0, line = 0;
+    row r;
+    assert_true(tuning_next(sources_find("tuning.txt")->text, &p,
+                            &fixtures_find(fixtures, "h200")->device, &at, &r, &line));
+    snprintf(origin, capacity, "tuning.txt:%zu", line);
+}
+
+static void caller_then_user_then_ours_then_formula(void **state) {
+    (void)state;
+    static const char words[] = "f32 h32 q4096 d64", users[] = "* ; * ; fwd_rows WORK_GROUP=32";
+    static const char for_others[] = "cpu ; * ; fwd_rows\n* ; bf16 ; fwd_rows\n";
+    char ours[40];
+    name_our_line(ours, sizeof ours);
+    expect("h200", words, "fwd_rows WORK_GROUP=2", users, "fwd_rows WORK_GROUP=2", "the caller");
+    expect("h200", words, NULL, users, "fwd_rows WORK_GROUP=32", "the tuning file:1");
+    expect("h200", words, NULL, for_others, "fwd_tile", ours);
+    expect("h200", words, NULL, "", "fwd_tile", ours);
+    expect("h200", words, NULL, NULL, "fwd_tile", ours);
+    expect("a100", words, NULL, for_others, "fwd_tile", "the device's facts");
+    expect("a100", words, NULL, NULL, "fwd_tile", "the device's facts");
+    expect("pocl", words, NULL, NULL, "fwd_lanes", "the device's facts");
+}
+
+/* ---- Lines that do not fit ---- */
+
+static void rows_that_cannot_be_are_passed_over(void **state) {
+    (void)state;
+    static const struct {
+        const char *row, *reason; /* of a solver that the formula would not choose there */
+    } lines[] = {
+        {"fwd_rows WORK_GROUP=4096", "fwd_rows refused: WORK_GROUP=4096 is not a number from"},
+        {"fwd_rows WORK_GROUP=512", "fwd_rows refused: WORK_GROUP=512 is over the device's 256"},
+        {"fwd_rows WORK_GROUP=many", "fwd_rows refused: WORK_GROUP=many is not a number from"},
+        {"fwd_rows WORK_GROUP=-1", "fwd_rows refused: WORK_GROUP=-1 is not a number from"},
+        {"fwd_rows BLOCK_M=64", "fwd_rows refused: fwd_rows has no parameter BLOCK_M"},
+        {"fwd_lanes LANES=16", "fwd_lanes refused: it is for CPU devices"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        text table = {0}, row_text = {0}, description = {0};
+        text_printf(&table, "# passed over\n* ; * ; %s\n", lines[i].row);
+        assert_int_equal(
+            choose("mi250", "f32 q4096 d64", NULL, text_chars(&table), &row_text, &description),
+            CL_SUCCESS);
+        assert_int_equal(strncmp(text_chars(&row_text), "fwd_tile ", 9), 0);
+        const char *reason = strstr(text_chars(&description), lines[i].reason);
+        if (!reason) {
+            fail_msg("\"%s\" is not in\n%s", lines[i].reason, text_chars(&description));
+        }
+        if (i < 5) {
+            assert_non_null(strstr(reason, "(row from the tuning file:2)\n"));
+        }
+        text_printf(&table, "* ; * ; fwd_rows WORK_GROUP=16\n");
+        expect("mi250", "f32 q4096 d64", NULL, text_chars(&table), "fwd_rows WORK_GROUP=16",
+               "the tuning file:3");
+        text_destroy(&table);
+        text_destroy(&row_text);
+        text_destroy(&description);
+    }
+}
+
+static void the_choice_goes_on_after_them(void **state) {
+    (void)state;
+    static const char *const rows[] = {
+        "no_such_solver",
+        "no_such_solver BLOCK_M=64",
+        "fwd_tile BLOCK_M=7 THREADS_M=2",
+        "fwd_tile BLOCK_M=512 BLOCK_N=512 BLOCK_D=512",
+        "fwd_tile WORK_GROUP=64",
+        "fwd_tile BLOCK_M=99999999999999999999",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char table[256];
+        snprintf(table, sizeof table, "* ; * ; %s\n", rows[i]);
+        expect("mi250", "f32 q4096 d64", NULL, table, "fwd_tile", "the device's facts");
+        snprintf(table, sizeof table, "* ; * ; %s\n* ; * ; fwd_rows\n", rows[i]);
+        expect("mi250", "f32 q4096 d64", NULL, table, "fwd_rows", "the tuning file:2");
+    }
+}
+
+/* ---- Malformed tables ---- */
+
+static void malformed_tables_are_refused(void **state) {
+    (void)state;
+    static const char *const lines[] = {
+        "x",
+        "* ; *",
+        "* ; f32",
+        "* ; * ; fwd_rows ; more",
+        "* ; * ; fwd_rows ;",
+        " ; * ; fwd_rows",
+        "\"a device; no, a device\" ; * ; fwd_rows", /* a semicolon ends the field everywhere */
+        ";;",
+        ";",
+        "* ; * ;",
+        "* ; * ; # fwd_rows",
+        "* ; * # ; fwd_rows",
+        "* ; f64 ; fwd_rows",
+        "* ; dx ; fwd_rows",
+        "* ; d64-32 ; fwd_rows",
+        "* ; d-64 ; fwd_rows",
+        "* ; d ; fwd_rows",
+        "* ; d64: ; fwd_rows",
+        "* ; q1-2-3 ; fwd_rows",
+        "* ; z9 ; fwd_rows",
+        "* ; Causal ; fwd_rows",
+        "* ; causal, ; fwd_rows",
+        "* ; q99999999999999999999 ; fwd_rows",
+        "* ; * ; =1",
+        "* ; * ; 9rows",
+        "* ; * ; fwd_rows WORK_GROUP",
+        "* ; * ; fwd_rows WORK_GROUP=",
+        "* ; * ; fwd_rows WORK_GROUP=6 4",
+        "* ; * ; fwd_rows WORK_GROUP=6.4",
+        "* ; * ; fwd_rows WORK_GROUP=64 WORK_GROUP=64",
+        "* ; * ; fwd_rows WORK_GROUP==64",
+        "* ; * ; fwd_rows WORK_GROUP=(64)",
+        "* ; * ; a_solver_with_a_name_that_has_no_end",
+        "* ; * ; fwd_rows A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1 M=1",
+    };
+    static const char *const before[] = {"", "# comment\n\n* ; * ; fwd_rows\n"};
+    static const char *const after[] = {"", "\n", "\n* ; * ; fwd_rows\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        for (size_t b = 0; b < 2; b++) {
+            for (size_t a = 0; a < 3; a++) {
+                text table = {0};
+                struct status status = {0};
+                text_printf(&table, "%s%s%s", before[b], lines[i], after[a]);
+                const char *place = b ? "my table:4: " : "my table:1: ";
+                if (tuning_check(text_chars(&table), "my table", &status) !=
+                        CLATTN_INVALID_TUNING ||
+                    strncmp(text_chars(&status.sentence), place, strlen(place)) != 0 ||
+                    strlen(text_chars(&status.sentence)) <= strlen(place)) {
+                    fail_msg("%s: \"%s\"", lines[i], text_chars(&status.sentence));
+                }
+                status_destroy(&status);
+                text_destroy(&table);
+            }
+        }
+    }
+}
+
+static void a_long_line_of_words_is_refused(void **state) {
+    (void)state;
+    text table = {0};
+    struct status status = {0};
+    text_printf(&table, "* ; ");
+    for (int i = 0; i < 100; i++) {
+        text_printf(&table, "full ");
+    }
+    text_printf(&table, "; fwd_rows\n");
+    assert_int_equal(tuning_check(text_chars(&table), "t", &status), CLATTN_INVALID_TUNING);
+    assert_int_equal(strncmp(text_chars(&status.sentence), "t:1: ", 5), 0);
+    status_destroy(&status);
+    text_destroy(&table);
+}
+
+static void sound_tables_are_accepted(void **state) {
+    (void)state;
+    static const char *const tables[] = {
+        "",
+        "\n\n",
+        "# a comment; with; signs; of a line",
+        "   \t\r\n",
+        "* ; * ; fwd_rows",
+        "*;*;fwd_rows\r\n",
+        "a/b ; f16 b1- h8:2 q1-512 k1024- d33-64:64 causal ; fwd_tile BLOCK_M=64 BLOCK_N=-1\n",
+        "a ;  ; standard SOFTMAX=three_pass\n",
+        "a ; full band softcap f32 f16 bf16 ; x\n",
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        struct status status = {0};
+        assert_int_equal(tuning_check(tables[i], "t", &status), CL_SUCCESS);
+        status_destroy(&status);
+    }
+}
+
+static int open_fixtures(void **state) {
+    (void)state;
+    fixtures_open(fixtures, CLATTN_TEST_DATA);
+    return 0;
+}
+
+static int close_fixtures(void **state) {
+    (void)state;
+    fixtures_close(fixtures);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_most_specific_line_goes_first),
+        cmocka_unit_test(how_specific_a_pattern_is),
+        cmocka_unit_test(equals_keep_their_order),
+        cmocka_unit_test(caller_then_user_then_ours_then_formula),
+        cmocka_unit_test(rows_that_cannot_be_are_passed_over),
+        cmocka_unit_test(the_choice_goes_on_after_them),
+        cmocka_unit_test(malformed_tables_are_refused),
+        cmocka_unit_test(a_long_line_of_words_is_refused),
+        cmocka_unit_test(sound_tables_are_accepted),
+    };
+    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+}

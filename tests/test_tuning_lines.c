@@ -1,0 +1,151 @@
+/*
+ * tuning.txt: every line's row can run where the line says that it is fastest.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixtures.h"
+#include "sources.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct fixture fixtures[FIXTURES];
+
+/* "64", "33-64", "1024-": one end of it. */
+static unsigned long end_of(const char *range, bool high) {
+    char *dash;
+    const unsigned long low = strtoul(range, &dash, 10);
+    return !high || *dash != '-'              ? low
+           : dash[1] >= '0' && dash[1] <= '9' ? strtoul(dash + 1, NULL, 10)
+           : low < 4096                       ? 4096
+                                              : low;
+}
+
+/* The text of a problem that a line's words may mean: the low or the high end of each range. */
+static void mean(const char *words, bool high, text *problem_text) {
+    bool has_q = false, has_d = false;
+    const char *word;
+    for (size_t length; (length = text_word(&words, &word)) > 0;) {
+        char one[64] = "";
+        assert_true(length < sizeof one);
+        memcpy(one, word, length);
+        const char *colon = strchr(one, ':');
+        has_q = has_q || one[0] == 'q';
+        has_d = has_d || one[0] == 'd';
+        if (strcmp(one, "band") == 0) {
+            text_printf(problem_text, " window8,8");
+        } else if (strcmp(one, "softcap") == 0) {
+            text_printf(problem_text, " softcap20");
+        } else if (strcmp(one, "full") == 0 || strcmp(one, "*") == 0) {
+            continue;
+        } else if (strcmp(one, "causal") == 0 || strcmp(one, "bf16") == 0 || one[0] == 'f') {
+            text_printf(problem_text, " %s", one);
+        } else {
+            text_printf(problem_text, " %c%lu", one[0], end_of(one + 1, high));
+            if (colon) {
+                text_printf(problem_text, ":%lu", end_of(colon + 1, high));
+            }
+        }
+    }
+    text_printf(problem_text, "%s%s", has_q ? "" : " q4096", has_d ? "" : " d64");
+}
+
+/* Does the row run there?  Else the reason, appended. */
+static bool row_runs(const char *row_text, const problem *p, const device *d, text *why) {
+    struct status status = {0};
+    row r;
+    const struct solver *solver = NULL;
+    if (row_parse(&r, row_text, strlen(row_text), &status) == CL_SUCCESS) {
+        solver = solvers_find(r.solver);
+    }
+    status_destroy(&status);
+    if (!solver) {
+        text_printf(why, "no solver");
+        return false;
+    }
+    const char *refusal = solver->refuses(p, d);
+    if (refusal) {
+        text_printf(why, "%s", refusal);
+        return false;
+    }
+    return solver->complete(p, d, &r, why) && fixtures_runnable(solver, p, d, &r, why);
+}
+
+/* The row runs on a fixture that its line matches, for a problem that it matches; where
+ * the line names one architecture or device: on all of them and for both ends. */
+static void check_line(size_t number, const char *pattern, const char *words,
+                       const char *row_text) {
+    int matching = 0, running = 0;
+    for (size_t i = 0; i < 2 * FIXTURES; i++) {
+        const device *d = &fixtures[i / 2].device;
+        const int specificity = tuning_specificity(d, pattern, strlen(pattern));
+        text meant = {0}, why = {0};
+        const char *bad;
+        mean(words, i % 2, &meant);
+        const problem p = fixtures_problem(text_chars(&meant));
+        if (specificity >= 0 && problem_matches(&p, words, &bad)) {
+            matching++;
+            const bool there = row_runs(row_text, &p, d, &why);
+            running += there;
+            if (!there && specificity >= 2) {
+                fail_msg("tuning.txt:%zu: cannot run on %s,%s: %s", number, fixtures[i / 2].name,
+                         text_chars(&meant), text_chars(&why));
+            }
+        }
+        text_destroy(&meant);
+        text_destroy(&why);
+    }
+    if (!matching || !running) {
+        fail_msg("tuning.txt:%zu: of %d fixtures and problems that match \"%s ; %s\", the row "
+                 "runs on %d",
+                 number, matching, pattern, words, running);
+    }
+}
+
+static void every_line_of_ours_can_run(void **state) {
+    (void)state;
+    const char *at = sources_find("tuning.txt")->text;
+    struct status status = {0};
+    assert_int_equal(tuning_check(at, "tuning.txt", &status), CL_SUCCESS);
+    size_t lines = 0;
+    for (size_t number = 1; *at; number++) {
+        char line[512] = "", pattern[160], words[160], row_text[256];
+        const size_t length = strcspn(at, "\n");
+        if (memchr(at, ';', length) && *at != '#') {
+            assert_true(length < sizeof line);
+            memcpy(line, at, length);
+            line[strcspn(line, "#")] = '\0';
+            assert_int_equal(
+                sscanf(line, " %159[^;]; %159[^;]; %255[^;]", pattern, words, row_text), 3);
+            for (size_t end = strlen(pattern); end && pattern[end - 1] == ' '; end--) {
+                pattern[end - 1] = '\0';
+            }
+            check_line(number, pattern, words, row_text);
+            lines++;
+        }
+        at += length + (at[length] == '\n');
+    }
+    assert_true(lines > 0);
+}
+
+static int open_fixtures(void **state) {
+    (void)state;
+    fixtures_open(fixtures, CLATTN_TEST_DATA);
+    return 0;
+}
+
+static int close_fixtures(void **state) {
+    (void)state;
+    fixtures_close(fixtures);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_line_of_ours_can_run),
+    };
+    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+}
