@@ -13,7 +13,8 @@
 
 #include "reference.h"
 
-enum { GUARD = 1024, WORKSPACE_ALIGNMENT = 256 };
+/* A guard takes a whole block of rows written past the end. */
+enum { GUARD = 1 << 16, WORKSPACE_ALIGNMENT = 256 };
 
 const char *const tensors_layout_names[LAYOUT_COUNT] = {
     [LAYOUT_BHSD] = "bhsd",     [LAYOUT_BSHD] = "bshd",           [LAYOUT_PACKED] = "packed",
@@ -203,11 +204,14 @@ void tensors_free(struct tensors *tensors) {
 static void fill_memory(struct tensors_memory *memory, enum tensors_fill fill) {
     static const double values[FILL_COUNT] = {
         [FILL_NAN] = NAN, [FILL_INF] = INFINITY, [FILL_MINUS_INF] = -INFINITY};
-    memset(memory->image, fill == FILL_ONES ? 0xff : 0, memory->bytes);
     size_t size = reference_type_size(memory->type);
-    if (fill != FILL_ZERO && fill != FILL_ONES)
-        for (size_t at = 0; at + size <= memory->bytes; at += size)
-            reference_encode(memory->type, values[fill], memory->image + at);
+    unsigned char element[sizeof(cl_float)];
+    if (fill == FILL_ONES)
+        memset(element, 0xff, sizeof element);
+    else
+        reference_encode(memory->type, values[fill], element);
+    for (size_t at = 0; at < memory->bytes; at++)
+        memory->image[at] = element[at % size];
 }
 
 /* Which rows of q, and which of k and v, take part: someone sees them. */
