@@ -138,7 +138,7 @@ INLINE floatn base_exp2(floatn x) {
     return exp2(x);
 #else
     const floatn magic = (floatn)(12582912.0f + 127.0f);
-    x = select(x, (floatn)(-127.0f), x < (floatn)(-127.0f));
+    x = x < (floatn)(-127.0f) ? (floatn)(-127.0f) : x;
     floatn n = x + magic;
     floatn f = x - (n - magic);
     floatn power = fma(f, (floatn)(1.32647047e-3f), (floatn)(9.67151045e-3f));

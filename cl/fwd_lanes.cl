@@ -37,8 +37,8 @@
 #define WIDER_DIM (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
 #define TILE_ROW ((WIDER_DIM + 15) / 16 * 16)
 #define COLS ((HEAD_DIM_V + COL_UNROLL - 1) / COL_UNROLL * COL_UNROLL)
-/* Stands in s_t for the weight of a key that the band hides: unlike 0 it also keeps
- * NaN and Inf of that key's V out. */
+/* Stands in s_t for the weight of a key that the band hides where V holds NaN or Inf:
+ * unlike 0 it keeps them out. */
 #define HIDDEN (-1.0f)
 
 #if TYPE == F32
@@ -65,6 +65,70 @@ struct lanes_rows {
     floatn m[ROW_VECTORS], l[ROW_VECTORS];
     intn begin[ROW_VECTORS], end[ROW_VECTORS]; /* keys that each row sees */
 };
+
+/* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key. */
+INLINE int lanes_finite(SOURCE v_rows, long v_stride, int keys) {
+    float16 zero = (float16)(0.0f);
+    float zero_of_tail = 0.0f;
+    for (int key = 0; key < keys; key++) {
+        for (int d = 0; d + 16 <= HEAD_DIM_V; d += 16) {
+            zero += vload16(0, v_rows + key * v_stride + d) * 0.0f;
+        }
+        for (int d = HEAD_DIM_V / 16 * 16; d < HEAD_DIM_V; d++) {
+            zero_of_tail += v_rows[key * v_stride + d] * 0.0f;
+        }
+    }
+    return all(zero == (float16)(0.0f)) && zero_of_tail == 0.0f;
+}
+
+/* Marks the weights of keys that the band hides. */
+INLINE void lanes_hide(floatn *s_t, const struct lanes_rows *rows, int key0, int keys) {
+    for (int key = 0; key < keys; key++) {
+        const intn at = (intn)(key0 + key);
+        for (int i = 0; i < ROW_VECTORS; i++) {
+            const floatn weight = s_t[key * ROW_VECTORS + i];
+            s_t[key * ROW_VECTORS + i] =
+                at >= rows->begin[i] && at < rows->end[i] ? weight : (floatn)(HIDDEN);
+        }
+    }
+}
+
+/* O^T = O^T * rescale + V^T P^T; `marked` is a literal: some weights may be HIDDEN. */
+INLINE void lanes_accumulate(floatn *o_t, const floatn *s_t, const floatn *rescale, SOURCE v_rows,
+                             long v_stride, int keys, const int marked) {
+    for (int col = 0; col < COLS; col += COL_UNROLL) {
+        floatn o[COL_UNROLL][ROW_VECTORS];
+        UNROLL
+        for (int d = 0; d < COL_UNROLL; d++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                o[d][i] = (floatn)(0.0f);
+            }
+        }
+        for (int key = 0; key < keys; key++) {
+            UNROLL
+            for (int d = 0; d < COL_UNROLL; d++) {
+                /* Past the last column: read the last one again, never stored. */
+                const int from = COLS == HEAD_DIM_V ? col + d : min(col + d, HEAD_DIM_V - 1);
+                const floatn element_of_v = (floatn)(v_rows[key * v_stride + from]);
+                UNROLL
+                for (int i = 0; i < ROW_VECTORS; i++) {
+                    const floatn weight = s_t[key * ROW_VECTORS + i];
+                    const floatn sum = fma(element_of_v, weight, o[d][i]);
+                    o[d][i] = marked ? (weight == (floatn)(HIDDEN) ? o[d][i] : sum) : sum;
+                }
+            }
+        }
+        UNROLL
+        for (int d = 0; d < COL_UNROLL; d++) {
+            UNROLL
+            for (int i = 0; i < ROW_VECTORS; i++) {
+                const int at = (col + d) * ROW_VECTORS + i;
+                o_t[at] = fma(o_t[at], rescale[i], o[d][i]);
+            }
+        }
+    }
+}
 
 /*
  * One block of keys, key0 ... key0 + keys - 1; keys = BLOCK_N unless it is the last
@@ -119,12 +183,11 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
                 floatn score = score_of_scaled(p, s[j][i]);
                 if (boundary) {
                     const intn at = (intn)(key0 + key + j);
-                    score = select((floatn)(-INFINITY), score,
-                                   at >= rows->begin[i] && at < rows->end[i]);
+                    score = at >= rows->begin[i] && at < rows->end[i] ? score : (floatn)(-INFINITY);
                 }
                 s_t[(key + j) * ROW_VECTORS + i] = score;
                 if (PASS != 2) {
-                    m[i] = fmax(m[i], score);
+                    m[i] = state_max(m[i], score);
                 }
             }
         }
@@ -147,13 +210,8 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
     for (int key = 0; key < keys; key++) {
         UNROLL
         for (int i = 0; i < ROW_VECTORS; i++) {
-            floatn weight = state_weight(s_t[key * ROW_VECTORS + i], reference[i]);
+            const floatn weight = state_weight(s_t[key * ROW_VECTORS + i], reference[i]);
             l[i] += weight;
-            if (boundary) {
-                const intn at = (intn)(key0 + key);
-                weight =
-                    select((floatn)(HIDDEN), weight, at >= rows->begin[i] && at < rows->end[i]);
-            }
             s_t[key * ROW_VECTORS + i] = weight;
         }
     }
@@ -168,37 +226,11 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
 #if CONVERTED
     lanes_convert(tile, v, p->v.row, keys, HEAD_DIM_V);
 #endif
-    for (int col = 0; col < COLS; col += COL_UNROLL) {
-        floatn o[COL_UNROLL][ROW_VECTORS];
-        UNROLL
-        for (int d = 0; d < COL_UNROLL; d++) {
-            UNROLL
-            for (int i = 0; i < ROW_VECTORS; i++) {
-                o[d][i] = (floatn)(0.0f);
-            }
-        }
-        for (int key = 0; key < keys; key++) {
-            UNROLL
-            for (int d = 0; d < COL_UNROLL; d++) {
-                /* Past the last column: read the last one again, never stored. */
-                const int from = COLS == HEAD_DIM_V ? col + d : min(col + d, HEAD_DIM_V - 1);
-                const floatn element_of_v = (floatn)(v_rows[key * v_stride + from]);
-                UNROLL
-                for (int i = 0; i < ROW_VECTORS; i++) {
-                    const floatn weight = s_t[key * ROW_VECTORS + i];
-                    const floatn sum = fma(element_of_v, weight, o[d][i]);
-                    o[d][i] = boundary ? select(sum, o[d][i], weight == (floatn)(HIDDEN)) : sum;
-                }
-            }
-        }
-        UNROLL
-        for (int d = 0; d < COL_UNROLL; d++) {
-            UNROLL
-            for (int i = 0; i < ROW_VECTORS; i++) {
-                const int at = (col + d) * ROW_VECTORS + i;
-                o_t[at] = fma(o_t[at], rescale[i], o[d][i]);
-            }
-        }
+    if (boundary ? !lanes_finite(v_rows, v_stride, keys) : 0) {
+        lanes_hide(s_t, rows, key0, keys);
+        lanes_accumulate(o_t, s_t, rescale, v_rows, v_stride, keys, 1);
+    } else {
+        lanes_accumulate(o_t, s_t, rescale, v_rows, v_stride, keys, 0);
     }
 }
 

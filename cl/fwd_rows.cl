@@ -46,7 +46,7 @@ fwd_rows(const struct params p, __global const element *restrict q,
             product = fma(load(q + d) * p.factor, load(k_row + d), product);
         }
         const float s = score_of_scaled(&p, product);
-        const float m_new = fmax(m, s);
+        const float m_new = state_max(m, s);
         const float reference = state_reference(m_new);
         const float rescale = state_weight(m, reference);
         const float weight = state_weight(s, reference);

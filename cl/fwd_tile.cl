@@ -295,7 +295,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 if (boundary && (key < keys[i].x || key >= keys[i].y)) {
                     s[i][j] = -INFINITY;
                 }
-                most = fmax(most, s[i][j]);
+                most = state_max(most, s[i][j]);
             }
             if (PASS != 2) {
                 tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = most;
@@ -311,11 +311,12 @@ fwd_tile(const struct params p, __global const element *restrict q,
             UNROLL
             for (int t = 0; t < (PASS == 2 ? 0 : THREADS_N / 4 * 4); t += 4) {
                 const float4 four = vload4(0, tile_m + row * THREADS_N + t);
-                most = fmax(most, fmax(fmax(four.x, four.y), fmax(four.z, four.w)));
+                most = state_max(most,
+                                 state_max(state_max(four.x, four.y), state_max(four.z, four.w)));
             }
             UNROLL
             for (int t = THREADS_N / 4 * 4; t < (PASS == 2 ? 0 : THREADS_N); t++) {
-                most = fmax(most, tile_m[row * THREADS_N + t]);
+                most = state_max(most, tile_m[row * THREADS_N + t]);
             }
             const float reference = state_reference(most);
             const float rescale = PASS == 2 ? 1.0f : state_weight(m[i], reference);

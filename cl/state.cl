@@ -3,11 +3,16 @@
  * l, the sum of 2^(score - m).  Nothing seen yet: m = -inf, l = 0.
  *
  * -inf - -inf would be NaN, so weights are taken against a reference that is 0
- * while m is -inf.  fmax drops NaN; a NaN score still reaches l through its weight.
+ * while m is -inf.  The maximum drops NaN; a NaN score still reaches l through its weight.
  */
 
+/* The greater one, m where s is NaN: one instruction where fmax is three. */
+INLINE floatn state_max(floatn m, floatn s) {
+    return s > m ? s : m;
+}
+
 INLINE floatn state_reference(floatn m) {
-    return select(m, (floatn)(0.0f), m == (floatn)(-INFINITY));
+    return m == (floatn)(-INFINITY) ? (floatn)(0.0f) : m;
 }
 
 /* The weight of a score, and the factor for what was summed against an older maximum. */
@@ -17,7 +22,7 @@ INLINE floatn state_weight(floatn score, floatn reference) {
 
 /* What the weighted sum of V is to be multiplied by: 1 / l, or 0 for a row that saw nothing. */
 INLINE floatn state_normaliser(floatn l) {
-    return select((floatn)(1.0f) / l, (floatn)(0.0f), l == (floatn)(0.0f));
+    return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
 }
 
 /* Natural log of the row's sum of exp(score). */

@@ -1,11 +1,10 @@
 /*
  * fwd_lanes - for CPU devices: SIMD lanes over query rows (cl/fwd_lanes.cl).
  *
- * The choice follows from measurements on two cores with AVX-512 (PoCL, float16):
- * two vectors of rows, four keys and four columns in registers, 64 keys a block;
- * one vector and smaller blocks while sequences are short, so that rows and the
- * diagonal of a causal mask waste less; four vectors for F16 and BF16, whose
- * conversion is shared by more rows.
+ * The choice follows from measurements on two cores with AVX-512 (PoCL 3.1, float16,
+ * 2026-11-21): four vectors of rows by four keys or columns in registers, 64 keys a block;
+ * two by eight and 32 keys where a band cuts blocks short, so that rows and the diagonal
+ * waste less; one vector for a few rows.
  */
 #include "size.h"
 #include "solvers.h"
@@ -39,12 +38,14 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
 
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
-    const bool converted = p->type != CLATTN_F32;
-    const bool is_short = p->seq_q <= 512 && problem_masked(p);
-    const long long vectors = is_short || p->seq_q <= (cl_uint)lanes ? 1 : converted ? 4 : 2;
-    const long long block = is_short && p->seq_q <= 256 ? 16 : is_short ? 32 : 64;
+    const bool few = p->seq_q <= 2 * (cl_uint)lanes;
+    const bool masked = problem_masked(p);
+    /* 32 vector registers hold 16 sums; 16 of them (LANES 8 and 4) hold 8. */
+    const long long vectors = few ? 1 : lanes < 16 || masked ? 2 : 4;
+    const long long unroll = lanes < 16 ? 4 : vectors == 4 ? 4 : 8;
+    const long long block = masked || few ? 32 : 64;
     const long long candidates[][COUNT] = {
-        {lanes, vectors, 4, 4, block},
+        {lanes, vectors, unroll, unroll, block},
         {lanes, vectors, 1, 4, 1},
     };
     return solvers_complete(p, d, r, parameters, COUNT, candidates[0], 2, legal, why);
