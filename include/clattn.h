@@ -267,7 +267,11 @@ typedef struct clattn_forward_args {
 /* Enqueues one forward pass.  queue belongs to the context's device, in-order or
  * out-of-order.  event (may be NULL) completes when o and lse are written, and
  * must be released.  Everything is checked before anything is enqueued: on
- * failure no memory is touched and *event is NULL. */
+ * failure *event is NULL and no memory is touched (workspace excepted, when the
+ * driver itself fails between two of a row's launches).
+ *
+ * The baseline "standard" calls CLBlast, which at its first call compiles kernels
+ * of its own and may allocate device memory; no other row does. */
 CLATTN_API cl_int clattn_enqueue_forward(clattn_plan plan, cl_command_queue queue,
                                          const clattn_forward_args *args,
                                          cl_uint num_events_in_wait_list,

@@ -105,12 +105,14 @@ for words in 'q' 'f17 q3 d4' 'q3' 'd4' '' 'q3 d4 q3' 'q-1 d4' 'q3 d4 x'; do
 done
 expect 4 'a device number too high' --device 4711
 expect 4 'a device name that nobody has' --device 'no such device'
-mkdir no_platforms
-with="env OCL_ICD_VENDORS=$PWD/no_platforms"
-expect 4 'no platform'
-expect 4 'no platform, JSON' --json
-has 'no platform, JSON' 0 platforms
-with=
+if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then # not every loader can be told where to look
+    mkdir no_platforms
+    with="env OCL_ICD_VENDORS=$PWD/no_platforms"
+    expect 4 'no platform'
+    expect 4 'no platform, JSON' --json
+    has 'no platform, JSON' 0 platforms
+    with=
+fi
 "$info" >/dev/full 2>stderr
 code=$?
 checks=$((checks + 1))

@@ -251,9 +251,16 @@ static void check_product(const struct sizes *s) {
             expected += element(matrix * size_b + row * s->width_b + i, 2) *
                         element(matrix * size_a + in_a, 1);
         }
-        wrong += c[at] != expected;
+        if (c[at] != expected && wrong++ == 0) {
+            print_error("matrix %zu, row %zu, column %zu: %g, not %g\n", matrix, row, column,
+                        (double)c[at], (double)expected);
+        }
     }
-    assert_int_equal(wrong, 0);
+    if (wrong) {
+        fail_msg("%zu matrices of %zu x %zu (stride %zu)%s, pieces of %llu: %zu elements are wrong",
+                 s->count, s->rows, columns, s->width_c, s->transpose ? ", transposed" : "",
+                 (unsigned long long)s->most, wrong);
+    }
     free(c);
     clReleaseMemObject(product.a.buffer);
     clReleaseMemObject(product.b.buffer);
