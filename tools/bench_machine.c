@@ -38,6 +38,9 @@ static void read_facts(bench_machine *m) {
     clGetDeviceInfo(m->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof m->largest, &m->largest, NULL);
     clGetDeviceInfo(m->device, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof m->cache, &m->cache, NULL);
     clGetDeviceInfo(m->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof m->group, &m->group, NULL);
+    cl_device_fp_config floats = 0;
+    clGetDeviceInfo(m->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof floats, &floats, NULL);
+    m->fma = (floats & CL_FP_FMA) != 0;
     m->units = m->units ? m->units : 1;
     m->group = m->group ? m->group : 1;
 }

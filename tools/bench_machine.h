@@ -20,7 +20,7 @@ typedef struct bench_machine {
     cl_command_queue queue; /* in order */
     bool profiling;         /* the queue's events tell the device's time */
     clattn_context attention;
-    bool cpu;
+    bool cpu, fma; /* fma: by an instruction, not by a long subroutine */
     cl_uint units;
     cl_ulong memory, largest, cache; /* bytes; largest: of one allocation */
     size_t group;                    /* work-items of the largest work-group */
