@@ -305,6 +305,8 @@ static void list_rows(text *list) {
         "f32 h32 q4096 d64",
         "f32 h16 q4096 d128 causal",
         "f16 h16 q4096 d128",
+        "f32 h8:2 q300 d80:256 causal",
+        "bf16 h8 q20 k4096 d192 window128,0",
     };
     text_printf(list, "# DEVICE ; PROBLEM ; the row that is chosen.  Written by test_choice "
                       "--print.\n");
