@@ -61,7 +61,7 @@ const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], con
 problem fixtures_problem(const char *words) {
     clattn_desc desc = CLATTN_DESC_INIT;
     struct status status = {0};
-    problem p;
+    problem p = {.type = CLATTN_F32};
     if (clattn_desc_parse(words, &desc) != CL_SUCCESS ||
         problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
         fail_msg("no problem: %s", words);

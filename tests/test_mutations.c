@@ -199,8 +199,8 @@ static void check_row(const char *chars, size_t length) {
 static void damaged_rows(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "fwd_tile BLOCK_M=128 BLOCK_N=64 BLOCK_D=128 THREADS_M=16 THREADS_N=16 Q_RESIDENT=1 "
-        "PREFETCH=1",
+        "fwd_tile BLOCK_M=128 BLOCK_N=64 BLOCK_D=128 THREADS_M=16 THREADS_N=16 Q_RESIDENT=1",
+        "fwd_tile THREADS_M=16 PREFETCH=1",
         "fwd_tile BLOCK_M=64",
         "fwd_lanes LANES=16 ROW_VECTORS=2 KEY_UNROLL=4 COL_UNROLL=4 BLOCK_N=64",
         "fwd_rows WORK_GROUP=64",
