@@ -113,7 +113,8 @@ const struct test_case cases_table[] = {
     {"f32 h2 q65 k130 d40 window33,17", "padded", "",
      "fwd_tile BLOCK_M=16 BLOCK_N=8 BLOCK_D=16 THREADS_M=8 THREADS_N=4 Q_RESIDENT=0"},
     {"f16 h2 q33 k65 d40 causal", "bshd", "",
-     "fwd_tile BLOCK_M=12 BLOCK_N=12 BLOCK_D=24 THREADS_M=6 THREADS_N=2 Q_RESIDENT=1"},
+     "fwd_tile BLOCK_M=12 BLOCK_N=12 BLOCK_D=24 THREADS_M=6 THREADS_N=2 Q_RESIDENT=1 "
+     "PREFETCH=1"},
     {"bf16 h2 q130 k300 d64 causal", "padded", "",
      "fwd_tile BLOCK_M=64 BLOCK_N=32 BLOCK_D=32 THREADS_M=16 THREADS_N=8 Q_RESIDENT=0"},
     {"f32 h2 q130 k300 d40:100", "bhsd", "",
