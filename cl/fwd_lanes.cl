@@ -297,7 +297,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     const float *m_of = (const float *)rows.m, *l_of = (const float *)rows.l;
     for (int i = 0; i < rows_here; i++) {
         if (PASS == 1) {
-            workspace[i] = m_of[i] + log2(l_of[i]);
+            workspace[i] = state_log2_sum(m_of[i], l_of[i]);
         }
         for (int d = 0; d < (PASS == 1 ? 0 : HEAD_DIM_V); d++) {
             store(o + i * p.o.row + d, o_of[d * BLOCK_M + i]);

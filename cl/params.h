@@ -2,7 +2,7 @@
  * params - what a launch may change, read by C and by OpenCL C.
  *
  * Passed by value as every kernel's first argument: at most 216 bytes, so that it
- * and the pointers fit the 256 bytes of the embedded profile.  Members are ordered
+ * and six pointers of 32 bits fit the 256 bytes of the embedded profile.  Members are ordered
  * by size, so host and device agree on the layout without padding.
  */
 #ifndef PARAMS_H

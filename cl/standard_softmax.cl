@@ -91,7 +91,7 @@ standard_softmax(const struct params p, __global const element *restrict q,
     floatn m = (floatn)(-INFINITY), l = (floatn)(0.0f);
     for (int key = first; key < keys.y; key += step) {
         const floatn score = softmax_scores(&p, row, key, keys);
-        const floatn m_new = fmax(m, score);
+        const floatn m_new = state_max(m, score);
         if (SOFTMAX == online) {
             const floatn reference = state_reference(m_new);
             l = l * state_weight(m, reference) + state_weight(score, reference);

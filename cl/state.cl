@@ -25,7 +25,12 @@ INLINE floatn state_normaliser(floatn l) {
     return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
 }
 
+/* Log of the row's sum of 2^score to base 2; -inf for a row that saw nothing. */
+INLINE float state_log2_sum(float m, float l) {
+    return l == 0.0f ? -INFINITY : m + log2(l);
+}
+
 /* Natural log of the row's sum of exp(score). */
 INLINE float state_lse(float m, float l) {
-    return l == 0.0f ? -INFINITY : (m + log2(l)) * M_LN2_F;
+    return state_log2_sum(m, l) * M_LN2_F;
 }

@@ -31,8 +31,8 @@ int main(void) {
     check(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL), "clGetDeviceIDs");
     cl_context cl = clCreateContext(NULL, 1, &device, NULL, NULL, &e);
     check(e, "clCreateContext");
-    cl_command_queue queue = clCreateCommandQueueWithProperties(cl, device, NULL, &e);
-    check(e, "clCreateCommandQueueWithProperties");
+    cl_command_queue queue = clCreateCommandQueue(cl, device, 0, &e);
+    check(e, "clCreateCommandQueue");
     cl_mem memory[4];
     clattn_tensor tensors[4];
     for (int i = 0; i < 4; i++) {

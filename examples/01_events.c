@@ -30,14 +30,12 @@ static void check(cl_int status, const char *what) {
 /* Out-of-order where the device can; elsewhere the same events are merely redundant. */
 static cl_command_queue create_queue(cl_context cl, cl_device_id device) {
     cl_command_queue_properties offered = 0;
-    check(
-        clGetDeviceInfo(device, CL_DEVICE_QUEUE_ON_HOST_PROPERTIES, sizeof offered, &offered, NULL),
-        "clGetDeviceInfo");
+    check(clGetDeviceInfo(device, CL_DEVICE_QUEUE_PROPERTIES, sizeof offered, &offered, NULL),
+          "clGetDeviceInfo");
     cl_command_queue_properties wanted = offered & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
-    cl_queue_properties properties[] = {CL_QUEUE_PROPERTIES, wanted, 0};
     cl_int status;
-    cl_command_queue queue = clCreateCommandQueueWithProperties(cl, device, properties, &status);
-    check(status, "clCreateCommandQueueWithProperties");
+    cl_command_queue queue = clCreateCommandQueue(cl, device, wanted, &status);
+    check(status, "clCreateCommandQueue");
     printf("queue: %s\n", wanted ? "out-of-order" : "in-order");
     return queue;
 }

@@ -94,8 +94,8 @@ int main(void) {
     check(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL), "clGetDeviceIDs");
     cl_context cl = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
     check(status, "clCreateContext");
-    cl_command_queue queue = clCreateCommandQueueWithProperties(cl, device, NULL, &status);
-    check(status, "clCreateCommandQueueWithProperties");
+    cl_command_queue queue = clCreateCommandQueue(cl, device, 0, &status);
+    check(status, "clCreateCommandQueue");
     clattn_context_desc context_desc = CLATTN_CONTEXT_DESC_INIT;
     context_desc.context = cl;
     context_desc.device = device;
@@ -107,6 +107,7 @@ int main(void) {
     clattn_plan plans[PROBLEMS][ROWS];
     size_t largest = 0;
     for (int p = 0; p < PROBLEMS; p++) {
+        descs[p] = (clattn_desc)CLATTN_DESC_INIT;
         check(clattn_desc_parse(problems[p], &descs[p]), problems[p]);
         for (int r = 0; r < ROWS; r++) {
             size_t bytes = 0;

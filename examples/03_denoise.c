@@ -192,9 +192,8 @@ static void attention(struct run *run, const struct options *options, float *con
     cl_device_id device = find_device(options->device);
     cl_context cl = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
     check(status, "clCreateContext");
-    const cl_queue_properties profiling[] = {CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE, 0};
-    cl_command_queue queue = clCreateCommandQueueWithProperties(cl, device, profiling, &status);
-    check(status, "clCreateCommandQueueWithProperties");
+    cl_command_queue queue = clCreateCommandQueue(cl, device, CL_QUEUE_PROFILING_ENABLE, &status);
+    check(status, "clCreateCommandQueue");
 
     clattn_context_desc context_desc = CLATTN_CONTEXT_DESC_INIT;
     context_desc.context = cl;

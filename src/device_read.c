@@ -140,11 +140,13 @@ cl_int device_read(device *d, cl_device_id id, struct status *status) {
      * LP_MAX_TGSI_LOOP_ITERATIONS) and reports success. */
     d->loop_limit = strstr(d->name, "llvmpipe") ? 65535 : 0;
 
+#ifdef CL_VERSION_2_0
     /* OpenCL 1.x devices do not know this question. */
     cl_device_svm_capabilities svm = 0;
     if (clGetDeviceInfo(id, CL_DEVICE_SVM_CAPABILITIES, sizeof svm, &svm, NULL) == CL_SUCCESS) {
         d->svm = svm != 0;
     }
+#endif
     size_t size = 0;
     char *extensions = NULL;
     code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size);

@@ -4,6 +4,7 @@
  * Nothing here allocates device memory or waits; the kernel's arguments are set and
  * captured by the enqueue under the plan's lock.
  */
+#include <float.h>
 #include <math.h>
 
 #include "launch.h"
@@ -206,7 +207,8 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
         .aligned = t[LAUNCH_Q].aligned && (t[LAUNCH_K].aligned || !t[LAUNCH_K].present) &&
                    (t[LAUNCH_V].aligned || !t[LAUNCH_V].present) && t[LAUNCH_O].aligned,
     };
-    return isfinite(request->params.factor) && isfinite(request->params.cap)
+    const float factor = fabsf(request->params.factor);
+    return isfinite(factor) && (factor == 0 || factor >= FLT_MIN)
                ? CL_SUCCESS
                : status_set(status, CLATTN_INVALID_ARGS,
                             "args: scale %g with softcap %g is beyond 32-bit floating point", scale,

@@ -4,8 +4,13 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel) {
     cl_int code = clSetKernelArg(kernel, 0, sizeof *l->params, l->params);
     for (cl_uint i = 0; i < LAUNCH_TENSORS && code == CL_SUCCESS; i++) {
         const struct tensor *t = &l->tensors[i];
-        code = t->svm ? clSetKernelArgSVMPointer(kernel, i + 1, t->svm)
-                      : clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
+#ifdef CL_VERSION_2_0
+        if (t->svm) {
+            code = clSetKernelArgSVMPointer(kernel, i + 1, t->svm);
+            continue;
+        }
+#endif
+        code = clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
     }
     return code == CL_SUCCESS
                ? clSetKernelArg(kernel, LAUNCH_TENSORS + 1, sizeof(cl_mem), &l->workspace)

@@ -1,8 +1,8 @@
 /*
  * lock - a mutex, from C11 threads where the C library has them, else from the
- * system.  Held only around host work of microseconds, except in a context's
- * program cache, where it also makes two threads that want the same program
- * build it once.
+ * system.  Held around host work of microseconds, and for longer only where a driver
+ * compiles: in a context's program cache, so that two threads that want the same
+ * program build it once, and around the first launch where a driver compiles then.
  */
 #ifndef LOCK_H
 #define LOCK_H

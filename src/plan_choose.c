@@ -98,7 +98,11 @@ static bool choose_from_table(struct choice *c, const char *table, const char *n
         struct status ignored = {0}; /* its sentence is in the solver's reason */
         text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
-        if (solver) {
+        if (solver && solver->baseline) {
+            text_printf(&c->remarks, "%s is passed over: %s: %s\n", text_chars(&origin), r.solver,
+                        baseline);
+            solver = NULL;
+        } else if (solver) {
             attempt(c, solver, &r, text_chars(&origin), &ignored);
         } else {
             text_printf(&c->remarks, "%s names no solver: %s\n", text_chars(&origin), r.solver);

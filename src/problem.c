@@ -1,6 +1,6 @@
 #include "problem.h"
 
-#include <math.h>
+#include <float.h>
 #include <string.h>
 
 bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs) {
@@ -16,6 +16,18 @@ bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *
         }
     }
     memcpy(ours, theirs, size < ours_size ? size : ours_size);
+    return true;
+}
+
+bool problem_copy_out(void *theirs, const void *ours, size_t ours_size) {
+    size_t size;
+    memcpy(&size, theirs, sizeof size);
+    if (size < ours_size || size > PROBLEM_MAX_STRUCT) {
+        return false;
+    }
+    memset((unsigned char *)theirs + ours_size, 0, size - ours_size);
+    memcpy((unsigned char *)theirs + sizeof size, (const unsigned char *)ours + sizeof size,
+           ours_size - sizeof size);
     return true;
 }
 
@@ -123,9 +135,9 @@ cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *sta
                           "desc: align %u is neither CLATTN_ALIGN_END nor CLATTN_ALIGN_START",
                           d.align);
     }
-    if (!isfinite(d.softcap) || d.softcap < 0) {
-        return status_set(status, invalid, "desc: softcap %g is not a finite number >= 0",
-                          (double)d.softcap);
+    if (!(d.softcap >= 0 && d.softcap <= FLT_MAX / 2)) {
+        return status_set(status, invalid, "desc: softcap %g is not a number from 0 to %g",
+                          (double)d.softcap, (double)(FLT_MAX / 2));
     }
     *p = (problem){
         .type = d.type,

@@ -51,4 +51,8 @@ bool problem_matches(const problem *p, const char *words, const char **bad);
  * the defaults already in ours, a longer one must have only zeros beyond ours. */
 bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs);
 
+/* The other way: fills a caller's struct, which an INIT macro has set, up to the size that
+ * it says.  False when that is shorter than ours (the first release has no shorter one). */
+bool problem_copy_out(void *theirs, const void *ours, size_t ours_size);
+
 #endif

@@ -170,8 +170,7 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     if (!(seen >> WORD_K & 1u)) {
         d.seq_kv = d.seq_q;
     }
-    *desc = d;
-    return CL_SUCCESS;
+    return problem_copy_out(desc, &d, sizeof d) ? CL_SUCCESS : CLATTN_INVALID_DESC;
 }
 
 cl_int clattn_desc_format(const clattn_desc *desc, char *out, size_t capacity, size_t *needed) {

@@ -27,17 +27,23 @@ enum { PACK, SOFTMAX, UNPACK, KERNELS };
 #define ROW_FLOATS 16
 enum { PART_BYTES = 4 * PART_FLOATS };
 
-/* CLBlast's 32-bit counts make larger products go in pieces, in parts of buffers; what is
- * written to a part is lost on NVIDIA when the part is released (driver 580.159). */
+/* CLBlast's 32-bit counts make larger products go in pieces (see clblast_product), in parts
+ * of buffers; what is written to a part is lost on NVIDIA when the part is released and
+ * another one is cut (driver 580.159). */
 static bool needs_pieces(const problem *p) {
-    cl_ulong scores = 0;
-    return !size_mul((cl_ulong)p->batch * p->heads_q, p->seq_q, &scores) ||
-           !size_mul(scores, (cl_ulong)p->seq_kv + 16, &scores) || scores > CLBLAST_MOST_ELEMENTS;
+    const cl_ulong wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
+    const cl_ulong width = (cl_ulong)p->seq_kv + 16 > wider ? (cl_ulong)p->seq_kv + 16 : wider;
+    cl_ulong most = 0;
+    return (cl_ulong)p->batch * p->heads_kv > 1u << 15 ||
+           !size_mul((cl_ulong)p->batch * p->heads_q, p->seq_q, &most) ||
+           !size_mul(most, width, &most) || most > CLBLAST_MOST_ELEMENTS ||
+           !size_mul((cl_ulong)p->batch * p->heads_kv, p->seq_kv, &most) ||
+           !size_mul(most, wider, &most) || most > CLBLAST_MOST_ELEMENTS;
 }
 
 static const char *refuses(const problem *p, const device *d) {
     if (strncmp(d->architecture, "nvidia/", 7) == 0 && needs_pieces(p)) {
-        return "over 2^30 scores need parts of buffers, which NVIDIA's driver loses";
+        return "over 2^30 scores or elements need parts of buffers, which NVIDIA's driver loses";
     }
     return d->base_alignment > PART_BYTES  ? "the device aligns buffers to over 4096 bytes"
            : p->seq_kv > CLBLAST_MOST_ROWS ? "CLBlast counts in 32 bits: at most 2^20 keys"

@@ -76,6 +76,15 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
         return status_set(status, CLATTN_INVALID_TENSOR,
                           "%s: it is read, but its buffer is CL_MEM_WRITE_ONLY", name);
     }
+    void *host = NULL;
+    if (flags & CL_MEM_USE_HOST_PTR) {
+        cl_int code = clGetMemObjectInfo(from->buffer, CL_MEM_HOST_PTR, sizeof host, &host, NULL);
+        if (code != CL_SUCCESS) {
+            return status_set(status, code, "%s: the driver tells nothing about its buffer", name);
+        }
+    }
+    /* Where a driver works on the application's memory itself, that is where it lies. */
+    t->aligned = (uintptr_t)host % 16 == 0;
     t->root = parent ? parent : from->buffer;
     t->begin = parent ? origin : 0;
     *capacity = size;
@@ -140,7 +149,11 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct te
                               "%s: it is an SVM pointer, but the device has no SVM", name);
         }
         t->begin = (cl_ulong)(uintptr_t)given.svm;
-        if (t->begin % shape->element_size != 0 || bytes > UINT64_MAX - t->begin) {
+        if (bytes > UINT64_MAX - t->begin) {
+            return status_set(status, CLATTN_OUT_OF_BOUNDS,
+                              "%s: its last element is beyond all addresses", name);
+        }
+        if (t->begin % shape->element_size != 0) {
             return status_set(status, invalid,
                               "%s: its SVM pointer is not a multiple of its element's %u bytes",
                               name, shape->element_size);
@@ -154,8 +167,8 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct te
 
     struct dimension dimensions[DIMENSIONS];
     const size_t n = dimensions_of(t, dimensions);
-    t->aligned = (given.buffer ? given.offset : t->begin) % 16 == 0 &&
-                 (!given.buffer || d->base_alignment % 16 == 0);
+    t->aligned = given.buffer ? t->aligned && given.offset % 16 == 0 && d->base_alignment % 16 == 0
+                              : t->begin % 16 == 0;
     for (size_t i = 0; i < n; i++) {
         t->aligned = t->aligned && dimensions[i].stride % 16 == 0;
     }

@@ -2,7 +2,7 @@
  * text - a string that grows.
  *
  * Used for composed programs, descriptions and long messages.  A failed
- * allocation is remembered: later appends do nothing, text_failed tells.
+ * allocation is remembered: later appends do nothing, and failed tells.
  */
 #ifndef TEXT_H
 #define TEXT_H

@@ -193,7 +193,7 @@ static bool bad_element(struct run *run, const struct probe *probe) {
     const clattn_desc *desc = &run->tensors.live;
     const struct tensors_view *view = &run->tensors.view[probe->tensor];
     bool keys = probe->tensor != TENSOR_Q;
-    cl_uint bad_row;
+    cl_uint bad_row = 0;
     if (!desc->batch || !choose_row(desc, keys, &bad_row))
         return true;
     cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;

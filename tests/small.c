@@ -33,6 +33,7 @@ void small_open(struct small *small, cl_context context, cl_command_queue queue,
                 cl_uint seed) {
     memset(small, 0, sizeof *small);
     clattn_desc *const d = &small->desc;
+    *d = (clattn_desc)CLATTN_DESC_INIT;
     need(clattn_desc_parse(text, d) == CL_SUCCESS && d->type == CLATTN_F32, text);
     d->heads_kv = d->heads_kv ? d->heads_kv : d->heads_q;
     d->head_dim_v = d->head_dim_v ? d->head_dim_v : d->head_dim;

@@ -102,6 +102,7 @@ static struct shape make_shape(enum way way) {
     };
     struct shape shape;
     clattn_desc *desc = &shape.desc;
+    *desc = (clattn_desc)CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(problems[way], desc), CL_SUCCESS);
     desc->heads_kv = desc->heads_q;
     desc->head_dim_v = desc->head_dim;

@@ -219,7 +219,8 @@ static void check_problem(const char *chars, size_t length) {
     (void)length;
     clattn_desc desc, unset;
     memset(&desc, 0xAA, sizeof desc);
-    memset(&unset, 0xAA, sizeof unset);
+    desc.size = sizeof desc;
+    memcpy(&unset, &desc, sizeof desc);
     struct status status = {0};
     problem p, again;
     text once = {0}, twice = {0};

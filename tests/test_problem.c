@@ -291,6 +291,20 @@ static void malformed_texts_are_refused(void **state) {
     clattn_desc d = CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(NULL, &d), CL_INVALID_VALUE);
     assert_int_equal(clattn_desc_parse("q7 d3", NULL), CL_INVALID_VALUE);
+    const size_t sizes[] = {0, sizeof d - 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        d.size = sizes[i];
+        assert_int_equal(clattn_desc_parse("q7 d3", &d), CLATTN_INVALID_DESC);
+    }
+    struct {
+        clattn_desc desc;
+        cl_ulong later; /* of a newer header: becomes 0, its default */
+    } longer = {CLATTN_DESC_INIT, 1};
+    longer.desc.size = sizeof longer;
+    assert_int_equal(clattn_desc_parse("q7 d3", &longer.desc), CL_SUCCESS);
+    assert_int_equal(longer.desc.size, sizeof longer);
+    assert_int_equal(longer.desc.seq_q, 7);
+    assert_int_equal(longer.later, 0);
 }
 
 static void formatting_fits_any_capacity(void **state) {

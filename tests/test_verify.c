@@ -53,6 +53,7 @@ static void lay_out(struct problem *p, int tensor, size_t heads, size_t rows, si
 /* Fills q, k, v and puts the reference's own answer, rounded to the type, in o and lse. */
 static void make(struct problem *p, const char *text, bool bshd) {
     memset(p, 0, sizeof *p);
+    p->desc = (clattn_desc)CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(text, &p->desc), CL_SUCCESS);
     clattn_desc *d = &p->desc;
     d->heads_kv = d->heads_kv ? d->heads_kv : d->heads_q;

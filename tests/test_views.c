@@ -8,6 +8,7 @@
 #include "heard.h"
 #include "small.h"
 
+#include <stdint.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +237,33 @@ static void tensors_without_elements_need_no_memory(void **state) {
     }
 }
 
+/* Drivers of CPUs work on it where it lies, which need suit no more than an element; the
+ * kernels that read 16 bytes at once must not. */
+static void memory_of_the_application(void **state) {
+    (void)state;
+    const cl_mem arena_before = arena;
+    const clattn_plan plan_before = plan;
+    char *const memory = malloc(ARENA + 128);
+    assert_non_null(memory);
+    char *const aligned = memory + (64 - (uintptr_t)memory % 64);
+    cl_int status;
+    arena = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, ARENA,
+                           aligned + sizeof(float), &status);
+    assert_int_equal(status, CL_SUCCESS);
+    static const char *const rows[] = {NULL, "fwd_rows", "fwd_tile"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        small.desc.row = rows[i];
+        assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+        tensors_lie_side_by_side(NULL);
+        clattn_plan_destroy(plan);
+    }
+    small.desc.row = NULL;
+    clReleaseMemObject(arena);
+    free(memory);
+    arena = arena_before;
+    plan = plan_before;
+}
+
 static int open_all(void **state) {
     (void)state;
     if (!test_device_open(&device)) {
@@ -271,6 +299,7 @@ int main(void) {
         cmocka_unit_test(dimensions_come_in_any_order),
         cmocka_unit_test(sub_buffers_of_one_buffer_are_apart),
         cmocka_unit_test(inputs_may_share_everything),
+        cmocka_unit_test(memory_of_the_application),
         cmocka_unit_test(tensors_without_elements_need_no_memory),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -281,7 +281,8 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
     double affordable = operations / ((pairs + 1) * pair_cost);
     result->checked = result->rows;
     if (affordable < (double)result->rows) {
-        result->checked = affordable < 2 ? 2 : (uint64_t)affordable;
+        const uint64_t least = result->rows < 2 ? result->rows : 2;
+        result->checked = affordable < (double)least ? least : (uint64_t)affordable;
     }
     work w = {.desc = desc, .scale = scale};
     w.q = calloc(dim, sizeof *w.q);
