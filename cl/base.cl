@@ -39,8 +39,10 @@ typedef int intn;
 #else
 typedef BASE_CONCAT(float, LANES) floatn;
 typedef BASE_CONCAT(int, LANES) intn;
+typedef BASE_CONCAT(uint, LANES) uintn;
 #define as_floatn BASE_CONCAT(as_float, LANES)
 #define as_intn BASE_CONCAT(as_int, LANES)
+#define as_uintn BASE_CONCAT(as_uint, LANES)
 #endif
 
 #if TYPE == F32
@@ -75,16 +77,6 @@ INLINE float4 convert4(element4 x) {
     return vload_half4(0, (const half *)halves);
 #else
     return as_float4(convert_uint4(x) << 16);
-#endif
-}
-
-INLINE float16 load16(__global const element *p) {
-#if TYPE == F32
-    return vload16(0, p);
-#elif TYPE == F16
-    return vload_half16(0, (__global const half *)p);
-#else
-    return as_float16(convert_uint16(vload16(0, p)) << 16);
 #endif
 }
 
@@ -123,6 +115,32 @@ INLINE void store4(__global element *p, float4 x, int aligned) {
         (ushort4)(base_bf16(x.x), base_bf16(x.y), base_bf16(x.z), base_bf16(x.w));
 #endif
 }
+
+#if LANES > 1
+/* LANES elements, wherever they lie. */
+INLINE floatn loadn(__global const element *p) {
+#if TYPE == F32
+    return BASE_CONCAT(vload, LANES)(0, p);
+#elif TYPE == F16
+    return BASE_CONCAT(vload_half, LANES)(0, (__global const half *)p);
+#else
+    return as_floatn(BASE_CONCAT(convert_uint, LANES)(BASE_CONCAT(vload, LANES)(0, p)) << 16);
+#endif
+}
+
+INLINE void storen(__global element *p, floatn x) {
+#if TYPE == F32
+    BASE_CONCAT(vstore, LANES)(x, 0, p);
+#elif TYPE == F16
+    BASE_CONCAT(BASE_CONCAT(vstore_half, LANES), _rte)(x, 0, (__global half *)p);
+#else
+    const uintn bits = as_uintn(x);
+    const uintn rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    const uintn kept = x == x ? rounded : (bits >> 16 | 0x40u);
+    BASE_CONCAT(vstore, LANES)(BASE_CONCAT(convert_ushort, LANES)(kept), 0, p);
+#endif
+}
+#endif
 
 /*
  * 2^x for x <= 0 and NaN: error under 2 units in the last place, 0 below -126.5.

@@ -52,11 +52,91 @@ INLINE void lanes_convert(float *tile, __global const element *from, long stride
                           const int columns) {
     for (int row = 0; row < rows; row++) {
         int d = 0;
-        for (; d + 16 <= columns; d += 16) {
-            vstore16(load16(from + row * stride + d), 0, tile + row * TILE_ROW + d);
+        for (; d + LANES <= columns; d += LANES) {
+            BASE_CONCAT(vstore, LANES)
+            (loadn(from + row * stride + d), 0, tile + row * TILE_ROW + d);
         }
         for (; d < columns; d++) {
             tile[row * TILE_ROW + d] = load(from + row * stride + d);
+        }
+    }
+}
+
+/*
+ * Transposes LANES vectors of LANES: log2(LANES) times, shuffle the first half of the
+ * vectors with the second as one shuffles cards.
+ */
+INLINE void lanes_transpose(floatn x[LANES]) {
+    UNROLL
+    for (int round = 1; round < LANES; round *= 2) {
+        floatn y[LANES];
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            y[2 * i].even = x[i].lo;
+            y[2 * i].odd = x[i + LANES / 2].lo;
+            y[2 * i + 1].even = x[i].hi;
+            y[2 * i + 1].odd = x[i + LANES / 2].hi;
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++) {
+            x[i] = y[i];
+        }
+    }
+}
+
+/* Q^T, scaled, of BLOCK_M rows; rows past the end repeat the last one. */
+INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct params *p,
+                         int rows_here) {
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        int d = 0;
+        for (; d + LANES <= HEAD_DIM; d += LANES) {
+            floatn x[LANES];
+            UNROLL
+            for (int row = 0; row < LANES; row++) {
+                x[row] = loadn(q + min(i * LANES + row, rows_here - 1) * p->q.row + d);
+            }
+            lanes_transpose(x);
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                q_t[(d + j) * ROW_VECTORS + i] = x[j] * p->factor;
+            }
+        }
+        for (; d < HEAD_DIM; d++) {
+            float *rows = (float *)(q_t + d * ROW_VECTORS + i);
+            for (int row = 0; row < LANES; row++) {
+                rows[row] =
+                    load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d) * p->factor;
+            }
+        }
+    }
+}
+
+/* O from O^T times each row's normaliser. */
+INLINE void lanes_store_o(__global element *o, const floatn *o_t, const floatn *normalisers,
+                          const struct params *p, int rows_here) {
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        const int rows = min(LANES, rows_here - i * LANES);
+        int d = 0;
+        for (; d + LANES <= HEAD_DIM_V; d += LANES) {
+            floatn x[LANES];
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                x[j] = o_t[(d + j) * ROW_VECTORS + i] * normalisers[i];
+            }
+            lanes_transpose(x);
+            UNROLL
+            for (int row = 0; row < LANES; row++) {
+                if (row < rows) {
+                    storen(o + (i * LANES + row) * p->o.row + d, x[row]);
+                }
+            }
+        }
+        for (; d < HEAD_DIM_V; d++) {
+            const floatn x = o_t[d * ROW_VECTORS + i] * normalisers[i];
+            const float *of_row = (const float *)&x;
+            for (int row = 0; row < rows; row++) {
+                store(o + (i * LANES + row) * p->o.row + d, of_row[row]);
+            }
         }
     }
 }
@@ -252,14 +332,10 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     floatn q_t[HEAD_DIM * ROW_VECTORS], s_t[BLOCK_N * ROW_VECTORS], o_t[COLS * ROW_VECTORS];
     float tile[TILE];
     struct lanes_rows rows;
-    float *q_of = (float *)q_t;
+    lanes_load_q(q_t, q, &p, rows_here);
     int *begin_of = (int *)rows.begin, *end_of = (int *)rows.end;
     for (int i = 0; i < BLOCK_M; i++) {
-        const int row = min(i, rows_here - 1); /* rows past the end repeat the last one */
-        for (int d = 0; d < HEAD_DIM; d++) {
-            q_of[d * BLOCK_M + i] = load(q + row * p.q.row + d) * p.factor;
-        }
-        const int2 keys = span_of_row(&p, row0 + row);
+        const int2 keys = span_of_row(&p, row0 + min(i, rows_here - 1));
         begin_of[i] = keys.x;
         end_of[i] = keys.y;
     }
@@ -286,21 +362,18 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         }
     }
 
-    for (int i = 0; i < ROW_VECTORS; i++) {
-        /* In pass 2 the weights came normalised. */
-        const floatn normaliser = PASS == 2 ? (floatn)(1.0f) : state_normaliser(rows.l[i]);
-        for (int d = 0; d < HEAD_DIM_V; d++) {
-            o_t[d * ROW_VECTORS + i] *= normaliser;
+    if (PASS != 1) {
+        floatn normalisers[ROW_VECTORS];
+        for (int i = 0; i < ROW_VECTORS; i++) {
+            /* In pass 2 the weights came normalised. */
+            normalisers[i] = PASS == 2 ? (floatn)(1.0f) : state_normaliser(rows.l[i]);
         }
+        lanes_store_o(o, o_t, normalisers, &p, rows_here);
     }
-    const float *o_of = (const float *)o_t;
     const float *m_of = (const float *)rows.m, *l_of = (const float *)rows.l;
     for (int i = 0; i < rows_here; i++) {
         if (PASS == 1) {
             workspace[i] = state_log2_sum(m_of[i], l_of[i]);
-        }
-        for (int d = 0; d < (PASS == 1 ? 0 : HEAD_DIM_V); d++) {
-            store(o + i * p.o.row + d, o_of[d * BLOCK_M + i]);
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse) {
