@@ -17,7 +17,7 @@ static const char *const problems[] = {
     "f32 b2 h4 q200 k300 d80:48",     /* cross attention, a value dimension of its own */
     "f32 h4 q700 k700 d64 window99,0" /* a sliding window */
 };
-static const char *const rows[] = {NULL, "fwd_rows", "fwd_tile", "fwd_lanes"};
+static const char *const rows[] = {NULL, "fwd_rows", "fwd_tile", "fwd_lanes", "memory_efficient"};
 
 enum {
     PROBLEMS = sizeof problems / sizeof problems[0],

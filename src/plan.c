@@ -112,12 +112,17 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     text_printf(&plan->description, "problem ");
     problem_format(&plan->problem, &plan->description);
     text_printf(&plan->description, "\ndevice %s\n", context->device.name);
-    text solvers = {0};
+    text solvers = {0}, remarks = {0};
     code = plan_choose(&plan->problem, &context->device, desc->row, context->tuning,
                        desc->row ? build : build_or_remark, plan, &plan->solver, &plan->row,
-                       &solvers, status);
+                       &solvers, &remarks, status);
     text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
     text_append(&plan->description, text_chars(&solvers), solvers.length);
+    text_append(&plan->description, text_chars(&remarks), remarks.length);
+    if (remarks.length) {
+        context_remark(context, text_chars(&remarks));
+    }
+    text_destroy(&remarks);
     plan->description.failed = plan->description.failed || solvers.failed;
     text_destroy(&solvers);
     if (code != CL_SUCCESS) {

@@ -23,7 +23,8 @@ struct clattn_plan_s {
 };
 
 /* What a plan would do on a device that need not be there: fills solver and row, and
- * appends to description a line for each solver.  `build` (may be NULL: everything
+ * appends to description a line for each solver, to remarks one for each line of a table
+ * that was passed over.  `build` (may be NULL: everything
  * builds) is asked for each row in turn until one builds; asked is the caller's row or
  * NULL, user_table the user's tuning table or NULL.  A build that fails because the
  * kernel runs only in smaller work-groups says how small in *work_group. */
@@ -32,6 +33,6 @@ typedef cl_int (*plan_build)(void *data, const struct solver *solver, const row 
 
 cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
                    plan_build build, void *data, const struct solver **solver, row *r,
-                   text *description, struct status *status);
+                   text *description, text *remarks, struct status *status);
 
 #endif

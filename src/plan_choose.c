@@ -138,7 +138,7 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
 
 cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
                    plan_build build, void *data, const struct solver **solver, row *r,
-                   text *description, struct status *status) {
+                   text *description, text *remarks, struct status *status) {
     struct choice c = {.problem = p, .device = d, .build = build, .data = data};
     cl_int code;
     if (asked) {
@@ -167,7 +167,7 @@ cl_int plan_choose(const problem *p, const device *d, const char *asked, const c
         description->failed = description->failed || c.reasons[i].failed;
         text_destroy(&c.reasons[i]);
     }
-    text_append(description, text_chars(&c.remarks), c.remarks.length);
+    text_append(remarks, text_chars(&c.remarks), c.remarks.length);
     text_destroy(&c.remarks);
     if (code == CL_SUCCESS) {
         *solver = c.chosen;

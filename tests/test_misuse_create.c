@@ -324,6 +324,38 @@ static void wrong_tuning_files_are_refused(void **state) {
     remove(desc.tuning_path);
 }
 
+static void tuning_lines_that_are_passed_over_are_remarked(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *word;
+    } lines[] = {
+        {"* ; f32 ; nosuch BLOCK=3\n", "nosuch"},
+        {"* ; f32 ; fwd_rows WORK_GROUP=0\n", "WORK_GROUP"},
+        {"* ; f32 ; memory_efficient\n", "memory_efficient"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        clattn_context_desc desc = good_context();
+        desc.tuning_path = "passed_over.txt";
+        FILE *file = fopen(desc.tuning_path, "wb");
+        assert_non_null(file);
+        assert_true(fputs(lines[i].line, file) >= 0);
+        assert_int_equal(fclose(file), 0);
+        clattn_context made = NULL;
+        assert_int_equal(clattn_context_create(&desc, &made), CL_SUCCESS);
+        remove(desc.tuning_path);
+        clattn_desc problem = CLATTN_DESC_INIT;
+        clattn_plan plan = NULL;
+        assert_int_equal(clattn_desc_parse("f32 q5 d8", &problem), CL_SUCCESS);
+        heard = (struct heard){0};
+        assert_int_equal(clattn_plan_create(made, &problem, &plan), CL_SUCCESS);
+        assert_int_equal(heard.failures, 0);
+        assert_int_equal(heard.remarks, 1);
+        assert_non_null(strstr(heard.message, lines[i].word));
+        clattn_plan_destroy(plan);
+        clattn_context_destroy(made);
+    }
+}
+
 static int open_context(void **state) {
     (void)state;
     if (!test_device_open(&device)) {
@@ -346,6 +378,7 @@ int main(void) {
         cmocka_unit_test(null_plan_parameters_are_refused),
         cmocka_unit_test(longer_descs_must_be_zero_beyond),
         cmocka_unit_test(wrong_contexts_are_refused),
+        cmocka_unit_test(tuning_lines_that_are_passed_over_are_remarked),
         cmocka_unit_test(device_outside_the_context_is_refused),
         cmocka_unit_test(wrong_tuning_files_are_refused),
     };

@@ -25,7 +25,7 @@ static cl_int choose(const char *fixture, const char *words, const char *asked, 
     struct status status = {0};
     row r;
     const cl_int code = plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table,
-                                    NULL, NULL, &solver, &r, description, &status);
+                                    NULL, NULL, &solver, &r, description, description, &status);
     if (code == CL_SUCCESS) {
         row_format(&r, row_text);
     }
