@@ -145,8 +145,8 @@ typedef struct clattn_desc {
     cl_uint batch;      /* default 1; batch * heads_q at most 2^30 - 1 */
     cl_uint heads_q;    /* default 1; a multiple of heads_kv */
     cl_uint heads_kv;   /* default 0: as heads_q */
-    cl_uint seq_q;      /* 0 ... 2^30 - 1 */
-    cl_uint seq_kv;     /* 0 ... 2^30 - 1 */
+    cl_uint seq_q;      /* default 0: nothing to do; at most 2^30 - 1 */
+    cl_uint seq_kv;     /* default 0: no keys, o = 0; at most 2^30 - 1 */
     cl_uint head_dim;   /* 1 ... 512 */
     cl_uint head_dim_v; /* default 0: as head_dim; 1 ... 512 */
     cl_int band_left;   /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
@@ -213,7 +213,7 @@ CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capa
 
 /* Where a tensor lies: exactly one of buffer and svm, a byte offset into it (a
  * multiple of the element's size), and strides in elements.  Elements of the last
- * dimension are contiguous.  Strides are not negative; inputs may broadcast with
+ * dimension are contiguous.  Strides are not negative; inputs may overlap or broadcast with
  * stride 0.  A tensor without elements may have no memory at all. */
 typedef struct clattn_tensor {
     size_t size;
