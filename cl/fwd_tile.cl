@@ -43,6 +43,9 @@
 #ifndef PREFETCH
 #error "PREFETCH: 1 reads the next slice of K or V into registers during the work on this one"
 #endif
+#ifndef WIDE_READS
+#error "WIDE_READS: 1 moves four elements at once where rows begin at multiples of 16 bytes"
+#endif
 #ifndef PASS
 #error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
 #endif
@@ -96,7 +99,7 @@ INLINE void tile_read(element4 *chunks, __global const element *from, long strid
 
 INLINE void tile_fetch(element4 *chunks, __global const element *from, long stride, int first,
                        int last, const int rows, int d0, const int dim, int aligned) {
-    if (aligned) {
+    if (WIDE_READS ? aligned : 0) {
         tile_read(chunks, from, stride, first, last, rows, d0, dim, 1);
     } else {
         tile_read(chunks, from, stride, first, last, rows, d0, dim, 0);
@@ -179,7 +182,7 @@ INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
 /* The first `count` (below 1: none, over 4: all) of four elements. */
 INLINE void tile_store(__global element *p, float4 x, const int count, int aligned) {
     if (count >= 4) {
-        store4(p, x, aligned);
+        store4(p, x, WIDE_READS ? aligned : 0);
     } else if (HEAD_DIM_V % 4 != 0) {
         if (count > 0) {
             store(p, x.x);

@@ -5,14 +5,16 @@
  * memory, its work-group limit and a budget of registers wins.  The last one needs
  * a work-group of 1 and 400 bytes.
  */
+#include <string.h>
+
 #include "size.h"
 #include "solvers.h"
 
-enum { COUNT = 7 };
+enum { COUNT = 8 };
 
 static const struct solver_parameter parameters[COUNT] = {
     {"BLOCK_M", 1, 512},   {"BLOCK_N", 4, 512},  {"BLOCK_D", 4, 512}, {"THREADS_M", 1, 256},
-    {"THREADS_N", 1, 256}, {"Q_RESIDENT", 0, 1}, {"PREFETCH", 0, 1},
+    {"THREADS_N", 1, 256}, {"Q_RESIDENT", 0, 1}, {"PREFETCH", 0, 1},  {"WIDE_READS", 0, 1},
 };
 
 static const char *refuses(const problem *p, const device *d) {
@@ -106,21 +108,26 @@ static bool fits_registers(const problem *p, const long long *candidate) {
 
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     /* BLOCK_M, BLOCK_N, largest BLOCK_D, THREADS_M, THREADS_N, Q_RESIDENT, PREFETCH */
-    static const long long shapes[][COUNT] = {
+    static const long long shapes[][COUNT - 1] = {
         {128, 64, 128, 16, 16, 1, 1}, {128, 64, 64, 16, 16, 1, 1}, {64, 64, 64, 16, 16, 1, 1},
         {64, 64, 64, 16, 16, 0, 1},   {64, 32, 64, 16, 8, 1, 0},   {32, 32, 64, 8, 8, 1, 0},
         {32, 32, 64, 8, 16, 1, 0},    {32, 32, 32, 8, 8, 0, 0},    {16, 32, 64, 8, 16, 0, 0},
         {16, 16, 32, 8, 8, 0, 0},     {16, 16, 16, 4, 4, 0, 0},    {8, 8, 8, 2, 2, 0, 0},
         {4, 4, 4, 1, 1, 0, 0},
     };
+    /* To a CPU device wide reads mean nothing, and PoCL 5.0's compiler aborts on the branch
+     * that they need between barriers (tried 2026-11-21). */
+    const bool wide =
+        d->type != DEVICE_CPU && strcmp(d->platform, "Portable Computing Language") != 0;
     enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     long long candidates[SHAPES][COUNT];
     size_t count = 0;
     for (size_t i = 0; i < SHAPES; i++) {
         long long *c = candidates[count];
-        for (size_t j = 0; j < COUNT; j++) {
+        for (size_t j = 0; j < COUNT - 1; j++) {
             c[j] = shapes[i][j];
         }
+        c[COUNT - 1] = wide;
         /* The caller's THREADS_N decides which slices there are. */
         const long long asked = row_number(r, "THREADS_N", c[4]);
         c[2] = slice_for(p, asked > 0 ? asked : c[4], c[2]);

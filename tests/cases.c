@@ -115,6 +115,12 @@ const struct test_case cases_table[] = {
     {"f16 h2 q33 k65 d40 causal", "bshd", "",
      "fwd_tile BLOCK_M=12 BLOCK_N=12 BLOCK_D=24 THREADS_M=6 THREADS_N=2 Q_RESIDENT=1 "
      "PREFETCH=1"},
+    {"bf16 h2 q130 k300 d64 causal", "bhsd", "",
+     "fwd_tile BLOCK_M=64 BLOCK_N=32 BLOCK_D=32 THREADS_M=16 THREADS_N=8 Q_RESIDENT=1 "
+     "PREFETCH=1 WIDE_READS=1"},
+    {"f16 h2 q65 k130 d64", "bshd", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=64 THREADS_M=8 THREADS_N=16 Q_RESIDENT=1 "
+     "PREFETCH=1 WIDE_READS=1"},
     {"bf16 h2 q130 k300 d64 causal", "padded", "",
      "fwd_tile BLOCK_M=64 BLOCK_N=32 BLOCK_D=32 THREADS_M=16 THREADS_N=8 Q_RESIDENT=0"},
     {"f32 h2 q130 k300 d40:100", "bhsd", "",

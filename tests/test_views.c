@@ -250,7 +250,13 @@ static void memory_of_the_application(void **state) {
     arena = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, ARENA,
                            aligned + sizeof(float), &status);
     assert_int_equal(status, CL_SUCCESS);
-    static const char *const rows[] = {NULL, "fwd_rows", "fwd_tile"};
+    static const char *const rows[] = {
+        NULL,
+        "fwd_rows",
+        "fwd_tile",
+        "fwd_tile BLOCK_M=4 BLOCK_N=4 BLOCK_D=4 THREADS_M=4 THREADS_N=1 Q_RESIDENT=1 PREFETCH=1 "
+        "WIDE_READS=1",
+    };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         small.desc.row = rows[i];
         assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
