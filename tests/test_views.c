@@ -259,7 +259,11 @@ static void memory_of_the_application(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         small.desc.row = rows[i];
-        assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+        const cl_int code = clattn_plan_create(context, &small.desc, &plan);
+        if (code == CLATTN_UNSUPPORTED && strstr(heard.message, "PoCL after 3.1")) {
+            continue;
+        }
+        assert_int_equal(code, CL_SUCCESS);
         tensors_lie_side_by_side(NULL);
         clattn_plan_destroy(plan);
     }
