@@ -401,7 +401,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             continue;
         }
         if (PASS == 1) {
-            workspace[row] = m[i] + log2(l_row);
+            workspace[row] = state_log2_sum(m[i], l_row);
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse) {
