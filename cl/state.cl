@@ -20,6 +20,12 @@ INLINE floatn state_weight(floatn score, floatn reference) {
     return base_exp2(score - reference);
 }
 
+/* The weight of a score in units of `unit`, base = unit * reference: for weights that are
+ * rounded to 16 bits.  One fma and the device's own exp2. */
+INLINE floatn state_weight_in(floatn score, floatn unit, floatn base) {
+    return native_exp2(fma(score, unit, -base));
+}
+
 /* What the weighted sum of V is to be multiplied by: 1 / l, or 0 for a row that saw nothing. */
 INLINE floatn state_normaliser(floatn l) {
     return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
