@@ -97,6 +97,27 @@ INLINE void store(__global element *p, float x) {
 #endif
 }
 
+#if TYPE != F32
+/* To and from 16 bits in registers; nearest, ties to even. */
+INLINE ushort narrow(float x) {
+#if TYPE == F16
+    ushort bits;
+    vstore_half_rte(x, 0, (half *)&bits);
+    return bits;
+#else
+    return base_bf16(x);
+#endif
+}
+
+INLINE float widen(ushort bits) {
+#if TYPE == F16
+    return vload_half(0, (const half *)&bits);
+#else
+    return as_float((uint)bits << 16);
+#endif
+}
+#endif
+
 /* Four elements; aligned as in read4. */
 INLINE void store4(__global element *p, float4 x, int aligned) {
     if (!aligned) {

@@ -6,9 +6,14 @@
  * while m is -inf.  The maximum drops NaN; a NaN score still reaches l through its weight.
  */
 
-/* The greater one, m where s is NaN: one instruction where fmax is three. */
+/* The greater one, m where s is NaN: one instruction for vectors of x86, where fmax is three,
+ * and for GPUs, where the comparison is two. */
 INLINE floatn state_max(floatn m, floatn s) {
+#if LANES == 1
+    return fmax(m, s);
+#else
     return s > m ? s : m;
+#endif
 }
 
 INLINE floatn state_reference(floatn m) {

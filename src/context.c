@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engines.h"
 #include "problem.h"
 #include "tuning.h"
 
@@ -97,6 +98,9 @@ static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status
     code = device_read(&c->device, c->id, status);
     if (code == CL_SUCCESS) {
         code = device_probe(&c->device, c->context, c->id, status);
+    }
+    if (code == CL_SUCCESS) {
+        engines_probe(&c->device, c->context, c->id);
     }
     if (code == CL_SUCCESS && d->tuning_path) {
         code = tuning_read(d->tuning_path, &c->tuning, status);

@@ -13,21 +13,14 @@ static const struct {
     { #member, offsetof(device, member), sizeof((device *)0)->member }
 #define FACT_NUMBER(member) \
     { #member, offsetof(device, member), 0 }
-    FACT_TEXT(name),
-    FACT_TEXT(vendor),
-    FACT_TEXT(platform),
-    FACT_TEXT(driver),
-    FACT_TEXT(architecture),
-    FACT_NUMBER(type),
-    FACT_NUMBER(compute_units),
-    FACT_NUMBER(work_group),
-    FACT_NUMBER(work_items),
-    FACT_NUMBER(local_memory),
-    FACT_NUMBER(local_memory_reported),
-    FACT_NUMBER(float_width),
-    FACT_NUMBER(address_bits),
-    FACT_NUMBER(svm),
-    FACT_NUMBER(base_alignment),
+    FACT_TEXT(name),           FACT_TEXT(vendor),
+    FACT_TEXT(platform),       FACT_TEXT(driver),
+    FACT_TEXT(architecture),   FACT_TEXT(matrix),
+    FACT_NUMBER(type),         FACT_NUMBER(compute_units),
+    FACT_NUMBER(work_group),   FACT_NUMBER(work_items),
+    FACT_NUMBER(local_memory), FACT_NUMBER(local_memory_reported),
+    FACT_NUMBER(float_width),  FACT_NUMBER(address_bits),
+    FACT_NUMBER(svm),          FACT_NUMBER(base_alignment),
     FACT_NUMBER(loop_limit),
 #undef FACT_TEXT
 #undef FACT_NUMBER

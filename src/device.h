@@ -20,6 +20,7 @@ typedef struct device {
     char driver[128];
     char architecture[64]; /* "nvidia/9.0", "amd/gfx1100", "intel", "cpu/16" (floats in a
                               vector), "" when unknown: the tuning table's second column */
+    char matrix[64];       /* its matrix engines that clattn knows, words; "" none: engines.h */
     cl_ulong type;         /* enum device_type */
     cl_ulong compute_units;
     cl_ulong work_group;            /* work-items in a work-group, at most */

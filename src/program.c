@@ -11,9 +11,8 @@ static const char build_options[] = "-cl-std=CL1.2";
 
 static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
                                text *composed) {
+    /* No lengths: problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
-    problem_format(p, composed);
-    text_printf(composed, " : ");
     row_format(r, composed);
     text_printf(composed, " */\n");
     text_printf(composed, "#define TYPE %u\n", p->type);

@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-extern const struct solver solver_fwd_lanes, solver_fwd_tile, solver_fwd_rows,
+extern const struct solver solver_fwd_lanes, solver_fwd_mma, solver_fwd_tile, solver_fwd_rows,
     solver_memory_efficient, solver_standard;
 
 const struct solver *const solvers_table[SOLVERS] = {
-    &solver_fwd_lanes,        &solver_fwd_tile, &solver_fwd_rows,
-    &solver_memory_efficient, &solver_standard,
+    &solver_fwd_lanes, &solver_fwd_mma,          &solver_fwd_tile,
+    &solver_fwd_rows,  &solver_memory_efficient, &solver_standard,
 };
 
 const struct solver *solvers_find(const char *name) {
@@ -26,6 +26,10 @@ const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per
                : NULL;
 }
 
+static bool is_word(const struct solver_parameter *p) {
+    return p->low > p->high;
+}
+
 bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
                               text *why) {
     for (size_t i = 0; i < r->count; i++) {
@@ -36,6 +40,9 @@ bool solvers_check_parameters(const row *r, const struct solver_parameter *param
         if (at == count) {
             text_printf(why, "%s has no parameter %s", r->solver, r->parameters[i].name);
             return false;
+        }
+        if (is_word(&parameters[at])) {
+            continue;
         }
         long long value = row_number(r, parameters[at].name, parameters[at].low - 1);
         if (value < parameters[at].low || value > parameters[at].high) {
@@ -51,7 +58,8 @@ bool solvers_check_parameters(const row *r, const struct solver_parameter *param
 static bool agrees(const row *r, const struct solver_parameter *parameters, size_t count,
                    const long long *candidate) {
     for (size_t i = 0; i < count; i++) {
-        if (row_number(r, parameters[i].name, candidate[i]) != candidate[i]) {
+        if (!is_word(&parameters[i]) &&
+            row_number(r, parameters[i].name, candidate[i]) != candidate[i]) {
             return false;
         }
     }
@@ -75,8 +83,12 @@ bool solvers_complete(const problem *p, const device *d, row *r,
             row trial = {.count = 0};
             memcpy(trial.solver, r->solver, sizeof trial.solver);
             for (size_t i = 0; i < count; i++) {
-                row_set(&trial, parameters[i].name,
-                        row_number(r, parameters[i].name, candidate[i]));
+                if (is_word(&parameters[i])) {
+                    row_set_word(&trial, parameters[i].name, row_find(r, parameters[i].name));
+                } else {
+                    row_set(&trial, parameters[i].name,
+                            row_number(r, parameters[i].name, candidate[i]));
+                }
             }
             text other = {0}; /* the first candidate's reason is the one to tell */
             const bool first = why->length == 0;

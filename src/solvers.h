@@ -46,7 +46,7 @@ struct solver {
     cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 5, SOLVER_KERNELS = 4 };
+enum { SOLVERS = 6, SOLVER_KERNELS = 4 };
 
 /* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
 extern const struct solver *const solvers_table[SOLVERS];
@@ -56,7 +56,8 @@ const struct solver *solvers_find(const char *name);
 
 /* ---- For the solvers' own use ---- */
 
-/* A parameter: its name and the values that make sense at all. */
+/* A parameter: its name and the values that make sense at all.  low > high: a word, which
+ * the solver checks itself and sets before solvers_complete. */
 struct solver_parameter {
     const char *name;
     long long low, high;
@@ -71,8 +72,8 @@ bool solvers_check_parameters(const row *r, const struct solver_parameter *param
                               text *why);
 
 /* Fills in what r lacks from the first of the candidates (each `count` values, in the
- * order of parameters) that agrees with what r has and that `legal` accepts.  Where none
- * agrees, each candidate is tried with r's values put in their place. */
+ * order of parameters; of a word r's own stands) that agrees with what r has and that `legal`
+ * accepts.  Where none agrees, each candidate is tried with r's values put in their place. */
 bool solvers_complete(const problem *p, const device *d, row *r,
                       const struct solver_parameter *parameters, size_t count,
                       const long long *candidates, size_t candidates_count,

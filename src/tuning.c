@@ -95,7 +95,7 @@ long long row_number(const row *r, const char *name, long long missing) {
     return number;
 }
 
-void row_set(row *r, const char *name, long long value) {
+void row_set_word(row *r, const char *name, const char *value) {
     size_t at = 0;
     while (at < r->count && strcmp(r->parameters[at].name, name) != 0) {
         at++;
@@ -107,7 +107,13 @@ void row_set(row *r, const char *name, long long value) {
         snprintf(r->parameters[at].name, ROW_WORD, "%s", name);
         r->count++;
     }
-    snprintf(r->parameters[at].value, ROW_WORD, "%lld", value);
+    snprintf(r->parameters[at].value, ROW_WORD, "%s", value);
+}
+
+void row_set(row *r, const char *name, long long value) {
+    char digits[ROW_WORD];
+    snprintf(digits, sizeof digits, "%lld", value);
+    row_set_word(r, name, digits);
 }
 
 /* ---- tables ---- */

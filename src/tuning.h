@@ -44,6 +44,9 @@ long long row_number(const row *r, const char *name, long long missing);
 /* Sets a parameter to a number, in place or as the last one. */
 void row_set(row *r, const char *name, long long value);
 
+/* Sets a parameter to a word, likewise. */
+void row_set_word(row *r, const char *name, const char *value);
+
 /* How closely a table's line names the device: 3 by name, 2 by architecture, 1 by
  * vendor or kind, 0 by "*"; -1 when it does not. */
 int tuning_specificity(const device *d, const char *pattern, size_t length);

@@ -146,6 +146,7 @@ const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 const struct cases_solver cases_solvers[] = {
     {"auto", NULL, CL_DEVICE_TYPE_ALL, false},
     {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false},
+    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false},
     {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false},
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false},
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true},

@@ -34,6 +34,7 @@ static const device devices[] = {
      .address_bits = 64},
     {.name = "a large GPU",
      .architecture = "nvidia/9.0",
+     .matrix = "nv80",
      .type = DEVICE_GPU,
      .compute_units = 132,
      .work_group = 1024,

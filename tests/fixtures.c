@@ -98,6 +98,41 @@ static bool tile_runnable(const problem *p, const device *d, const row *r, text 
     return true;
 }
 
+/* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
+static bool mma_runnable(const problem *p, const device *d, const row *r, text *why) {
+    static const struct {
+        const char *name;
+        long long lanes, queries;
+    } engines[] = {{"nv80", 32, 16}, {"plain", 1, 1}};
+    const char *name = row_find(r, "ENGINE");
+    const long long waves = row_number(r, "WAVES", -1), n = row_number(r, "BLOCK_N", -1);
+    const long long fragments = row_number(r, "ROW_FRAGMENTS", -1);
+    const long long in_registers = row_number(r, "Q_REGISTERS", -1);
+    size_t e = 0;
+    while (name && e < sizeof engines / sizeof *engines && strcmp(engines[e].name, name) != 0) {
+        e++;
+    }
+    if (!name || e == sizeof engines / sizeof *engines || waves < 1 || fragments < 1 || n < 16 ||
+        n % 16 || in_registers < 0 || in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
+        row_number(r, "EMULATED", -1) != 0) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    if (strcmp(name, "plain") != 0 && !strstr(d->matrix, name)) {
+        text_printf(why, "an engine that is not there");
+        return false;
+    }
+    const long long k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
+    const long long v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
+    const long long rows = waves * fragments * engines[e].queries;
+    const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 4;
+    if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
+        text_printf(why, "%lld bytes of local memory", bytes);
+        return false;
+    }
+    return true;
+}
+
 /* cl/fwd_lanes.cl. */
 static bool lanes_runnable(const row *r, text *why) {
     const long long lanes = row_number(r, "LANES", -1);
@@ -166,6 +201,10 @@ bool fixtures_runnable(const struct solver *solver, const problem *p, const devi
         }
     } else if (strcmp(solver->name, "fwd_lanes") == 0 || vectors) {
         if (!lanes_runnable(r, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "fwd_mma") == 0) {
+        if (!mma_runnable(p, d, r, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "standard") == 0) {

@@ -85,7 +85,9 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
         drop(&a);
         return;
     }
-    const char *home = cpu ? "fwd_lanes" : "fwd_tile";
+    const bool engine =
+        *f->device.matrix && p->type != CLATTN_F32 && p->head_dim <= 256 && p->head_dim_v <= 256;
+    const char *home = cpu ? "fwd_lanes" : engine ? "fwd_mma" : "fwd_tile";
     const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
     if (!within_loops(p, &f->device) || a.solver->baseline ||
         (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
@@ -255,9 +257,12 @@ static void a_smaller_work_group_is_tried(void **state) {
             struct answer a = choose(&p, d, NULL, build, &driver);
             const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
             assert_int_equal(a.code, CL_SUCCESS);
-            assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes" : "fwd_tile");
+            const bool engine = *d->matrix && most >= 32; /* work-items of the smallest wave */
+            assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
+                                                : engine              ? "fwd_mma"
+                                                                      : "fwd_tile");
             assert_true(a.solver->ndrange(&a.row, &one, 0).local[0] <= most);
-            assert_true(driver.calls <= 2);
+            assert_true(driver.calls <= (*d->matrix && !engine ? 3 : 2));
             device smaller = *d;
             smaller.work_group = most < d->work_group ? most : d->work_group;
             text why = {0};

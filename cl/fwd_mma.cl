@@ -1,0 +1,333 @@
+/*
+ * fwd_mma - for matrix engines: the tiled loop over the tile contract (tile.cl).
+ *
+ * A work-group of WAVES waves answers BLOCK_M = WAVES * ROW_FRAGMENTS * TILE_QUERIES rows, over
+ * blocks of BLOCK_N keys.  Wave w owns ROW_FRAGMENTS fragments of TILE_QUERIES rows, and of them
+ * everything: scores, weights, sums; waves share only the tiles of K and V.
+ *
+ *     tile_q[BLOCK_M][max(WIDTH, WIDTH_V) + TILE_PAD]    elements; at the end O on its way out
+ *     tile_k[BLOCK_N][WIDTH + TILE_PAD]
+ *     tile_v[BLOCK_N][WIDTH_V + TILE_PAD]
+ *
+ * WIDTH is HEAD_DIM up to a multiple of 16, with zeros.  While a block is scored, its V is
+ * copied; while it is weighed, the next K is.
+ *
+ * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
+ * engine.  So boundary blocks, where keys are hidden, get zeros for them, and what the rows
+ * that see such a key lose by it is made good at the end.
+ *
+ * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten
+ * them), then heads, then batch.
+ */
+#ifndef BLOCK_N
+#error "BLOCK_N: keys per block; a multiple of 16"
+#endif
+#ifndef ROW_FRAGMENTS
+#error "ROW_FRAGMENTS: fragments of query rows per wave"
+#endif
+#ifndef Q_REGISTERS
+#error "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
+#endif
+
+#define BLOCK_M (WAVES * ROW_FRAGMENTS * TILE_QUERIES)
+#define WIDTH ((HEAD_DIM + 15) / 16 * 16)
+#define WIDTH_V ((HEAD_DIM_V + 15) / 16 * 16)
+#define WIDTH_Q (WIDTH > WIDTH_V ? WIDTH : WIDTH_V)
+#define DEPTHS (WIDTH / 16)
+#define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
+#define KEYS (BLOCK_N / 16)
+#define COLS (WIDTH_V / 16)
+
+/* s = Q K^T of one block of keys. */
+INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
+                       uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2],
+                       __local const element *tile_q, __local const element *tile_k,
+                       struct tile_wave w) {
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        TILE_UNROLL
+        for (int n = 0; n < KEYS; n++) {
+            TILE_UNROLL
+            for (int f = 0; f < TILE_SPLIT; f++) {
+                TILE_UNROLL
+                for (int e = 0; e < TILE_ACC; e++) {
+                    s[a][n][f][e] = 0.0f;
+                }
+            }
+        }
+    }
+    TILE_UNROLL
+    for (int k = 0; k < DEPTHS; k++) {
+        TILE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            if (!Q_REGISTERS) {
+                tile_load_left(fragments[a][0],
+                               tile_q + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + k * 16,
+                               WIDTH_Q + TILE_PAD, w.lane);
+            }
+        }
+        TILE_UNROLL
+        for (int n = 0; n < KEYS; n++) {
+            uint right[TILE_SPLIT][TILE_RIGHT / 2];
+            tile_load_rows(right, tile_k + n * 16 * (WIDTH + TILE_PAD) + k * 16, WIDTH + TILE_PAD,
+                           w.lane);
+            TILE_UNROLL
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                TILE_UNROLL
+                for (int f = 0; f < TILE_SPLIT; f++) {
+                    tile_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0], right[f], w);
+                }
+            }
+        }
+    }
+}
+
+/* o += P V of one block of keys. */
+INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
+                           float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
+                           __local const element *tile_v, struct tile_wave w) {
+    TILE_UNROLL
+    for (int n = 0; n < KEYS; n++) {
+        uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
+        TILE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            tile_weights(left[a], s[a][n], w);
+        }
+        TILE_UNROLL
+        for (int c = 0; c < COLS; c++) {
+            uint right[TILE_SPLIT][TILE_RIGHT / 2];
+            tile_load_columns(right, tile_v + n * 16 * (WIDTH_V + TILE_PAD) + c * 16,
+                              WIDTH_V + TILE_PAD, w.lane);
+            TILE_UNROLL
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                TILE_UNROLL
+                for (int f = 0; f < TILE_SPLIT; f++) {
+                    tile_multiply(o[a][c][f], left[a], right[f], w);
+                }
+            }
+        }
+    }
+}
+
+/* What the keys of boundary blocks that the row sees have of NaN and Inf in this column. */
+INLINE float mma_not_finite(const struct params *p, __global const element *v, int row, int4 span,
+                            int col) {
+    const int2 keys = span_of_row(p, row);
+    float sum = 0.0f;
+    for (int key = keys.x; key < keys.y; key++) {
+        /* Past the whole blocks between the first and the last boundary. */
+        const int block = span.x + (key - span.x) / BLOCK_N * BLOCK_N;
+        if (span_is_boundary(span, block, BLOCK_N)) {
+            const float x = load(v + key * p->v.row + col);
+            sum += isfinite(x) ? 0.0f : x;
+        }
+    }
+    return sum;
+}
+
+__kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+fwd_mma(const struct params p, __global const element *restrict q,
+        __global const element *restrict k, __global const element *restrict v,
+        __global element *restrict o, __global float *restrict lse,
+        __global float *restrict workspace) {
+    (void)workspace;
+    __local element tile_q[BLOCK_M * (WIDTH_Q + TILE_PAD)] __attribute__((aligned(16)));
+    __local element tile_k[BLOCK_N * (WIDTH + TILE_PAD)] __attribute__((aligned(16)));
+    __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
+    __local float scratch[WAVES * TILE_SCRATCH];
+    __local int bad; /* some boundary block's V had NaN or Inf */
+
+    const int wave = (int)get_local_id(0) / TILE_LANES;
+    const struct tile_wave w = {(int)get_local_id(0) % TILE_LANES, scratch + wave * TILE_SCRATCH};
+    const size_t blocks = (size_t)(p.seq_q + BLOCK_M - 1) / BLOCK_M;
+    const size_t slice = get_group_id(0) / blocks;
+    const int block = (int)(get_group_id(0) % blocks);
+    const int row0 = (MASKED ? (int)blocks - 1 - block : block) * BLOCK_M;
+    const int row_last = min(row0 + BLOCK_M, p.seq_q) - 1;
+    const long batch = (long)(slice / (size_t)p.heads_q);
+    const long head = (long)(slice % (size_t)p.heads_q);
+    const long head_kv = head / p.group;
+    q += p.q.offset + batch * p.q.batch + head * p.q.head;
+    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
+    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+    o += p.o.offset + batch * p.o.batch + head * p.o.head;
+
+    const int4 span = span_of_block(&p, row0, row_last);
+    const int last = span.y - 1;
+    tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
+    if (span.x < span.y) {
+        tile_copy(tile_k, k, p.k.row, span.x, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
+    }
+    if (get_local_id(0) == 0) {
+        bad = 0;
+    }
+    tile_copied();
+    if (score_negates(&p)) {
+        tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+    const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
+    __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
+    const float unit = score_unit(&p);
+    uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
+    float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
+    float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            m[a][i] = -INFINITY;
+            l[a][i] = 0.0f;
+        }
+        TILE_UNROLL
+        for (int c = 0; c < COLS; c++) {
+            TILE_UNROLL
+            for (int f = 0; f < TILE_SPLIT; f++) {
+                TILE_UNROLL
+                for (int e = 0; e < TILE_ACC; e++) {
+                    sum[a][c][f][e] = 0.0f;
+                }
+            }
+        }
+        TILE_UNROLL
+        for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
+            tile_load_left(fragments[a][d], rows + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + d * 16,
+                           WIDTH_Q + TILE_PAD, w.lane);
+        }
+    }
+
+    for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
+        const int boundary = span_is_boundary(span, key0, BLOCK_N);
+        float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
+        tile_copied();
+        barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
+        tile_copy(tile_v, v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V, WIDTH_V, p.aligned);
+        mma_scores(s, fragments, rows, tile_k, w);
+        tile_copied();
+        if (boundary && tile_make_finite(tile_v, BLOCK_N, WIDTH_V)) {
+            bad = 1;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
+        if (key0 + BLOCK_N < span.y) {
+            tile_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
+                      p.aligned);
+        }
+
+        TILE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            float most[TILE_SLOTS], part[TILE_SLOTS], rescale[TILE_SLOTS], base[TILE_SLOTS];
+            int2 keys[TILE_SLOTS];
+            TILE_UNROLL
+            for (int e = 0; e < TILE_ACC; e++) {
+                const int row = row0 + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+                most[tile_acc_slot(e)] = m[a][tile_acc_slot(e)];
+                part[tile_acc_slot(e)] = 0.0f;
+                if (boundary) {
+                    keys[tile_acc_slot(e)] = span_of_row(&p, min(row, row_last));
+                }
+            }
+            TILE_UNROLL
+            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+                float *four = s[a][n / TILE_SPLIT][n % TILE_SPLIT];
+                TILE_UNROLL
+                for (int e = 0; e < TILE_ACC; e++) {
+                    const int slot = tile_acc_slot(e);
+                    four[e] = score_of_product(&p, four[e]);
+                    if (boundary) {
+                        const int key = key0 + n * TILE_OTHERS + tile_acc_other(w.lane, e);
+                        four[e] = key < keys[slot].x || key >= keys[slot].y ? -INFINITY : four[e];
+                    }
+                    most[slot] = state_max(most[slot], four[e]);
+                }
+            }
+            TILE_UNROLL
+            for (int i = 0; i < TILE_SLOTS; i++) {
+                most[i] = tile_max(most[i], w);
+                base[i] = state_reference(most[i]) * unit;
+                rescale[i] = state_weight_in(m[a][i], unit, base[i]);
+                m[a][i] = most[i];
+            }
+            TILE_UNROLL
+            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+                float *four = s[a][n / TILE_SPLIT][n % TILE_SPLIT];
+                TILE_UNROLL
+                for (int e = 0; e < TILE_ACC; e++) {
+                    four[e] = state_weight_in(four[e], unit, base[tile_acc_slot(e)]);
+                    part[tile_acc_slot(e)] += four[e];
+                }
+            }
+            TILE_UNROLL
+            for (int i = 0; i < TILE_SLOTS; i++) {
+                l[a][i] = fma(l[a][i], rescale[i], part[i]);
+            }
+            TILE_UNROLL
+            for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+                TILE_UNROLL
+                for (int e = 0; e < TILE_ACC; e++) {
+                    sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *= rescale[tile_acc_slot(e)];
+                }
+            }
+        }
+        mma_accumulate(sum, s, tile_v, w);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
+
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float normaliser[TILE_SLOTS];
+        TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            l[a][i] = tile_sum(l[a][i], w);
+            normaliser[i] = state_normaliser(l[a][i]);
+        }
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            const int row = row0 + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+            const int slot = tile_acc_slot(e);
+            if (p.write_lse && row <= row_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
+                (w.lane & TILE_SHARE) == 0) {
+                lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
+                    state_lse(m[a][slot] * unit, l[a][slot]);
+            }
+        }
+        TILE_UNROLL
+        for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+            const float *four = sum[a][c / TILE_SPLIT][c % TILE_SPLIT];
+            TILE_UNROLL
+            for (int e = 0; e < TILE_ACC; e += 2) {
+                const int at =
+                    (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
+                    c * TILE_OTHERS;
+                const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
+                const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
+                                           four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
+                rows[at + tile_acc_other(w.lane, e)] = (element)two;
+                rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
+                    (element)(two >> 16);
+            }
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL
+    for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+        int row, d;
+        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= row_last && d < HEAD_DIM_V) {
+            __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
+            __global element *to = o + (row0 + row) * p.o.row + d;
+            if (bad) {
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    const float more = mma_not_finite(&p, v, row0 + row, span, d + j);
+                    from[j] = more == 0.0f ? from[j] : narrow(widen(from[j]) + more);
+                }
+            }
+            if (p.aligned && d + 8 <= HEAD_DIM_V) {
+                *(__global ushort8 *)to = *(__local const ushort8 *)from;
+            } else {
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    to[j] = from[j];
+                }
+            }
+        }
+    }
+}

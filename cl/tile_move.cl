@@ -1,0 +1,235 @@
+/*
+ * tile_move - fragments and tiles on their way, for every engine; see tile.cl.
+ */
+#ifndef TILE_FAST_LOADS
+#define TILE_FAST_LOADS 0
+#endif
+#ifndef TILE_FAST_COPY
+#define TILE_FAST_COPY 0
+#endif
+
+/* A row of a tile in local memory is this much longer than its contents: rows then begin 16
+ * bytes apart modulo 32 (their lengths are multiples of 16 elements), so 8 of them, read 16
+ * bytes each, touch every bank once. */
+#define TILE_PAD 8
+
+#if EMULATED
+#define TILE_SCRATCH (TILE_LANES * (TILE_LEFT + TILE_RIGHT)) /* floats of a wave */
+
+INLINE float emulated_element(const uint *operand, int e) {
+    return widen((ushort)(operand[e / 2] >> (e % 2 * 16)));
+}
+
+/* All lanes show their operands; each finds the elements of acc that the vendor's map gives it. */
+INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+    __local float *lefts = w.scratch, *rights = w.scratch + TILE_LANES * TILE_LEFT;
+    for (int e = 0; e < TILE_LEFT; e++) {
+        lefts[w.lane * TILE_LEFT + e] = emulated_element(left, e);
+    }
+    for (int e = 0; e < TILE_RIGHT; e++) {
+        rights[w.lane * TILE_RIGHT + e] = emulated_element(right, e);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    int copies = 1;
+    for (int e = 0; TILE_COPIES && e < TILE_LEFT; e++) {
+        copies &= as_int(lefts[w.lane * TILE_LEFT + e]) ==
+                  as_int(lefts[(w.lane ^ TILE_COPIES) * TILE_LEFT + e]);
+    }
+    for (int e = 0; TILE_COPIES && e < TILE_RIGHT; e++) {
+        copies &= as_int(rights[w.lane * TILE_RIGHT + e]) ==
+                  as_int(rights[(w.lane ^ TILE_COPIES) * TILE_RIGHT + e]);
+    }
+    for (int query = 0; query < TILE_QUERIES; query++) {
+        for (int other = 0; other < TILE_OTHERS; other++) {
+            if (emulated_acc_lane(query, other) == w.lane) {
+                const int e = emulated_acc_element(query, other);
+                float sum = copies ? acc[e] : NAN;
+                for (int depth = 0; depth < 16; depth++) {
+                    const int at = emulated_left_lane(query, depth) * TILE_LEFT +
+                                   emulated_left_element(query, depth);
+                    const int to = emulated_right_lane(other, depth) * TILE_RIGHT +
+                                   emulated_right_element(other, depth);
+                    sum = fma(lefts[at], rights[to], sum);
+                }
+                acc[e] = sum;
+            }
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+#else
+#define TILE_SCRATCH 1
+#endif
+
+/* ---- From local memory: tile points to the fragment's first element ---- */
+
+INLINE uint tile_two(__local const element *tile, int first, int second) {
+    return tile[first] | (uint)tile[second] << 16;
+}
+
+/* Rows of the tile are queries. */
+INLINE void tile_load_left(uint *left, __local const element *tile, const int stride, int lane) {
+#if TILE_FAST_LOADS && FAST_LOADS
+    tile_fast_left(left, tile, stride, lane);
+#else
+    TILE_UNROLL
+    for (int e = 0; e < TILE_LEFT; e += 2) {
+        left[e / 2] =
+            tile_two(tile, tile_left_query(lane, e) * stride + tile_left_depth(lane, e),
+                     tile_left_query(lane, e + 1) * stride + tile_left_depth(lane, e + 1));
+    }
+#endif
+}
+
+/* 16 others; rows of the tile are others (K). */
+INLINE void tile_load_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
+                           const int stride, int lane) {
+#if TILE_FAST_LOADS && FAST_LOADS
+    tile_fast_rows(right, tile, stride, lane);
+#else
+    TILE_UNROLL
+    for (int f = 0; f < TILE_SPLIT; f++) {
+        __local const element *at = tile + f * TILE_OTHERS * stride;
+        TILE_UNROLL
+        for (int e = 0; e < TILE_RIGHT; e += 2) {
+            right[f][e / 2] =
+                tile_two(at, tile_right_other(lane, e) * stride + tile_right_depth(lane, e),
+                         tile_right_other(lane, e + 1) * stride + tile_right_depth(lane, e + 1));
+        }
+    }
+#endif
+}
+
+/* 16 others; columns of the tile are others (V). */
+INLINE void tile_load_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
+                              const int stride, int lane) {
+#if TILE_FAST_LOADS && FAST_LOADS
+    tile_fast_columns(right, tile, stride, lane);
+#else
+    TILE_UNROLL
+    for (int f = 0; f < TILE_SPLIT; f++) {
+        __local const element *at = tile + f * TILE_OTHERS;
+        TILE_UNROLL
+        for (int e = 0; e < TILE_RIGHT; e += 2) {
+            right[f][e / 2] =
+                tile_two(at, tile_right_depth(lane, e) * stride + tile_right_other(lane, e),
+                         tile_right_depth(lane, e + 1) * stride + tile_right_other(lane, e + 1));
+        }
+    }
+#endif
+}
+
+/* ---- Between the lanes that share a query ---- */
+
+INLINE float tile_max(float x, struct tile_wave w) {
+    TILE_UNROLL
+    for (int bit = 1; bit < TILE_LANES; bit *= 2) {
+        if (TILE_SHARE & bit) {
+            x = state_max(x, tile_exchange(x, bit, w));
+        }
+    }
+    return x;
+}
+
+INLINE float tile_sum(float x, struct tile_wave w) {
+    TILE_UNROLL
+    for (int bit = 1; bit < TILE_LANES; bit *= 2) {
+        if (TILE_SHARE & bit) {
+            x += tile_exchange(x, bit, w);
+        }
+    }
+    return x;
+}
+
+/* ---- From global memory to local memory ---- */
+
+#if !(TILE_FAST_COPY && FAST_LOADS)
+/* The first count (0 to 8) of eight elements, the others 0; both ends at multiples of 16 bytes. */
+INLINE void tile_copy8_plain(__local element *to, __global const element *from, int count) {
+    ushort8 x = (ushort8)(0);
+    if (count == 8) {
+        x = *(__global const ushort8 *)from;
+    } else {
+        ushort part[8];
+        for (int i = 0; i < 8; i++) {
+            part[i] = i < count ? from[i] : (ushort)0;
+        }
+        x = vload8(0, part);
+    }
+    *(__local ushort8 *)to = x;
+}
+#define tile_copy8 tile_copy8_plain
+#define tile_copied()
+#endif
+
+/*
+ * Work-items move chunks of eight elements, the i-th of each work-item `THREADS` after the
+ * last.  False past the end of the tile.
+ */
+#define TILE_CHUNKS(rows, width) (((rows) * ((width) / 8) + THREADS - 1) / THREADS)
+
+INLINE int tile_chunk(int i, const int rows, const int width, int *row, int *d) {
+    const int at = (int)get_local_id(0) + i * THREADS;
+    *row = at / (width / 8);
+    *d = at % (width / 8) * 8;
+    return rows * (width / 8) % THREADS == 0 || at < rows * (width / 8);
+}
+
+/* Rows `first` ... first + rows - 1 (past `last`: the last one again), dim elements each and zeros
+ * up to width, to a tile whose rows are row_length + TILE_PAD apart.  To be awaited by
+ * tile_copied() and a barrier. */
+INLINE void tile_copy(__local element *tile, __global const element *from, long stride, int first,
+                      int last, const int rows, const int dim, const int width,
+                      const int row_length, int aligned) {
+    if (aligned) {
+        UNROLL
+        for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+            int row, d;
+            if (tile_chunk(i, rows, width, &row, &d)) {
+                const int count = min(8, max(0, dim - d));
+                tile_copy8(tile + row * (row_length + TILE_PAD) + d,
+                           from + min(first + row, last) * stride + (count ? d : 0), count);
+            }
+        }
+    } else {
+        for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+            int row, d;
+            if (tile_chunk(i, rows, width, &row, &d)) {
+                __global const element *p = from + min(first + row, last) * stride + d;
+                for (int j = 0; j < 8; j++) {
+                    tile[row * (row_length + TILE_PAD) + d + j] = d + j < dim ? p[j] : (element)0;
+                }
+            }
+        }
+    }
+}
+
+/* Negates the chunks of a tile that this work-item has copied. */
+INLINE void tile_negate(__local element *tile, const int rows, const int width,
+                        const int row_length) {
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            __local ushort8 *chunk = (__local ushort8 *)(tile + row * (row_length + TILE_PAD) + d);
+            *chunk ^= (ushort8)(0x8000);
+        }
+    }
+}
+
+/* Zeros for NaN and Inf in the chunks that this work-item has copied; were there any? */
+INLINE int tile_make_finite(__local element *tile, const int rows, const int width) {
+    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+    int found = 0;
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            __local ushort8 *chunk = (__local ushort8 *)(tile + row * (width + TILE_PAD) + d);
+            const short8 bad = (*chunk & (ushort8)(exponent)) == (ushort8)(exponent);
+            if (any(bad)) {
+                *chunk &= ~as_ushort8(bad);
+                found = 1;
+            }
+        }
+    }
+    return found;
+}

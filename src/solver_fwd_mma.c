@@ -1,0 +1,172 @@
+/*
+ * fwd_mma - for matrix engines: the tiled loop over the tile contract (cl/fwd_mma.cl).
+ *
+ * The candidates go from large to small; the first that fits the engine's registers, the
+ * device's local memory and its work-group limit wins.  With EMULATED=1, for tests, any
+ * engine runs on any device.
+ */
+#include <string.h>
+
+#include "engines.h"
+#include "size.h"
+#include "solvers.h"
+
+enum { COUNT = 7, MOST_HEAD_DIM = 256 };
+
+static const struct solver_parameter parameters[COUNT] = {
+    {"ENGINE", 1, 0},      {"WAVES", 1, 32},     {"ROW_FRAGMENTS", 1, 8}, {"BLOCK_N", 16, 512},
+    {"Q_REGISTERS", 0, 1}, {"FAST_LOADS", 0, 1}, {"EMULATED", 0, 1},
+};
+
+static const char *unsuited(const problem *p, const device *d) {
+    (void)p;
+    return engines_first(d) ? NULL : "the device has no matrix engine that clattn knows";
+}
+
+static const struct engine *engine_of(const row *r) {
+    const char *name = row_find(r, "ENGINE");
+    return name ? engines_find(name, strlen(name)) : NULL;
+}
+
+static cl_ulong width_of(cl_uint head_dim) {
+    return size_div_up(head_dim, 16) * 16;
+}
+
+/* As the kernel declares it. */
+static cl_ulong local_bytes(const problem *p, const struct engine *engine, const row *r) {
+    const cl_ulong waves = (cl_ulong)row_number(r, "WAVES", 0);
+    const cl_ulong keys = (cl_ulong)row_number(r, "BLOCK_N", 0);
+    const cl_ulong rows = waves * (cl_ulong)row_number(r, "ROW_FRAGMENTS", 0) * engine->queries;
+    const cl_ulong k = width_of(p->head_dim), v = width_of(p->head_dim_v);
+    const cl_ulong pad = 8;
+    const cl_ulong elements = rows * ((k > v ? k : v) + pad) + keys * (k + pad) + keys * (v + pad);
+    const cl_ulong scratch =
+        row_number(r, "EMULATED", 0) ? engine->lanes * (engine->left + engine->right) : 1;
+    return elements * 2 + waves * scratch * 4 + 4;
+}
+
+/* Where the caller names none: without a matrix engine it is the one that is none. */
+static const struct engine *default_engine(const device *d) {
+    const struct engine *first = engines_first(d);
+    return first ? first : engines_find("plain", strlen("plain"));
+}
+
+static const char *refuses(const problem *p, const device *d) {
+    row least = {.count = 0};
+    row_set(&least, "WAVES", 1);
+    row_set(&least, "ROW_FRAGMENTS", 1);
+    row_set(&least, "BLOCK_N", 16);
+    return p->type == CLATTN_F32 ? "matrix engines take 16-bit elements; f32 is for others"
+           : p->head_dim > MOST_HEAD_DIM || p->head_dim_v > MOST_HEAD_DIM
+               ? "head dimensions over 256 have no room in registers"
+           : local_bytes(p, default_engine(d), &least) > d->local_memory
+               ? "the device has too little local memory for 16 keys"
+               : solvers_refuse_loops(p, d, 64);
+}
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    const struct engine *engine = engine_of(r);
+    const bool emulated = row_number(r, "EMULATED", 0) != 0;
+    const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
+    const cl_ulong threads = (cl_ulong)row_number(r, "WAVES", 0) * engine->lanes;
+    if (engine->architecture && !emulated && !engines_has(d, engine)) {
+        text_printf(why, "the device does not have the engine %s", engine->name);
+    } else if (!engine->architecture && emulated) {
+        text_printf(why, "the engine %s has nothing to emulate", engine->name);
+    } else if (row_number(r, "BLOCK_N", 0) % 16 != 0) {
+        text_printf(why, "BLOCK_N=%s is not a multiple of 16", row_find(r, "BLOCK_N"));
+    } else if (threads > most) {
+        text_printf(why, "%llu work-items are over the device's %llu", (unsigned long long)threads,
+                    (unsigned long long)most);
+    } else if (local_bytes(p, engine, r) > d->local_memory) {
+        text_printf(why, "%llu bytes of local memory are over the device's %llu",
+                    (unsigned long long)local_bytes(p, engine, r),
+                    (unsigned long long)d->local_memory);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Sums of O, scores and, where they stay there, Q. */
+static bool fits_registers(const problem *p, const struct engine *engine, const long long *c) {
+    const cl_ulong fragments = (cl_ulong)c[2], keys = (cl_ulong)c[3];
+    const cl_ulong rows = fragments * engine->queries;
+    const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
+    return floats <= engine->floats;
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    /* WAVES, ROW_FRAGMENTS, BLOCK_N */
+    static const long long shapes[][3] = {{4, 2, 128}, {4, 2, 64}, {8, 1, 64}, {4, 1, 64},
+                                          {4, 1, 32},  {2, 1, 32}, {1, 1, 32}, {1, 1, 16}};
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    const bool emulated = row_number(r, "EMULATED", 0) != 0;
+    row given = *r;
+    if (!row_find(&given, "ENGINE")) {
+        row_set_word(&given, "ENGINE", default_engine(d)->name);
+    }
+    const struct engine *engine = engine_of(&given);
+    if (!engine) {
+        text_printf(why, "there is no engine %s", row_find(&given, "ENGINE"));
+        return false;
+    }
+    long long candidates[SHAPES][COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < SHAPES; i++) {
+        const long long c[COUNT] = {0, shapes[i][0], shapes[i][1], shapes[i][2], 0, 1, 0};
+        /* Few query rows: no block twice as high as they need. */
+        const bool too_high = c[1] * c[2] * engine->queries >= 2 * (long long)p->seq_q && c[1] > 1;
+        if ((fits_registers(p, engine, c) && !too_high) || i + 1 == SHAPES) {
+            memcpy(candidates[count++], c, sizeof c);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        candidates[i][6] = emulated;
+    }
+    if (!solvers_complete(p, d, &given, parameters, COUNT, candidates[0], count, legal, why)) {
+        return false;
+    }
+    *r = given;
+    return true;
+}
+
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    (void)kernel;
+    const struct engine *engine = engine_of(r);
+    const cl_ulong waves = (cl_ulong)row_number(r, "WAVES", 1);
+    const cl_ulong rows = waves * (cl_ulong)row_number(r, "ROW_FRAGMENTS", 1) * engine->queries;
+    const size_t threads = (size_t)(waves * engine->lanes);
+    const size_t groups = (size_t)size_div_up((cl_ulong)params->seq_q, rows) *
+                          (size_t)params->batch * (size_t)params->heads_q;
+    return (struct ndrange){{groups * threads, 1}, {threads, 1}};
+}
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+#define RECIPE(part)                                                              \
+    {                                                                             \
+        .kernel = "fwd_mma",                                                      \
+        .parts = {"params.h", "base.cl", "span.cl",      "score.cl",  "state.cl", \
+                  "tile.cl",  part,      "tile_move.cl", "fwd_mma.cl"},           \
+        .constants = "#define LANES 1\n",                                         \
+    }
+    /* In the order of engines_table. */
+    static const struct program_recipe recipes[ENGINES] = {
+        RECIPE("tile_nv80.cl"),
+        RECIPE("tile_plain.cl"),
+    };
+#undef RECIPE
+    (void)kernel;
+    return &recipes[engine_of(r) - engines_table];
+}
+
+extern const struct solver solver_fwd_mma;
+const struct solver solver_fwd_mma = {
+    .name = "fwd_mma",
+    .refuses = refuses,
+    .unsuited = unsuited,
+    .complete = complete,
+    .kernels = 1,
+    .recipe = recipe,
+    .ndrange = ndrange,
+};
