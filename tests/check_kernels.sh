@@ -14,7 +14,7 @@ for file in "$directory"/*.cl; do
     count=$((count + 1))
     # An engine's inline assembly has its own machine's constraints.
     case $(head -n 1 "$file") in
-    *" ENGINE=nv"*"EMULATED=0"*) target="-target nvptx64" ;;
+    *" ENGINE=nv"*"EMULATED=0"*) target="-target nvptx64 -Xclang -cl-ext=+cl_khr_fp16" ;;
     *" ENGINE=amd"*"EMULATED=0"*) target="-target amdgcn" ;;
     *) target="" ;;
     esac
