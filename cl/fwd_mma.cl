@@ -82,6 +82,78 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
     }
 }
 
+INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
+    TILE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            float *one = &s[n / TILE_SPLIT / KEYS][n / TILE_SPLIT % KEYS][n % TILE_SPLIT][e];
+            *one = score_of_product(p, *one);
+        }
+    }
+}
+
+/* -INFINITY for what the band hides; row0: this wave's first. */
+INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p,
+                     int row0, int row_last, int key0, struct tile_wave w) {
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            const int row = row0 + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+            const int2 keys = span_of_row(p, min(row, row_last));
+            TILE_UNROLL
+            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+                const int key = key0 + n * TILE_OTHERS + tile_acc_other(w.lane, e);
+                if (key < keys.x || key >= keys.y) {
+                    s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] = -INFINITY;
+                }
+            }
+        }
+    }
+}
+
+/* Scores, in units of `unit`, to weights; m and l with them; rescale is for what was summed
+ * before.  m is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
+INLINE void mma_weigh(float s[KEYS][TILE_SPLIT][TILE_ACC], float m[TILE_SLOTS], float l[TILE_SLOTS],
+                      float rescale[TILE_SLOTS], float unit, struct tile_wave w) {
+    float most[TILE_SLOTS], part[TILE_SLOTS], reference[TILE_SLOTS];
+    TILE_UNROLL
+    for (int i = 0; i < TILE_SLOTS; i++) {
+        most[i] = -INFINITY;
+        part[i] = 0.0f;
+    }
+    TILE_UNROLL
+    for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            const int slot = tile_acc_slot(e);
+            most[slot] = state_max(most[slot], s[n / TILE_SPLIT][n % TILE_SPLIT][e]);
+        }
+    }
+    TILE_UNROLL
+    for (int i = 0; i < TILE_SLOTS; i++) {
+        most[i] = state_max(m[i], tile_max(most[i], w) * unit);
+        reference[i] = state_reference(most[i]);
+        rescale[i] = state_weight(m[i], reference[i]);
+        m[i] = most[i];
+    }
+    TILE_UNROLL
+    for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            const int slot = tile_acc_slot(e);
+            float *one = &s[n / TILE_SPLIT][n % TILE_SPLIT][e];
+            *one = state_weight_in(*one, unit, reference[slot]);
+            part[slot] += *one;
+        }
+    }
+    TILE_UNROLL
+    for (int i = 0; i < TILE_SLOTS; i++) {
+        l[i] = fma(l[i], rescale[i], part[i]);
+    }
+}
+
 /* o += P V of one block of keys. */
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
@@ -119,7 +191,7 @@ INLINE float mma_not_finite(const struct params *p, __global const element *v, i
         const int block = span.x + (key - span.x) / BLOCK_N * BLOCK_N;
         if (span_is_boundary(span, block, BLOCK_N)) {
             const float x = load(v + key * p->v.row + col);
-            sum += isfinite(x) ? 0.0f : x;
+            sum += fabs(x) < INFINITY ? 0.0f : x;
         }
     }
     return sum;
@@ -214,53 +286,16 @@ fwd_mma(const struct params p, __global const element *restrict q,
                       p.aligned);
         }
 
+        if (SOFTCAP) {
+            mma_cap(s, &p);
+        }
+        if (boundary) {
+            mma_hide(s, &p, row0 + wave_row, row_last, key0, w);
+        }
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            float most[TILE_SLOTS], part[TILE_SLOTS], rescale[TILE_SLOTS], base[TILE_SLOTS];
-            int2 keys[TILE_SLOTS];
-            TILE_UNROLL
-            for (int e = 0; e < TILE_ACC; e++) {
-                const int row = row0 + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
-                most[tile_acc_slot(e)] = m[a][tile_acc_slot(e)];
-                part[tile_acc_slot(e)] = 0.0f;
-                if (boundary) {
-                    keys[tile_acc_slot(e)] = span_of_row(&p, min(row, row_last));
-                }
-            }
-            TILE_UNROLL
-            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-                float *four = s[a][n / TILE_SPLIT][n % TILE_SPLIT];
-                TILE_UNROLL
-                for (int e = 0; e < TILE_ACC; e++) {
-                    const int slot = tile_acc_slot(e);
-                    four[e] = score_of_product(&p, four[e]);
-                    if (boundary) {
-                        const int key = key0 + n * TILE_OTHERS + tile_acc_other(w.lane, e);
-                        four[e] = key < keys[slot].x || key >= keys[slot].y ? -INFINITY : four[e];
-                    }
-                    most[slot] = state_max(most[slot], four[e]);
-                }
-            }
-            TILE_UNROLL
-            for (int i = 0; i < TILE_SLOTS; i++) {
-                most[i] = tile_max(most[i], w);
-                base[i] = state_reference(most[i]) * unit;
-                rescale[i] = state_weight_in(m[a][i], unit, base[i]);
-                m[a][i] = most[i];
-            }
-            TILE_UNROLL
-            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-                float *four = s[a][n / TILE_SPLIT][n % TILE_SPLIT];
-                TILE_UNROLL
-                for (int e = 0; e < TILE_ACC; e++) {
-                    four[e] = state_weight_in(four[e], unit, base[tile_acc_slot(e)]);
-                    part[tile_acc_slot(e)] += four[e];
-                }
-            }
-            TILE_UNROLL
-            for (int i = 0; i < TILE_SLOTS; i++) {
-                l[a][i] = fma(l[a][i], rescale[i], part[i]);
-            }
+            float rescale[TILE_SLOTS];
+            mma_weigh(s[a], m[a], l[a], rescale, unit, w);
             TILE_UNROLL
             for (int c = 0; c < COLS * TILE_SPLIT; c++) {
                 TILE_UNROLL
@@ -288,7 +323,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             if (p.write_lse && row <= row_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
                 (w.lane & TILE_SHARE) == 0) {
                 lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-                    state_lse(m[a][slot] * unit, l[a][slot]);
+                    state_lse(m[a][slot], l[a][slot]);
             }
         }
         TILE_UNROLL
@@ -318,7 +353,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
             if (bad) {
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more = mma_not_finite(&p, v, row0 + row, span, d + j);
-                    from[j] = more == 0.0f ? from[j] : narrow(widen(from[j]) + more);
+                    from[j] =
+                        more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
                 }
             }
             if (p.aligned && d + 8 <= HEAD_DIM_V) {

@@ -175,23 +175,36 @@ INLINE int tile_chunk(int i, const int rows, const int width, int *row, int *d) 
     return rows * (width / 8) % THREADS == 0 || at < rows * (width / 8);
 }
 
+/* The chunks of rows `first` ... first + rows - 1, dim elements each and zeros up to width.  With
+ * `whole` all of them are there, else the last one stands for those past `last`. */
+INLINE void tile_copy_aligned(__local element *tile, __global const element *from, long stride,
+                              int first, int last, const int rows, const int dim, const int width,
+                              const int row_length, const int whole) {
+    UNROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            const int count = min(8, max(0, dim - d));
+            __global const element *p = from + (count ? d : 0);
+            if (whole && THREADS % (width / 8) == 0) {
+                /* The same column each time: the compiler adds a constant to the address. */
+                p += (first + (int)get_local_id(0) / (width / 8)) * stride +
+                     i * (THREADS / (width / 8)) * stride;
+            } else {
+                p += min(first + row, last) * stride;
+            }
+            tile_copy8(tile + row * (row_length + TILE_PAD) + d, p, count);
+        }
+    }
+}
+
 /* Rows `first` ... first + rows - 1 (past `last`: the last one again), dim elements each and zeros
  * up to width, to a tile whose rows are row_length + TILE_PAD apart.  To be awaited by
  * tile_copied() and a barrier. */
 INLINE void tile_copy(__local element *tile, __global const element *from, long stride, int first,
                       int last, const int rows, const int dim, const int width,
                       const int row_length, int aligned) {
-    if (aligned) {
-        UNROLL
-        for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
-            int row, d;
-            if (tile_chunk(i, rows, width, &row, &d)) {
-                const int count = min(8, max(0, dim - d));
-                tile_copy8(tile + row * (row_length + TILE_PAD) + d,
-                           from + min(first + row, last) * stride + (count ? d : 0), count);
-            }
-        }
-    } else {
+    if (!aligned) {
         for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
             int row, d;
             if (tile_chunk(i, rows, width, &row, &d)) {
@@ -201,6 +214,10 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
                 }
             }
         }
+    } else if (first + rows - 1 <= last) {
+        tile_copy_aligned(tile, from, stride, first, last, rows, dim, width, row_length, 1);
+    } else {
+        tile_copy_aligned(tile, from, stride, first, last, rows, dim, width, row_length, 0);
     }
 }
 
