@@ -25,6 +25,7 @@
 #define BF16 3
 
 #define UNROLL _Pragma("unroll")
+#define ROLL _Pragma("unroll 1") /* what seldom runs is to stay small */
 /* A program uses some functions of a part and not others. */
 #define INLINE static inline __attribute__((always_inline, unused))
 

@@ -135,7 +135,7 @@ INLINE void mma_weigh(float s[KEYS][TILE_SPLIT][TILE_ACC], float m[TILE_SLOTS], 
     for (int i = 0; i < TILE_SLOTS; i++) {
         most[i] = state_max(m[i], tile_max(most[i], w) * unit);
         reference[i] = state_reference(most[i]);
-        rescale[i] = state_weight(m[i], reference[i]);
+        rescale[i] = state_weight_in(m[i], 1.0f, reference[i]);
         m[i] = most[i];
     }
     TILE_UNROLL
@@ -186,7 +186,7 @@ INLINE float mma_not_finite(const struct params *p, __global const element *v, i
                             int col) {
     const int2 keys = span_of_row(p, row);
     float sum = 0.0f;
-    for (int key = keys.x; key < keys.y; key++) {
+    ROLL for (int key = keys.x; key < keys.y; key++) {
         /* Past the whole blocks between the first and the last boundary. */
         const int block = span.x + (key - span.x) / BLOCK_N * BLOCK_N;
         if (span_is_boundary(span, block, BLOCK_N)) {
@@ -344,14 +344,13 @@ fwd_mma(const struct params p, __global const element *restrict q,
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    UNROLL
-    for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+    ROLL for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
         int row, d;
         if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= row_last && d < HEAD_DIM_V) {
             __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
             __global element *to = o + (row0 + row) * p.o.row + d;
             if (bad) {
-                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                ROLL for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more = mma_not_finite(&p, v, row0 + row, span, d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);

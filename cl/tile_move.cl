@@ -175,56 +175,52 @@ INLINE int tile_chunk(int i, const int rows, const int width, int *row, int *d) 
     return rows * (width / 8) % THREADS == 0 || at < rows * (width / 8);
 }
 
-/* The chunks of rows `first` ... first + rows - 1, dim elements each and zeros up to width.  With
- * `whole` all of them are there, else the last one stands for those past `last`. */
-INLINE void tile_copy_aligned(__local element *tile, __global const element *from, long stride,
-                              int first, int last, const int rows, const int dim, const int width,
-                              const int row_length, const int whole) {
-    UNROLL
-    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
-        int row, d;
-        if (tile_chunk(i, rows, width, &row, &d)) {
-            const int count = min(8, max(0, dim - d));
-            __global const element *p = from + (count ? d : 0);
-            if (whole && THREADS % (width / 8) == 0) {
-                /* The same column each time: the compiler adds a constant to the address. */
-                p += (first + (int)get_local_id(0) / (width / 8)) * stride +
-                     i * (THREADS / (width / 8)) * stride;
-            } else {
-                p += min(first + row, last) * stride;
-            }
-            tile_copy8(tile + row * (row_length + TILE_PAD) + d, p, count);
-        }
-    }
-}
-
 /* Rows `first` ... first + rows - 1 (past `last`: the last one again), dim elements each and zeros
  * up to width, to a tile whose rows are row_length + TILE_PAD apart.  To be awaited by
  * tile_copied() and a barrier. */
 INLINE void tile_copy(__local element *tile, __global const element *from, long stride, int first,
                       int last, const int rows, const int dim, const int width,
                       const int row_length, int aligned) {
-    if (!aligned) {
+    if (aligned && first + rows - 1 <= last) {
+        UNROLL
         for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
             int row, d;
             if (tile_chunk(i, rows, width, &row, &d)) {
-                __global const element *p = from + min(first + row, last) * stride + d;
-                for (int j = 0; j < 8; j++) {
-                    tile[row * (row_length + TILE_PAD) + d + j] = d + j < dim ? p[j] : (element)0;
+                const int count = min(8, max(0, dim - d));
+                __global const element *p = from + (count ? d : 0);
+                if (THREADS % (width / 8) == 0) {
+                    /* The same column each time: a constant is added to the address. */
+                    p += (first + (int)get_local_id(0) / (width / 8)) * stride +
+                         i * (THREADS / (width / 8)) * stride;
+                } else {
+                    p += (first + row) * stride;
+                }
+                tile_copy8(tile + row * (row_length + TILE_PAD) + d, p, count);
+            }
+        }
+        return;
+    }
+    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            const int count = min(8, max(0, dim - d));
+            __global const element *p = from + min(first + row, last) * stride + (count ? d : 0);
+            __local element *to = tile + row * (row_length + TILE_PAD) + d;
+            if (aligned) {
+                tile_copy8(to, p, count);
+            } else {
+                ROLL for (int j = 0; j < 8; j++) {
+                    to[j] = j < count ? p[j] : (element)0;
                 }
             }
         }
-    } else if (first + rows - 1 <= last) {
-        tile_copy_aligned(tile, from, stride, first, last, rows, dim, width, row_length, 1);
-    } else {
-        tile_copy_aligned(tile, from, stride, first, last, rows, dim, width, row_length, 0);
     }
 }
 
 /* Negates the chunks of a tile that this work-item has copied. */
 INLINE void tile_negate(__local element *tile, const int rows, const int width,
                         const int row_length) {
-    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {
             __local ushort8 *chunk = (__local ushort8 *)(tile + row * (row_length + TILE_PAD) + d);
@@ -237,7 +233,7 @@ INLINE void tile_negate(__local element *tile, const int rows, const int width,
 INLINE int tile_make_finite(__local element *tile, const int rows, const int width) {
     const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
     int found = 0;
-    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {
             __local ushort8 *chunk = (__local ushort8 *)(tile + row * (width + TILE_PAD) + d);

@@ -14,7 +14,8 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     /* No lengths: problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
-    text_printf(composed, " */\n");
+    text_printf(composed, " */\n/* options %s%s%s */\n", build_options, recipe->options ? " " : "",
+                recipe->options ? recipe->options : "");
     text_printf(composed, "#define TYPE %u\n", p->type);
     text_printf(composed, "#define HEAD_DIM %u\n", p->head_dim);
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
@@ -125,8 +126,14 @@ cl_int program_get(const struct program_recipe *recipe, const problem *p, const 
     cl_int code = compose(recipe, p, r, &composed, &map, status);
     if (code == CL_SUCCESS) {
         struct build build = {recipe->kernel, text_chars(&map), context, id};
-        code = cache_get(c, text_chars(&composed), build_options, build_program, &build, program,
-                         status);
+        text options = {0};
+        text_printf(&options, "%s%s%s", build_options, recipe->options ? " " : "",
+                    recipe->options ? recipe->options : "");
+        code = options.failed
+                   ? status_set(status, CL_OUT_OF_HOST_MEMORY, "program: no memory for its options")
+                   : cache_get(c, text_chars(&composed), text_chars(&options), build_program,
+                               &build, program, status);
+        text_destroy(&options);
     }
     text_destroy(&composed);
     text_destroy(&map);

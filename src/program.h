@@ -19,6 +19,7 @@ struct program_recipe {
     const char *kernel;               /* name of the __kernel and of its file, without ".cl" */
     const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL */
     const char *constants;            /* further #define lines, or "" */
+    const char *options;              /* of the compiler, beside our own; NULL: none */
 };
 
 /* Composes and builds (or finds) the program.  The caller releases *program.  A

@@ -31,10 +31,11 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
 }
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(schedule, constants_of_all, pass)                                              \
-    {                                                                                         \
-        schedule, {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", schedule ".cl"}, \
-            constants_of_all "#define PASS " #pass "\n"                                       \
+#define RECIPE(schedule, constants_of_all, pass)                                             \
+    {                                                                                        \
+        .kernel = schedule,                                                                  \
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", schedule ".cl"}, \
+        .constants = constants_of_all "#define PASS " #pass "\n"                             \
     }
     static const struct program_recipe lanes[2] = {RECIPE("fwd_lanes", "", 1),
                                                    RECIPE("fwd_lanes", "", 2)};
