@@ -101,11 +101,12 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const s
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             const int row = row0 + a * TILE_QUERIES + tile_acc_query(w.lane, e);
-            const int2 keys = span_of_row(p, min(row, row_last));
+            /* As seen from the first fragment's element: the others are constants away. */
+            const int2 keys =
+                span_of_row(p, min(row, row_last)) - (int2)(key0 + tile_acc_other(w.lane, e));
             TILE_UNROLL
             for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-                const int key = key0 + n * TILE_OTHERS + tile_acc_other(w.lane, e);
-                if (key < keys.x || key >= keys.y) {
+                if ((n * TILE_OTHERS < keys.x) | (n * TILE_OTHERS >= keys.y)) {
                     s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] = -INFINITY;
                 }
             }
@@ -186,7 +187,8 @@ INLINE float mma_not_finite(const struct params *p, __global const element *v, i
                             int col) {
     const int2 keys = span_of_row(p, row);
     float sum = 0.0f;
-    ROLL for (int key = keys.x; key < keys.y; key++) {
+    ROLL
+    for (int key = keys.x; key < keys.y; key++) {
         /* Past the whole blocks between the first and the last boundary. */
         const int block = span.x + (key - span.x) / BLOCK_N * BLOCK_N;
         if (span_is_boundary(span, block, BLOCK_N)) {
@@ -277,7 +279,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
         tile_copy(tile_v, v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V, WIDTH_V, p.aligned);
         mma_scores(s, fragments, rows, tile_k, w);
         tile_copied();
-        if (boundary && tile_make_finite(tile_v, BLOCK_N, WIDTH_V)) {
+        if (boundary && tile_not_finite(tile_v, BLOCK_N, WIDTH_V)) {
+            tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
             bad = 1;
         }
         barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -344,13 +347,15 @@ fwd_mma(const struct params p, __global const element *restrict q,
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    ROLL for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+    ROLL
+    for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
         int row, d;
         if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= row_last && d < HEAD_DIM_V) {
             __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
             __global element *to = o + (row0 + row) * p.o.row + d;
             if (bad) {
-                ROLL for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                ROLL
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more = mma_not_finite(&p, v, row0 + row, span, d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);

@@ -164,15 +164,25 @@ INLINE void tile_copy8_plain(__local element *to, __global const element *from, 
 
 /*
  * Work-items move chunks of eight elements, the i-th of each work-item `THREADS` after the
- * last.  False past the end of the tile.
+ * last.  False past the end of the tile.  Where it can, a work-item stays in its column: the
+ * compiler then adds constants, instead of dividing for each chunk.
  */
 #define TILE_CHUNKS(rows, width) (((rows) * ((width) / 8) + THREADS - 1) / THREADS)
+#define TILE_STEP(width) (THREADS / ((width) / 8)) /* rows between a work-item's chunks, if so */
+#define TILE_STAYS(rows, width) \
+    (THREADS % ((width) / 8) == 0 && (rows) * ((width) / 8) % THREADS == 0)
 
 INLINE int tile_chunk(int i, const int rows, const int width, int *row, int *d) {
-    const int at = (int)get_local_id(0) + i * THREADS;
-    *row = at / (width / 8);
-    *d = at % (width / 8) * 8;
-    return rows * (width / 8) % THREADS == 0 || at < rows * (width / 8);
+    const uint me = (uint)get_local_id(0);
+    if (TILE_STAYS(rows, width)) {
+        *row = (int)(me / (width / 8)) + i * TILE_STEP(width);
+        *d = (int)(me % (width / 8) * 8);
+        return 1;
+    }
+    const uint at = me + (uint)i * THREADS;
+    *row = (int)(at / (width / 8));
+    *d = (int)(at % (width / 8) * 8);
+    return at < (uint)(rows * (width / 8));
 }
 
 /* Rows `first` ... first + rows - 1 (past `last`: the last one again), dim elements each and zeros
@@ -182,25 +192,25 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
                       int last, const int rows, const int dim, const int width,
                       const int row_length, int aligned) {
     if (aligned && first + rows - 1 <= last) {
+        int row0, d0;
+        tile_chunk(0, rows, width, &row0, &d0);
+        __global const element *p = from + (first + row0) * stride + d0;
         UNROLL
         for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
             int row, d;
             if (tile_chunk(i, rows, width, &row, &d)) {
-                const int count = min(8, max(0, dim - d));
-                __global const element *p = from + (count ? d : 0);
-                if (THREADS % (width / 8) == 0) {
-                    /* The same column each time: a constant is added to the address. */
-                    p += (first + (int)get_local_id(0) / (width / 8)) * stride +
-                         i * (THREADS / (width / 8)) * stride;
-                } else {
-                    p += (first + row) * stride;
+                const int count = dim == width ? 8 : min(8, max(0, dim - d));
+                if (!TILE_STAYS(rows, width)) {
+                    p = from + (first + row) * stride + d;
                 }
-                tile_copy8(tile + row * (row_length + TILE_PAD) + d, p, count);
+                tile_copy8(tile + row * (row_length + TILE_PAD) + d, count ? p : from, count);
+                p += TILE_STEP(width) * stride;
             }
         }
         return;
     }
-    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+    ROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {
             const int count = min(8, max(0, dim - d));
@@ -209,7 +219,8 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
             if (aligned) {
                 tile_copy8(to, p, count);
             } else {
-                ROLL for (int j = 0; j < 8; j++) {
+                ROLL
+                for (int j = 0; j < 8; j++) {
                     to[j] = j < count ? p[j] : (element)0;
                 }
             }
@@ -220,7 +231,8 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
 /* Negates the chunks of a tile that this work-item has copied. */
 INLINE void tile_negate(__local element *tile, const int rows, const int width,
                         const int row_length) {
-    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+    ROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {
             __local ushort8 *chunk = (__local ushort8 *)(tile + row * (row_length + TILE_PAD) + d);
@@ -229,20 +241,35 @@ INLINE void tile_negate(__local element *tile, const int rows, const int width,
     }
 }
 
-/* Zeros for NaN and Inf in the chunks that this work-item has copied; were there any? */
-INLINE int tile_make_finite(__local element *tile, const int rows, const int width) {
-    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
-    int found = 0;
-    ROLL for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+/* Are there NaN or Inf in the chunks that this work-item has copied? */
+INLINE int tile_not_finite(__local const element *tile, const int rows, const int width) {
+    /* An exponent of ones and a one in its last place carry into the sign's. */
+    const uint exponent = TYPE == F16 ? 0x7c007c00 : 0x7f807f80;
+    const uint one = TYPE == F16 ? 0x04000400 : 0x00800080;
+    uint4 found = (uint4)(0);
+    UNROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {
-            __local ushort8 *chunk = (__local ushort8 *)(tile + row * (width + TILE_PAD) + d);
-            const short8 bad = (*chunk & (ushort8)(exponent)) == (ushort8)(exponent);
-            if (any(bad)) {
-                *chunk &= ~as_ushort8(bad);
-                found = 1;
+            found |=
+                (*(__local const uint4 *)(tile + row * (width + TILE_PAD) + d) & exponent) + one;
+        }
+    }
+    return ((found.x | found.y | found.z | found.w) & 0x80008000) != 0;
+}
+
+/* Zeros for NaN and Inf in the chunks that this work-item has copied. */
+INLINE void tile_make_finite(__local element *tile, const int rows, const int width) {
+    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+    ROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            ROLL
+            for (int j = 0; j < 8; j++) {
+                __local element *one = tile + row * (width + TILE_PAD) + d + j;
+                *one = (*one & exponent) == exponent ? (element)0 : *one;
             }
         }
     }
-    return found;
 }
