@@ -114,15 +114,14 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const s
     }
 }
 
-/* Scores, in units of `unit`, to weights; m and l with them; rescale is for what was summed
- * before.  m is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
-INLINE void mma_weigh(float s[KEYS][TILE_SPLIT][TILE_ACC], float m[TILE_SLOTS], float l[TILE_SLOTS],
-                      float rescale[TILE_SLOTS], float unit, struct tile_wave w) {
-    float most[TILE_SLOTS], part[TILE_SLOTS], reference[TILE_SLOTS];
+/* m of one more block of scores, in units of `unit`; rescale is for what was summed before.  m
+ * is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
+INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
+                      float s[KEYS][TILE_SPLIT][TILE_ACC], float unit, struct tile_wave w) {
+    float most[TILE_SLOTS];
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
         most[i] = -INFINITY;
-        part[i] = 0.0f;
     }
     TILE_UNROLL
     for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
@@ -135,35 +134,52 @@ INLINE void mma_weigh(float s[KEYS][TILE_SPLIT][TILE_ACC], float m[TILE_SLOTS], 
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
         most[i] = state_max(m[i], tile_max(most[i], w) * unit);
-        reference[i] = state_reference(most[i]);
-        rescale[i] = state_weight_in(m[i], 1.0f, reference[i]);
+        rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
         m[i] = most[i];
-    }
-    TILE_UNROLL
-    for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            const int slot = tile_acc_slot(e);
-            float *one = &s[n / TILE_SPLIT][n % TILE_SPLIT][e];
-            *one = state_weight_in(*one, unit, reference[slot]);
-            part[slot] += *one;
-        }
-    }
-    TILE_UNROLL
-    for (int i = 0; i < TILE_SLOTS; i++) {
-        l[i] = fma(l[i], rescale[i], part[i]);
     }
 }
 
-/* o += P V of one block of keys. */
+/* Scores of 16 keys to weights, and their sums to l. */
+INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS], const float m[TILE_SLOTS],
+                      float unit) {
+    TILE_UNROLL
+    for (int f = 0; f < TILE_SPLIT; f++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            const int slot = tile_acc_slot(e);
+            s[f][e] = state_weight_in(s[f][e], unit, state_reference(m[slot]));
+            l[slot] += s[f][e];
+        }
+    }
+}
+
+/* Does any row's maximum rise? */
+INLINE int mma_rises(float rescale[ROW_FRAGMENTS][TILE_SLOTS]) {
+    int rises = 0;
+    TILE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+        rises |= rescale[i / TILE_SLOTS][i % TILE_SLOTS] != 1.0f;
+    }
+    return rises;
+}
+
+/* o += P V of one block of keys, with the weights of the scores s. */
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
+                           float l[ROW_FRAGMENTS][TILE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
+                           float m[ROW_FRAGMENTS][TILE_SLOTS], float unit,
                            __local const element *tile_v, struct tile_wave w) {
+    float part[ROW_FRAGMENTS][TILE_SLOTS]; /* sums by blocks are more precise than by keys */
+    TILE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+        part[i / TILE_SLOTS][i % TILE_SLOTS] = 0.0f;
+    }
     TILE_UNROLL
     for (int n = 0; n < KEYS; n++) {
         uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            mma_weigh(s[a][n], part[a], m[a], unit);
             tile_weights(left[a], s[a][n], w);
         }
         TILE_UNROLL
@@ -179,6 +195,10 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                 }
             }
         }
+    }
+    TILE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+        l[i / TILE_SLOTS][i % TILE_SLOTS] += part[i / TILE_SLOTS][i % TILE_SLOTS];
     }
 }
 
@@ -218,13 +238,12 @@ fwd_mma(const struct params p, __global const element *restrict q,
     const int block = (int)(get_group_id(0) % blocks);
     const int row0 = (MASKED ? (int)blocks - 1 - block : block) * BLOCK_M;
     const int row_last = min(row0 + BLOCK_M, p.seq_q) - 1;
-    const long batch = (long)(slice / (size_t)p.heads_q);
-    const long head = (long)(slice % (size_t)p.heads_q);
-    const long head_kv = head / p.group;
+    const int batch = (int)(slice / (size_t)p.heads_q);
+    const int head = (int)(slice % (size_t)p.heads_q);
+    const int head_kv = head / p.group;
     q += p.q.offset + batch * p.q.batch + head * p.q.head;
     k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
-    o += p.o.offset + batch * p.o.batch + head * p.o.head;
 
     const int4 span = span_of_block(&p, row0, row_last);
     const int last = span.y - 1;
@@ -295,21 +314,31 @@ fwd_mma(const struct params p, __global const element *restrict q,
         if (boundary) {
             mma_hide(s, &p, row0 + wave_row, row_last, key0, w);
         }
+        float rescale[ROW_FRAGMENTS][TILE_SLOTS];
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            float rescale[TILE_SLOTS];
-            mma_weigh(s[a], m[a], l[a], rescale, unit, w);
+            mma_raise(m[a], rescale[a], s[a], unit, w);
+        }
+        if (mma_rises(rescale)) { /* ever more seldom, the longer the rows */
             TILE_UNROLL
-            for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
                 TILE_UNROLL
-                for (int e = 0; e < TILE_ACC; e++) {
-                    sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *= rescale[tile_acc_slot(e)];
+                for (int i = 0; i < TILE_SLOTS; i++) {
+                    l[a][i] *= rescale[a][i];
+                }
+                TILE_UNROLL
+                for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+                    TILE_UNROLL
+                    for (int e = 0; e < TILE_ACC; e++) {
+                        sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *= rescale[a][tile_acc_slot(e)];
+                    }
                 }
             }
         }
-        mma_accumulate(sum, s, tile_v, w);
+        mma_accumulate(sum, l, s, m, unit, tile_v, w);
     }
     barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
+    o += p.o.offset + batch * p.o.batch + head * p.o.head;
 
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
