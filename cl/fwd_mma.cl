@@ -319,7 +319,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
             mma_raise(m[a], rescale[a], s[a], unit, w);
         }
-        if (mma_rises(rescale)) { /* ever more seldom, the longer the rows */
+        /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to do
+         * that the branch costs more than the products (H200, D 256: 314 without it, 287 with it,
+         * TFLOP/s; with two and D 128 301 and 281, causal; f16, S 4096, 2026-11-21). */
+        if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
             TILE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
                 TILE_UNROLL

@@ -98,8 +98,8 @@ static bool fits_registers(const problem *p, const struct engine *engine, const 
 
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     /* WAVES, ROW_FRAGMENTS, BLOCK_N */
-    static const long long shapes[][3] = {{4, 2, 128}, {4, 2, 64}, {8, 1, 64}, {4, 1, 64},
-                                          {4, 1, 32},  {2, 1, 32}, {1, 1, 32}, {1, 1, 16}};
+    static const long long shapes[][3] = {{4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {4, 1, 32},
+                                          {2, 1, 32},  {1, 1, 32}, {1, 1, 16}};
     enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     row given = *r;
