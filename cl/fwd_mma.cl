@@ -206,12 +206,15 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
 INLINE float mma_not_finite(const struct params *p, __global const element *v, int row, int4 span,
                             int col) {
     const int2 keys = span_of_row(p, row);
+    /* Every row sees all of the whole blocks, [whole, whole_end). */
+    const int whole = span.x + (max(0, span.z - span.x) + BLOCK_N - 1) / BLOCK_N * BLOCK_N;
+    const int whole_end = span.x + max(0, span.w - span.x) / BLOCK_N * BLOCK_N;
     float sum = 0.0f;
     ROLL
     for (int key = keys.x; key < keys.y; key++) {
-        /* Past the whole blocks between the first and the last boundary. */
-        const int block = span.x + (key - span.x) / BLOCK_N * BLOCK_N;
-        if (span_is_boundary(span, block, BLOCK_N)) {
+        if (key == whole && whole < whole_end) {
+            key = whole_end - 1;
+        } else {
             const float x = load(v + key * p->v.row + col);
             sum += fabs(x) < INFINITY ? 0.0f : x;
         }
