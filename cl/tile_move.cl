@@ -121,22 +121,21 @@ INLINE void tile_load_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local co
 
 /* ---- Between the lanes that share a query ---- */
 
+/* One bit of TILE_SHARE after the other, without a branch: PoCL copies everything that follows
+ * a branch with barriers in it, and tile_exchange has some when emulated. */
+
 INLINE float tile_max(float x, struct tile_wave w) {
     TILE_UNROLL
-    for (int bit = 1; bit < TILE_LANES; bit *= 2) {
-        if (TILE_SHARE & bit) {
-            x = state_max(x, tile_exchange(x, bit, w));
-        }
+    for (int bits = TILE_SHARE; bits; bits &= bits - 1) {
+        x = state_max(x, tile_exchange(x, bits & -bits, w));
     }
     return x;
 }
 
 INLINE float tile_sum(float x, struct tile_wave w) {
     TILE_UNROLL
-    for (int bit = 1; bit < TILE_LANES; bit *= 2) {
-        if (TILE_SHARE & bit) {
-            x += tile_exchange(x, bit, w);
-        }
+    for (int bits = TILE_SHARE; bits; bits &= bits - 1) {
+        x += tile_exchange(x, bits & -bits, w);
     }
     return x;
 }
@@ -195,7 +194,7 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
         int row0, d0;
         tile_chunk(0, rows, width, &row0, &d0);
         __global const element *p = from + (first + row0) * stride + d0;
-        UNROLL
+        TILE_UNROLL
         for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
             int row, d;
             if (tile_chunk(i, rows, width, &row, &d)) {
@@ -247,7 +246,7 @@ INLINE int tile_not_finite(__local const element *tile, const int rows, const in
     const uint exponent = TYPE == F16 ? 0x7c007c00 : 0x7f807f80;
     const uint one = TYPE == F16 ? 0x04000400 : 0x00800080;
     uint4 found = (uint4)(0);
-    UNROLL
+    TILE_UNROLL
     for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
         int row, d;
         if (tile_chunk(i, rows, width, &row, &d)) {

@@ -14,6 +14,10 @@
 #define TILE_COPIES 0
 #define TILE_ATTRIBUTES
 
+/* It runs where arrays have no place in registers: loops over them stay loops. */
+#undef TILE_UNROLL
+#define TILE_UNROLL
+
 INLINE int tile_left_query(int lane, int e) {
     (void)lane;
     (void)e;

@@ -144,13 +144,13 @@ const struct test_case cases_table[] = {
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
 const struct cases_solver cases_solvers[] = {
-    {"auto", NULL, CL_DEVICE_TYPE_ALL, false},
-    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false},
-    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false},
-    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false},
-    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false},
-    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true},
-    {"standard", "standard", CL_DEVICE_TYPE_ALL, true},
+    {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0},
+    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0},
+    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256},
+    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0},
+    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0},
+    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0},
+    {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
 

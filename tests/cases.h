@@ -47,7 +47,9 @@ struct cases_solver {
     const char *name;
     const char *row; /* its name; NULL: clattn chooses */
     cl_device_type where;
-    bool baseline; /* for comparison only: not asked for large tensors */
+    bool baseline;    /* for comparison only: not asked for large tensors */
+    bool halves;      /* f16 and bf16 alone */
+    cl_uint most_dim; /* the largest head dimension; 0: any */
 };
 extern const struct cases_solver cases_solvers[];
 extern const size_t cases_solver_count;

@@ -50,6 +50,31 @@ static void skip_case(const char *why) {
     skip();
 }
 
+/* The case's row with those parameters of the suite's row that it does not name. */
+static const char *merge_rows(const char *row, char *out, size_t capacity) {
+    if (!row)
+        return suite.row;
+    snprintf(out, capacity, "%s", row);
+    char word[64], name[65];
+    int length;
+    for (const char *rest = suite.row ? suite.row + strlen(suite.solver->name) : "";
+         sscanf(rest, " %63s%n", word, &length) == 1; rest += length) {
+        snprintf(name, sizeof name, " %.*s", (int)strcspn(word, "=") + 1, word);
+        if (!strstr(row, name)) {
+            const size_t used = strlen(out);
+            snprintf(out + used, capacity - used, " %s", word);
+        }
+    }
+    return out;
+}
+
+/* What the solver has no way to answer on any device. */
+static bool is_beyond(const struct cases_solver *solver, const clattn_desc *desc) {
+    return (solver->halves && desc->type == CLATTN_F32) ||
+           (solver->most_dim &&
+            (desc->head_dim > solver->most_dim || desc->head_dim_v > solver->most_dim));
+}
+
 static void check_case(void **state) {
     const struct test_case *test_case = *state;
     struct case_setup setup;
@@ -64,11 +89,17 @@ static void check_case(void **state) {
                                                             : suite.device.queue,
                                    .tensors = setup.tensors,
                                    .scale = setup.scale};
-    given.tensors.desc.row = test_case->row ? test_case->row : suite.row;
+    char merged[512];
+    given.tensors.desc.row = merge_rows(test_case->row, merged, sizeof merged);
     cl_int status = clattn_plan_create(suite.context, &given.tensors.desc, &given.plan);
     const bool driver = strstr(suite.message, "PoCL after 3.1") != NULL; /* its fault, told */
     if (status == CLATTN_UNSUPPORTED && (driver || !(suite.solver->where & suite.device.type)))
         skip_case(suite.message);
+    const bool beyond = is_beyond(suite.solver, &given.tensors.desc);
+    if (status == CLATTN_UNSUPPORTED && beyond)
+        skip_case(suite.message);
+    if (status == CL_SUCCESS && beyond)
+        fail_msg("%s must refuse it", suite.solver->name);
     if (status != CL_SUCCESS)
         fail_msg("plan: %s: %s", clattn_status_name(status), suite.message);
     suite.ran++;
