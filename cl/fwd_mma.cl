@@ -80,6 +80,13 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
             }
         }
     }
+    TILE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            TILE_SETTLE(s[n / TILE_SPLIT / KEYS][n / TILE_SPLIT % KEYS][n % TILE_SPLIT][e]);
+        }
+    }
 }
 
 INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {

@@ -24,15 +24,18 @@
  *     TILE_ATTRIBUTES        of the kernel
  *     tile_left_query, tile_left_depth, tile_right_other, tile_right_depth, tile_acc_query,
  *     tile_acc_other (lane, e)
- *                            which element of the matrix is element e of that lane
+ *                            which element of the matrix is element e of that lane; the order
+ *                            of depths is free, as long as left and right agree
  *     tile_weights           one left operand, of 16 keys, from the TILE_SPLIT fragments of
  *                            weights that its lanes hold
  * and, unless EMULATED:
  *     tile_pack              two floats to two elements in a uint, rounded to nearest even
  *     tile_exchange          the float of the lane whose number differs in those bits
  *     tile_multiply          the engine's instruction
- * It may give (and then says so by a macro) its own way to load, TILE_FAST_LOADS, and to copy,
- * TILE_FAST_COPY; what stands in tile_move.cl goes element by element, by the coordinates.
+ * It may give, and then says so by a macro, its own way to load fragments from local memory and
+ * to copy to it: TILE_FAST_LEFT, TILE_FAST_ROWS, TILE_FAST_COLUMNS, TILE_FAST_COPY.  What stands
+ * in tile_move.cl goes element by element, by the coordinates.  And TILE_SETTLE(x): the float x
+ * of an acc is to be there by now, whatever the compiler would move.
  *
  * EMULATED=1, for tests on any device: tile_multiply goes through local memory by
  * emulated_{left,right,acc}_{lane,element}, the vendor's map from an element of the matrix to its

@@ -1,11 +1,20 @@
 /*
  * tile_move - fragments and tiles on their way, for every engine; see tile.cl.
  */
-#ifndef TILE_FAST_LOADS
-#define TILE_FAST_LOADS 0
+#ifndef TILE_FAST_LEFT
+#define TILE_FAST_LEFT 0
+#endif
+#ifndef TILE_FAST_ROWS
+#define TILE_FAST_ROWS 0
+#endif
+#ifndef TILE_FAST_COLUMNS
+#define TILE_FAST_COLUMNS 0
 #endif
 #ifndef TILE_FAST_COPY
 #define TILE_FAST_COPY 0
+#endif
+#ifndef TILE_SETTLE
+#define TILE_SETTLE(x)
 #endif
 
 /* A row of a tile in local memory is this much longer than its contents: rows then begin 16
@@ -69,7 +78,7 @@ INLINE uint tile_two(__local const element *tile, int first, int second) {
 
 /* Rows of the tile are queries. */
 INLINE void tile_load_left(uint *left, __local const element *tile, const int stride, int lane) {
-#if TILE_FAST_LOADS && FAST_LOADS
+#if TILE_FAST_LEFT && FAST_LOADS
     tile_fast_left(left, tile, stride, lane);
 #else
     TILE_UNROLL
@@ -84,7 +93,7 @@ INLINE void tile_load_left(uint *left, __local const element *tile, const int st
 /* 16 others; rows of the tile are others (K). */
 INLINE void tile_load_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
                            const int stride, int lane) {
-#if TILE_FAST_LOADS && FAST_LOADS
+#if TILE_FAST_ROWS && FAST_LOADS
     tile_fast_rows(right, tile, stride, lane);
 #else
     TILE_UNROLL
@@ -103,7 +112,7 @@ INLINE void tile_load_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const
 /* 16 others; columns of the tile are others (V). */
 INLINE void tile_load_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
                               const int stride, int lane) {
-#if TILE_FAST_LOADS && FAST_LOADS
+#if TILE_FAST_COLUMNS && FAST_LOADS
     tile_fast_columns(right, tile, stride, lane);
 #else
     TILE_UNROLL
@@ -123,7 +132,6 @@ INLINE void tile_load_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local co
 
 /* One bit of TILE_SHARE after the other, without a branch: PoCL copies everything that follows
  * a branch with barriers in it, and tile_exchange has some when emulated. */
-
 INLINE float tile_max(float x, struct tile_wave w) {
     TILE_UNROLL
     for (int bits = TILE_SHARE; bits; bits &= bits - 1) {

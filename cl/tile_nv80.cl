@@ -6,9 +6,13 @@
  *
  *     mma.sync.aligned.m16n8k16, lane = 4 * g + t (g 0 ... 7, t 0 ... 3), registers of two:
  *
- *     A 16 x 16    k 2t, 2t+1   k 2t+8, 2t+9      B 16 x 8    column g    C 16 x 8    columns 2t,
- * 2t+1 row g           a0            a2            k 2t, +1       b0       row g          c0, c1
- *     row g + 8       a1            a3            k 2t+8, +9     b1       row g + 8      c2, c3
+ *     A 16 x 16    k 2t, +1    k 2t+8, +9      B 16 x 8      column g
+ *     row g        a0          a2              k 2t, +1      b0
+ *     row g + 8    a1          a3              k 2t+8, +9    b1
+ *
+ *     C 16 x 8     columns 2t, +1
+ *     row g        c0, c1
+ *     row g + 8    c2, c3
  */
 #define TILE_LANES 32
 #define TILE_QUERIES 16
@@ -133,7 +137,9 @@ INLINE void nv80_load_transposed(uint *r, uint address) {
                    : "memory");
 }
 
-#define TILE_FAST_LOADS 1
+#define TILE_FAST_LEFT 1
+#define TILE_FAST_ROWS 1
+#define TILE_FAST_COLUMNS 1
 
 /* Matrices: rows 0-7 and 8-15, then both of the next 8 elements. */
 INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {

@@ -1,22 +1,22 @@
 #include "engines.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "sources.h"
 #include "text.h"
 
 const struct engine engines_table[ENGINES] = {
-    {"nv80", "nvidia/", 32, 16, 8, 8, 4, 192,
-     "__kernel void probe(__global float *x) {\n"
-     "    float c0 = x[0], c1 = x[1], c2 = x[2], c3 = x[3];\n"
-     "    uint a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0;\n"
-     "    __asm volatile(\"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 \"\n"
-     "                 \"{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\"\n"
-     "                 : \"+f\"(c0), \"+f\"(c1), \"+f\"(c2), \"+f\"(c3)\n"
-     "                 : \"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3), \"r\"(b0), \"r\"(b1));\n"
-     "    __asm volatile(\"cp.async.wait_all;\" : : : \"memory\");\n"
-     "    x[0] = c0 + c1 + c2 + c3;\n"
-     "}\n"},
-    {"plain", NULL, 1, 1, 16, 16, 256, 4096, NULL},
+    /* name, architectures, lanes, queries, left, right, floats, options */
+    {"nv80", "nvidia/", 32, 16, 8, 4, 192, ""},
+    {"amd_wmma11", "amd/gfx11", 32, 16, 16, 16, 136, ""},
+    {"amd_wmma12", "amd/gfx120", 32, 16, 8, 8, 160, ""},
+    {"amd_mfma", "amd/gfx90a amd/gfx94 amd/gfx950", 64, 16, 4, 4, 160, ""},
+    /* Arc A can run sub-groups of 16, though not this instruction: 8 is to be tried first. */
+    {"intel_dpas8", "intel", 8, 8, 16, 16, 144, "-cl-intel-256-GRF-per-thread"},
+    {"intel_dpas16", "intel", 16, 16, 16, 8, 144, "-cl-intel-256-GRF-per-thread"},
+    {"plain", NULL, 1, 1, 16, 256, 4096, ""},
 };
 
 const struct engine *engines_find(const char *chars, size_t length) {
@@ -49,32 +49,71 @@ bool engines_has(const device *d, const struct engine *engine) {
     return false;
 }
 
-static bool builds(const char *source, cl_context context, cl_device_id id) {
-    cl_int code;
-    cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &code);
+/* Everything of the part that only its own device has; types that differ in their
+ * instructions differ in no engine's device. */
+void engines_probe_text(const struct engine *engine, text *out) {
+    text_printf(out,
+                "#define TYPE 3\n#define LANES 1\n#define HEAD_DIM 16\n#define HEAD_DIM_V 16\n"
+                "#define MASKED 0\n#define WAVES 1\n#define ENGINE %s\n#define EMULATED 0\n"
+                "#define FAST_LOADS 1\n",
+                engine->name);
+    text part = {0};
+    text_printf(&part, "tile_%s.cl", engine->name);
+    const char *const parts[] = {"base.cl", "tile.cl", text_chars(&part)};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const struct source *source = sources_find(parts[i]);
+        assert(source);
+        text_append(out, source->text, source->length);
+    }
+    text_destroy(&part);
+    text_printf(out,
+                "__kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(TILE_LANES, 1, 1)))\n"
+                "void probe(__global float *x, __global const uint *y) {\n"
+                "    const struct tile_wave w = {(int)get_local_id(0), 0};\n"
+                "    uint left[TILE_LEFT / 2], right[TILE_RIGHT / 2];\n"
+                "    float acc[TILE_ACC];\n"
+                "    UNROLL for (int i = 0; i < TILE_LEFT / 2; i++) left[i] = y[i];\n"
+                "    UNROLL for (int i = 0; i < TILE_RIGHT / 2; i++) right[i] = y[i];\n"
+                "    UNROLL for (int i = 0; i < TILE_ACC; i++) acc[i] = x[i];\n"
+                "    tile_multiply(acc, left, right, w);\n"
+                "    UNROLL for (int i = 0; i < TILE_ACC; i++) x[i] = tile_exchange(acc[i], "
+                "TILE_SHARE & -TILE_SHARE, w);\n"
+                "}\n");
+}
+
+static bool builds(const struct engine *engine, cl_context context, cl_device_id id) {
+    text program_text = {0};
+    engines_probe_text(engine, &program_text);
+    const char *source = text_chars(&program_text);
+    cl_int code = CL_OUT_OF_HOST_MEMORY;
+    cl_program program =
+        program_text.failed ? NULL : clCreateProgramWithSource(context, 1, &source, NULL, &code);
+    text_destroy(&program_text);
     if (code != CL_SUCCESS) {
         return false;
     }
-    code = clBuildProgram(program, 1, &id, "", NULL, NULL);
+    code = clBuildProgram(program, 1, &id, engine->options, NULL, NULL);
     clReleaseProgram(program);
     return code == CL_SUCCESS;
 }
 
+static bool is_listed(const char *architecture, const char *prefixes) {
+    const char *prefix;
+    for (size_t length; (length = text_word(&prefixes, &prefix)) > 0;) {
+        if (strncmp(architecture, prefix, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void engines_probe(device *d, cl_context context, cl_device_id id) {
-    size_t used = 0;
     d->matrix[0] = '\0';
-    for (size_t i = 0; i < ENGINES; i++) {
+    for (size_t i = 0; i < ENGINES && !d->matrix[0]; i++) {
         const struct engine *engine = &engines_table[i];
-        const size_t length = strlen(engine->name);
-        if (engine->probe &&
-            strncmp(d->architecture, engine->architecture, strlen(engine->architecture)) == 0 &&
-            used + length + 2 <= sizeof d->matrix && builds(engine->probe, context, id)) {
-            used += used > 0;
-            memcpy(d->matrix + used, engine->name, length + 1);
-            if (used) {
-                d->matrix[used - 1] = ' ';
-            }
-            used += length;
+        if (engine->architectures && is_listed(d->architecture, engine->architectures) &&
+            builds(engine, context, id)) {
+            snprintf(d->matrix, sizeof d->matrix, "%s", engine->name);
         }
     }
 }

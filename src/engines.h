@@ -2,7 +2,7 @@
  * engines - the matrix engines that clattn has a kernel part for, cl/tile_<name>.cl.
  *
  * Whether a device has one is never read off a table of versions alone: a program of a few
- * lines that needs its instruction has to build there.
+ * lines that calls the part's instruction has to build there.
  */
 #ifndef ENGINES_H
 #define ENGINES_H
@@ -10,21 +10,23 @@
 #include "device.h"
 
 struct engine {
-    const char *name;         /* of the part, and in device.matrix */
-    const char *architecture; /* what device.architecture begins with; NULL: none, for tests */
+    const char *name; /* of the part, and in device.matrix */
 
-    /* As the part defines them: TILE_LANES, TILE_QUERIES, TILE_OTHERS, and the elements of a
-     * left and of a right operand in each lane. */
-    cl_uint lanes, queries, others, left, right;
+    /* What device.architecture may begin with; NULL: none, for tests.  AMD's compiler ends the
+     * process at an instruction that it knows and the chip lacks: only chips that have it. */
+    const char *architectures;
+
+    /* As the part defines them: TILE_LANES, TILE_QUERIES, and the elements of a left and of a
+     * right operand in each lane. */
+    cl_uint lanes, queries, left, right;
 
     /* Sums and scores that a lane can keep in registers beside everything else. */
     cl_uint floats;
 
-    /* OpenCL C that builds only where the instruction is; NULL: never tried. */
-    const char *probe;
+    const char *options; /* to build with, after the library's own; or "" */
 };
 
-enum { ENGINES = 2 };
+enum { ENGINES = 7 };
 
 extern const struct engine engines_table[ENGINES];
 
@@ -37,7 +39,10 @@ const struct engine *engines_first(const device *d);
 /* Is the engine one of device.matrix? */
 bool engines_has(const device *d, const struct engine *engine);
 
-/* Sets device.matrix: tries the engines of the device's architecture. */
+/* The program that builds only where the engine is. */
+void engines_probe_text(const struct engine *engine, text *out);
+
+/* Sets device.matrix: the first engine of the device's architecture that builds there. */
 void engines_probe(device *d, cl_context context, cl_device_id id);
 
 #endif

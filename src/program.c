@@ -9,13 +9,22 @@
 /* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
 static const char build_options[] = "-cl-std=CL1.2";
 
+static void compose_options(const struct program_recipe *recipe, const row *r, text *options) {
+    const char *const more[] = {recipe->options, recipe->row_options ? recipe->row_options(r) : ""};
+    text_printf(options, "%s", build_options);
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        if (more[i] && *more[i]) {
+            text_printf(options, " %s", more[i]);
+        }
+    }
+}
+
 static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
-                               text *composed) {
+                               const char *options, text *composed) {
     /* No lengths: problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
-    text_printf(composed, " */\n/* options %s%s%s */\n", build_options, recipe->options ? " " : "",
-                recipe->options ? recipe->options : "");
+    text_printf(composed, " */\n/* options %s */\n", options);
     text_printf(composed, "#define TYPE %u\n", p->type);
     text_printf(composed, "#define HEAD_DIM %u\n", p->head_dim);
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
@@ -35,14 +44,30 @@ static size_t count_lines(const char *chars) {
     return lines;
 }
 
-/* Composes; map gets "lines 63-126: span.cl" for each part. */
-static cl_int compose(const struct program_recipe *recipe, const problem *p, const row *r,
-                      text *composed, text *map, struct status *status) {
-    compose_parameters(recipe, p, r, composed);
+/* The source of a part's name, in which <WORD> stands for the row's parameter. */
+static const struct source *find_part(const char *name, const row *r) {
+    const char *open = strchr(name, '<'), *close = strchr(name, '>');
+    if (!open || !close) {
+        return sources_find(name);
+    }
+    text word = {0}, whole = {0};
+    text_append(&word, open + 1, (size_t)(close - open - 1));
+    const char *value = row_find(r, text_chars(&word));
+    text_printf(&whole, "%.*s%s%s", (int)(open - name), name, value ? value : "", close + 1);
+    const struct source *found = sources_find(text_chars(&whole));
+    text_destroy(&word);
+    text_destroy(&whole);
+    return found;
+}
+
+cl_int program_compose(const struct program_recipe *recipe, const problem *p, const row *r,
+                       text *composed, text *options, text *map, struct status *status) {
+    compose_options(recipe, r, options);
+    compose_parameters(recipe, p, r, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;
     text_printf(map, "lines 1-%zu: parameters\n", line - 1);
     for (size_t i = 0; i < PROGRAM_PARTS && recipe->parts[i]; i++) {
-        const struct source *source = sources_find(recipe->parts[i]);
+        const struct source *source = find_part(recipe->parts[i], r);
         if (!source) {
             return status_set(status, CLATTN_INTERNAL, "program: no source named %s",
                               recipe->parts[i]);
@@ -52,7 +77,7 @@ static cl_int compose(const struct program_recipe *recipe, const problem *p, con
         text_printf(map, "lines %zu-%zu: %s\n", line, line + lines - 1, source->name);
         line += lines;
     }
-    if (composed->failed || map->failed) {
+    if (composed->failed || options->failed || map->failed) {
         return status_set(status, CL_OUT_OF_HOST_MEMORY, "program: no memory for its text");
     }
     return CL_SUCCESS;
@@ -121,20 +146,15 @@ static cl_int build_program(void *data, const char *composed, const char *option
 cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
                    cl_context context, cl_device_id id, cl_program *program,
                    struct status *status) {
-    text composed = {0}, map = {0};
+    text options = {0}, composed = {0}, map = {0};
     *program = NULL;
-    cl_int code = compose(recipe, p, r, &composed, &map, status);
+    cl_int code = program_compose(recipe, p, r, &composed, &options, &map, status);
     if (code == CL_SUCCESS) {
         struct build build = {recipe->kernel, text_chars(&map), context, id};
-        text options = {0};
-        text_printf(&options, "%s%s%s", build_options, recipe->options ? " " : "",
-                    recipe->options ? recipe->options : "");
-        code = options.failed
-                   ? status_set(status, CL_OUT_OF_HOST_MEMORY, "program: no memory for its options")
-                   : cache_get(c, text_chars(&composed), text_chars(&options), build_program,
-                               &build, program, status);
-        text_destroy(&options);
+        code = cache_get(c, text_chars(&composed), text_chars(&options), build_program, &build,
+                         program, status);
     }
+    text_destroy(&options);
     text_destroy(&composed);
     text_destroy(&map);
     return code;

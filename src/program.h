@@ -17,10 +17,17 @@ enum { PROGRAM_PARTS = 10 };
 /* What a kernel is made of. */
 struct program_recipe {
     const char *kernel;               /* name of the __kernel and of its file, without ".cl" */
-    const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL */
+    const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL;
+                                       * <WORD> in a name: the row's parameter */
     const char *constants;            /* further #define lines, or "" */
     const char *options;              /* of the compiler, beside our own; NULL: none */
+    const char *(*row_options)(const row *r); /* further ones, by the row; NULL: none */
 };
+
+/* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for
+ * each part. */
+cl_int program_compose(const struct program_recipe *recipe, const problem *p, const row *r,
+                       text *composed, text *options, text *map, struct status *status);
 
 /* Composes and builds (or finds) the program.  The caller releases *program.  A
  * failed build's message carries the log and says which lines are which part's. */

@@ -18,11 +18,6 @@ static const struct solver_parameter parameters[COUNT] = {
     {"Q_REGISTERS", 0, 1}, {"FAST_LOADS", 0, 1}, {"EMULATED", 0, 1},
 };
 
-static const char *unsuited(const problem *p, const device *d) {
-    (void)p;
-    return engines_first(d) ? NULL : "the device has no matrix engine that clattn knows";
-}
-
 static const struct engine *engine_of(const row *r) {
     const char *name = row_find(r, "ENGINE");
     return name ? engines_find(name, strlen(name)) : NULL;
@@ -69,9 +64,9 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
     const cl_ulong threads = (cl_ulong)row_number(r, "WAVES", 0) * engine->lanes;
-    if (engine->architecture && !emulated && !engines_has(d, engine)) {
+    if (engine->architectures && !emulated && !engines_has(d, engine)) {
         text_printf(why, "the device does not have the engine %s", engine->name);
-    } else if (!engine->architecture && emulated) {
+    } else if (!engine->architectures && emulated) {
         text_printf(why, "the engine %s has nothing to emulate", engine->name);
     } else if (row_number(r, "BLOCK_N", 0) % 16 != 0) {
         text_printf(why, "BLOCK_N=%s is not a multiple of 16", row_find(r, "BLOCK_N"));
@@ -88,19 +83,31 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     return false;
 }
 
-/* Sums of O, scores and, where they stay there, Q. */
-static bool fits_registers(const problem *p, const struct engine *engine, const long long *c) {
-    const cl_ulong fragments = (cl_ulong)c[2], keys = (cl_ulong)c[3];
+/* Sums of O and scores. */
+static bool fits_registers(const problem *p, const struct engine *engine, const long long *shape) {
+    const cl_ulong fragments = (cl_ulong)shape[1], keys = (cl_ulong)shape[2];
     const cl_ulong rows = fragments * engine->queries;
     const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
     return floats <= engine->floats;
 }
 
+/* WAVES, ROW_FRAGMENTS, BLOCK_N; from large to small. */
+enum { SHAPES = 10 };
+static const long long shapes[SHAPES][3] = {
+    {4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {8, 1, 32}, {4, 1, 32},
+    {8, 1, 16},  {4, 1, 16}, {2, 1, 32}, {1, 1, 32}, {1, 1, 16},
+};
+
+static const char *unsuited(const problem *p, const device *d) {
+    const long long *least = shapes[SHAPES - 1];
+    const struct engine *engine = engines_first(d);
+    return !engine ? "the device has no matrix engine that clattn knows"
+           : !fits_registers(p, engine, least)
+               ? "rows of v are too long for the registers beside the device's matrix engine"
+               : NULL;
+}
+
 static bool complete(const problem *p, const device *d, row *r, text *why) {
-    /* WAVES, ROW_FRAGMENTS, BLOCK_N */
-    static const long long shapes[][3] = {{4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {4, 1, 32},
-                                          {2, 1, 32},  {1, 1, 32}, {1, 1, 16}};
-    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     row given = *r;
     if (!row_find(&given, "ENGINE")) {
@@ -114,15 +121,15 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     long long candidates[SHAPES][COUNT];
     size_t count = 0;
     for (size_t i = 0; i < SHAPES; i++) {
-        const long long c[COUNT] = {0, shapes[i][0], shapes[i][1], shapes[i][2], 0, 1, 0};
+        const long long waves = shapes[i][0], rows = waves * shapes[i][1] * engine->queries;
+        const long long c[COUNT] = {0, waves, shapes[i][1], shapes[i][2], 0, 1, emulated};
         /* Few query rows: no block twice as high as they need. */
-        const bool too_high = c[1] * c[2] * engine->queries >= 2 * (long long)p->seq_q && c[1] > 1;
-        if ((fits_registers(p, engine, c) && !too_high) || i + 1 == SHAPES) {
+        const bool too_high = rows >= 2 * (long long)p->seq_q && waves > 1;
+        /* Emulation is for tests: two waves, which can disturb one another, are enough. */
+        const bool too_slow = emulated && waves > 2;
+        if ((fits_registers(p, engine, shapes[i]) && !too_high && !too_slow) || i + 1 == SHAPES) {
             memcpy(candidates[count++], c, sizeof c);
         }
-    }
-    for (size_t i = 0; i < count; i++) {
-        candidates[i][6] = emulated;
     }
     if (!solvers_complete(p, d, &given, parameters, COUNT, candidates[0], count, legal, why)) {
         return false;
@@ -142,23 +149,24 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
     return (struct ndrange){{groups * threads, 1}, {threads, 1}};
 }
 
+static const char *options(const row *r) {
+    return row_number(r, "EMULATED", 0) ? "" : engine_of(r)->options;
+}
+
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(part)                                                              \
-    {                                                                             \
-        .kernel = "fwd_mma",                                                      \
-        .parts = {"params.h", "base.cl", "span.cl",      "score.cl",  "state.cl", \
-                  "tile.cl",  part,      "tile_move.cl", "fwd_mma.cl"},           \
-        .constants = "#define LANES 1\n", .options = "-cl-denorms-are-zero",      \
-    }
-    /* In the order of engines_table.  Denormal floats mean nothing to 16-bit elements, and for
-     * them NVIDIA's native_exp2 is four instructions instead of one. */
-    static const struct program_recipe recipes[ENGINES] = {
-        RECIPE("tile_nv80.cl"),
-        RECIPE("tile_plain.cl"),
+    static const struct program_recipe one = {
+        .kernel = "fwd_mma",
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
+                  "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
+        .constants = "#define LANES 1\n",
+        /* Denormal floats mean nothing to 16-bit elements, and for them NVIDIA's native_exp2
+         * is four instructions instead of one. */
+        .options = "-cl-denorms-are-zero",
+        .row_options = options,
     };
-#undef RECIPE
+    (void)r;
     (void)kernel;
-    return &recipes[engine_of(r) - engines_table];
+    return &one;
 }
 
 extern const struct solver solver_fwd_mma;

@@ -6,8 +6,10 @@
  * Without an OpenCL context no program is built, but CLATTN_DUMP gets its text.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "engines.h"
 #include "solvers.h"
 #include "sources.h"
 
@@ -44,11 +46,52 @@ static const device devices[] = {
      .address_bits = 64},
     {.name = "a middling GPU",
      .architecture = "amd/gfx1100",
+     .matrix = "amd_wmma11",
      .type = DEVICE_GPU,
      .compute_units = 48,
      .work_group = 256,
      .work_items = 1024,
      .local_memory = 64 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "its successor",
+     .architecture = "amd/gfx1201",
+     .matrix = "amd_wmma12",
+     .type = DEVICE_GPU,
+     .compute_units = 32,
+     .work_group = 256,
+     .work_items = 1024,
+     .local_memory = 64 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "a GPU without graphics",
+     .architecture = "amd/gfx90a",
+     .matrix = "amd_mfma",
+     .type = DEVICE_GPU,
+     .compute_units = 104,
+     .work_group = 256,
+     .work_items = 1024,
+     .local_memory = 64 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "sub-groups of 8",
+     .architecture = "intel",
+     .matrix = "intel_dpas8",
+     .type = DEVICE_GPU,
+     .compute_units = 512,
+     .work_group = 1024,
+     .work_items = 1024,
+     .local_memory = 64 << 10,
+     .float_width = 1,
+     .address_bits = 64},
+    {.name = "sub-groups of 16",
+     .architecture = "intel",
+     .matrix = "intel_dpas16",
+     .type = DEVICE_GPU,
+     .compute_units = 512,
+     .work_group = 1024,
+     .work_items = 1024,
+     .local_memory = 128 << 10,
      .float_width = 1,
      .address_bits = 64},
     {.name = "the embedded minimum",
@@ -107,6 +150,23 @@ static void compose_all(const problem *p, const device *d) {
     }
 }
 
+/* What finds an engine on a device, to be linted as well. */
+static void write_probes(const char *directory) {
+    for (size_t i = 0; i < ENGINES; i++) {
+        char path[256];
+        text probe = {0};
+        snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engines_table[i].name);
+        engines_probe_text(&engines_table[i], &probe);
+        FILE *file = engines_table[i].architectures ? fopen(path, "wb") : NULL;
+        if (file) {
+            fputs(text_chars(&probe), file);
+            fclose(file);
+            composed++;
+        }
+        text_destroy(&probe);
+    }
+}
+
 /* The number of rows in tuning.txt that no device and problem above has reached. */
 static int unseen(void) {
     int count = 0;
@@ -137,6 +197,9 @@ int main(void) {
             compose_all(&p, &devices[d]);
         }
         status_destroy(&status);
+    }
+    if (getenv("CLATTN_DUMP")) {
+        write_probes(getenv("CLATTN_DUMP"));
     }
     printf("%u programs composed\n", composed);
     return unseen() != 0;

@@ -9,8 +9,9 @@
 #include <cmocka.h>
 
 static const char *const names[FIXTURES] = {
-    "a100",     "h200",         "rtx_4090", "t4",         "mi250", "mi300x",  "rx_7900_xtx",
-    "arc_a770", "gpu_max_1550", "mali_g78", "adreno_740", "pocl",  "rusticl", "embedded_minimum",
+    "a100",     "h200",        "rtx_4090",   "t4",       "mi250",
+    "mi300x",   "rx_7900_xtx", "rx_9070_xt", "arc_a770", "gpu_max_1550",
+    "mali_g78", "adreno_740",  "pocl",       "rusticl",  "embedded_minimum",
 };
 
 char *fixtures_read(const char *data, const char *file) {
@@ -98,22 +99,29 @@ static bool tile_runnable(const problem *p, const device *d, const row *r, text 
     return true;
 }
 
+const struct fixtures_engine *fixtures_engine(const device *d, const char *name) {
+    static const struct fixtures_engine engines[] = {
+        {"nv80", 32, 16, 256},     {"amd_wmma11", 32, 16, 256}, {"amd_wmma12", 32, 16, 256},
+        {"amd_mfma", 64, 16, 256}, {"intel_dpas8", 8, 8, 128},  {"intel_dpas16", 16, 16, 128},
+        {"plain", 1, 1, 256},
+    };
+    for (size_t e = 0; e < sizeof engines / sizeof *engines; e++) {
+        if (strcmp(engines[e].name, name ? name : d->matrix) == 0) {
+            return &engines[e];
+        }
+    }
+    return NULL;
+}
+
 /* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
 static bool mma_runnable(const problem *p, const device *d, const row *r, text *why) {
-    static const struct {
-        const char *name;
-        long long lanes, queries;
-    } engines[] = {{"nv80", 32, 16}, {"plain", 1, 1}};
     const char *name = row_find(r, "ENGINE");
+    const struct fixtures_engine *engine = name ? fixtures_engine(d, name) : NULL;
     const long long waves = row_number(r, "WAVES", -1), n = row_number(r, "BLOCK_N", -1);
     const long long fragments = row_number(r, "ROW_FRAGMENTS", -1);
     const long long in_registers = row_number(r, "Q_REGISTERS", -1);
-    size_t e = 0;
-    while (name && e < sizeof engines / sizeof *engines && strcmp(engines[e].name, name) != 0) {
-        e++;
-    }
-    if (!name || e == sizeof engines / sizeof *engines || waves < 1 || fragments < 1 || n < 16 ||
-        n % 16 || in_registers < 0 || in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
+    if (!engine || waves < 1 || fragments < 1 || n < 16 || n % 16 || in_registers < 0 ||
+        in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
         row_number(r, "EMULATED", -1) != 0) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
@@ -124,7 +132,7 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
     }
     const long long k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
     const long long v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
-    const long long rows = waves * fragments * engines[e].queries;
+    const long long rows = waves * fragments * engine->queries;
     const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 4;
     if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);

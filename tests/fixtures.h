@@ -11,12 +11,19 @@
 #include "problem.h"
 #include "solvers.h"
 
-enum { FIXTURES = 14 };
+enum { FIXTURES = 15 };
 
 struct fixture {
     const char *name; /* of its file, without .txt */
     char *facts;      /* the file's text */
     device device;
+};
+
+/* What the tests know of a matrix engine, apart from the library's own table. */
+struct fixtures_engine {
+    const char *name;
+    long long lanes, queries;
+    cl_uint most_dim_v; /* with a longer v it is not the one to choose */
 };
 
 /* Fills all of them from the folder `data`/fixtures, in the order of their names' table.
@@ -38,5 +45,8 @@ problem fixtures_problem(const char *words);
  * sentence.  Told from what the kernels' files promise, not by the solvers' own code. */
 bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
                        text *why);
+
+/* The engine of that name, or (NULL) the device's; NULL when there is none. */
+const struct fixtures_engine *fixtures_engine(const device *d, const char *name);
 
 #endif

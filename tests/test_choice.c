@@ -85,9 +85,10 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
         drop(&a);
         return;
     }
-    const bool engine =
-        *f->device.matrix && p->type != CLATTN_F32 && p->head_dim <= 256 && p->head_dim_v <= 256;
-    const char *home = cpu ? "fwd_lanes" : engine ? "fwd_mma" : "fwd_tile";
+    const struct fixtures_engine *engine = fixtures_engine(&f->device, NULL);
+    const bool mma = engine && p->type != CLATTN_F32 && p->head_dim <= 256 &&
+                     p->head_dim_v <= engine->most_dim_v;
+    const char *home = cpu ? "fwd_lanes" : mma ? "fwd_mma" : "fwd_tile";
     const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
     if (!within_loops(p, &f->device) || a.solver->baseline ||
         (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
@@ -257,7 +258,8 @@ static void a_smaller_work_group_is_tried(void **state) {
             struct answer a = choose(&p, d, NULL, build, &driver);
             const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
             assert_int_equal(a.code, CL_SUCCESS);
-            const bool engine = *d->matrix && most >= 32; /* work-items of the smallest wave */
+            const struct fixtures_engine *known = fixtures_engine(d, NULL);
+            const bool engine = known && (long long)most >= known->lanes; /* the smallest group */
             assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
                                                 : engine              ? "fwd_mma"
                                                                       : "fwd_tile");
