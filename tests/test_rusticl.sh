@@ -2,10 +2,10 @@
 # The portable kernels on a second, independent OpenCL: Mesa's Rusticl on its
 # software driver llvmpipe.
 #
-#     test_rusticl.sh TEST_ATTENTION SOLVER
+#     test_rusticl.sh TEST_ATTENTION SOLVER [OPTION...]
 #
 # That driver ends every loop of a kernel after 65,535 rounds without a word, so
-# only the small cases run.  Debian 12: apt-get install mesa-opencl-icd libclc-15
+# only the small cases run, or what the options of test_attention say.  Debian 12: apt-get install mesa-opencl-icd libclc-15
 set -u
 
 test_attention=$1
@@ -16,7 +16,10 @@ if [ ! -e "$icd" ]; then
 fi
 export OCL_ICD_VENDORS="$icd" RUSTICL_ENABLE=llvmpipe CLATTN_TEST_DEVICE=rusticl
 
-"$test_attention" --solver "$2" --small
+solver=$2
+shift 2
+[ $# -gt 0 ] || set -- --small
+"$test_attention" --solver "$solver" "$@"
 result=$?
 if [ "$result" -eq 4 ]; then
     echo "skipped: Rusticl offers no device (is libclc installed?)"
