@@ -178,11 +178,12 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 #define TEXT_OF(tokens) #tokens
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(name)                                                                  \
-    {                                                                                 \
-        name, {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"}, \
-            "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(    \
-                ROW_FLOATS) "\n#define three_pass 3\n#define online 2\n"              \
+#define RECIPE(name)                                                                        \
+    {                                                                                       \
+        .kernel = name,                                                                     \
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"},    \
+        .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT( \
+            ROW_FLOATS) "\n#define three_pass 3\n#define online 2\n",                       \
     }
     static const struct program_recipe all[KERNELS] = {
         [PACK] = RECIPE("standard_pack"),
