@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ptx.h"
 #include "sources.h"
 
 /* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
@@ -83,18 +84,19 @@ cl_int program_compose(const struct program_recipe *recipe, const problem *p, co
     return CL_SUCCESS;
 }
 
-/* Writes the text to $CLATTN_DUMP/<kernel>-<hash>.cl.  For people: a failure is no error. */
-static void dump(const char *kernel, const char *composed) {
+/* Writes a text to $CLATTN_DUMP/<kernel>-<hash of composed>.<kind>.  For people: a failure is
+ * no error. */
+static void dump(const char *kernel, const char *composed, const char *kind, const char *chars) {
     const char *directory = getenv("CLATTN_DUMP");
     if (!directory || !*directory) {
         return;
     }
     text path = {0};
-    text_printf(&path, "%s/%s-%016llx.cl", directory, kernel,
-                (unsigned long long)cache_hash(composed));
+    text_printf(&path, "%s/%s-%016llx.%s", directory, kernel,
+                (unsigned long long)cache_hash(composed), kind);
     FILE *file = path.failed ? NULL : fopen(text_chars(&path), "wb");
     if (file) {
-        fputs(composed, file);
+        fputs(chars, file);
         fclose(file);
     }
     text_destroy(&path);
@@ -115,32 +117,92 @@ static void append_build_log(cl_program program, cl_device_id id, text *out) {
 }
 
 struct build {
-    const char *kernel;
+    const struct program_recipe *recipe;
     const char *map;
     cl_context context;
     cl_device_id id;
 };
 
+/* Builds what was created.  A failure's message carries the log; the program is released. */
+static cl_int build_created(const struct build *build, cl_program created, const char *options,
+                            struct status *status) {
+    const cl_int code = clBuildProgram(created, 1, &build->id, options, NULL, NULL);
+    if (code != CL_SUCCESS) {
+        status_set(status, code, "program: %s does not build\n", build->recipe->kernel);
+        append_build_log(created, build->id, &status->sentence);
+        text_printf(&status->sentence, "%s", build->map);
+        clReleaseProgram(created);
+    }
+    return code;
+}
+
+/* Appends the binary that the driver has made: of one device, so there is one. */
+static cl_int append_binary(const struct build *build, cl_program program, text *out,
+                            struct status *status) {
+    size_t size = 0;
+    char *binary = NULL;
+    cl_int code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
+    if (code == CL_SUCCESS && !(binary = calloc(1, size + 1))) {
+        code = CL_OUT_OF_HOST_MEMORY;
+    }
+    if (code == CL_SUCCESS) {
+        code = clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL);
+    }
+    if (code == CL_SUCCESS) {
+        text_append(out, binary, size);
+    }
+    free(binary);
+    return code == CL_SUCCESS
+               ? code
+               : status_set(status, code, "program: the driver hands out no PTX of %s",
+                            build->recipe->kernel);
+}
+
+/* Replaces a built program by one for the chip that runs it (ptx.h). */
+static cl_int build_for_chip(const struct build *build, const char *composed, const char *options,
+                             cl_program *program, struct status *status) {
+    text made = {0}, changed = {0};
+    cl_int code = append_binary(build, *program, &made, status);
+    clReleaseProgram(*program);
+    *program = NULL;
+    if (code == CL_SUCCESS) {
+        code = ptx_for_sm_90a(text_chars(&made), made.length, &changed, status);
+    }
+    if (code == CL_SUCCESS) {
+        dump(build->recipe->kernel, composed, "ptx", text_chars(&changed));
+        const unsigned char *chars = (const unsigned char *)text_chars(&changed);
+        cl_program created = clCreateProgramWithBinary(build->context, 1, &build->id,
+                                                       &changed.length, &chars, NULL, &code);
+        if (code != CL_SUCCESS) {
+            status_set(status, code, "program: the driver refuses the PTX of %s",
+                       build->recipe->kernel);
+        } else if ((code = build_created(build, created, options, status)) == CL_SUCCESS) {
+            *program = created;
+        }
+    }
+    text_destroy(&made);
+    text_destroy(&changed);
+    return code;
+}
+
 static cl_int build_program(void *data, const char *composed, const char *options,
                             cl_program *program, struct status *status) {
     const struct build *build = data;
-    dump(build->kernel, composed);
+    dump(build->recipe->kernel, composed, "cl", composed);
     cl_int code;
     cl_program built = clCreateProgramWithSource(build->context, 1, &composed, NULL, &code);
     if (code != CL_SUCCESS) {
         return status_set(status, code, "program: the driver refuses the source of %s",
-                          build->kernel);
+                          build->recipe->kernel);
     }
-    code = clBuildProgram(built, 1, &build->id, options, NULL, NULL);
-    if (code != CL_SUCCESS) {
-        status_set(status, code, "program: %s does not build\n", build->kernel);
-        append_build_log(built, build->id, &status->sentence);
-        text_printf(&status->sentence, "%s", build->map);
-        clReleaseProgram(built);
-        return code;
+    code = build_created(build, built, options, status);
+    if (code == CL_SUCCESS && build->recipe->sm_90a) {
+        code = build_for_chip(build, composed, options, &built, status);
     }
-    *program = built;
-    return CL_SUCCESS;
+    if (code == CL_SUCCESS) {
+        *program = built;
+    }
+    return code;
 }
 
 cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
@@ -150,7 +212,7 @@ cl_int program_get(const struct program_recipe *recipe, const problem *p, const 
     *program = NULL;
     cl_int code = program_compose(recipe, p, r, &composed, &options, &map, status);
     if (code == CL_SUCCESS) {
-        struct build build = {recipe->kernel, text_chars(&map), context, id};
+        struct build build = {recipe, text_chars(&map), context, id};
         code = cache_get(c, text_chars(&composed), text_chars(&options), build_program, &build,
                          program, status);
     }

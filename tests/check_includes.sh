@@ -10,7 +10,7 @@ rank() {
     case $1 in
     clattn | size | params | sources | text) echo 0 ;;
     status | lock) echo 0 ;;
-    problem* | device* | engines | tensor | cache) echo 1 ;;
+    ptx | problem* | device* | engines | tensor | cache) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
