@@ -215,16 +215,24 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
                             softcap);
 }
 
+/* The step that can do what is asked. */
+static const struct plan_step *choose_step(clattn_plan plan, const struct params *params) {
+    const struct plan_step *first = &plan->steps[0];
+    const bool accepted = !first->solver->accepts || first->solver->accepts(&first->row, params);
+    return accepted ? first : &plan->steps[1];
+}
+
 static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct request *request,
                      cl_uint count, const cl_event *list, cl_event *event, struct status *status) {
-    const struct solver *solver = plan->solver;
+    const struct plan_step *step = choose_step(plan, &request->params);
+    const struct solver *solver = step->solver;
     const struct launch l = {
         .problem = &plan->problem,
         .device = &plan->context->device,
-        .row = &plan->row,
+        .row = &step->row,
         .params = &request->params,
         .tensors = request->tensors,
-        .kernels = plan->kernels,
+        .kernels = step->kernels,
         .workspace = request->tensors[WORKSPACE].buffer,
         .queue = queue,
         .count = count,
@@ -233,7 +241,7 @@ static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct requ
     };
     struct ndrange ranges[SOLVER_KERNELS];
     for (size_t i = 0; i < solver->kernels; i++) {
-        ranges[i] = solver->ndrange(&plan->row, &request->params, i);
+        ranges[i] = solver->ndrange(&step->row, &request->params, i);
     }
     lock_take(&plan->lock);
     cl_int code = solver->enqueue ? solver->enqueue(solver, &l, status)

@@ -3,17 +3,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-static void destroy_kernels(clattn_plan plan) {
+static void destroy_kernels(struct plan_step *step) {
     for (size_t i = 0; i < SOLVER_KERNELS; i++) {
-        if (plan->kernels[i]) {
-            clReleaseKernel(plan->kernels[i]);
+        if (step->kernels[i]) {
+            clReleaseKernel(step->kernels[i]);
         }
-        plan->kernels[i] = NULL;
+        step->kernels[i] = NULL;
     }
 }
 
 static void destroy(clattn_plan plan) {
-    destroy_kernels(plan);
+    for (size_t i = 0; i < PLAN_STEPS; i++) {
+        destroy_kernels(&plan->steps[i]);
+    }
     text_destroy(&plan->row_text);
     text_destroy(&plan->description);
     if (plan->locked) {
@@ -25,20 +27,27 @@ static void destroy(clattn_plan plan) {
     free(plan);
 }
 
+/* What plan_choose hands to the builds: the step that is to be filled. */
+struct making {
+    clattn_plan plan;
+    struct plan_step *step;
+};
+
 /* Can the device run the kernel that its compiler made of the row? */
-static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const row *r,
+static cl_int check_kernel(const struct making *m, const struct solver *solver, const row *r,
                            size_t index, size_t *work_group, struct status *status) {
-    cl_kernel kernel = plan->kernels[index];
     size_t most = 0;
-    cl_int code = clGetKernelWorkGroupInfo(kernel, plan->context->id, CL_KERNEL_WORK_GROUP_SIZE,
-                                           sizeof most, &most, NULL);
+    cl_int code = clGetKernelWorkGroupInfo(m->step->kernels[index], m->plan->context->id,
+                                           CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
     if (code != CL_SUCCESS) {
         return status_set(status, code, "plan: the driver tells nothing about kernel %s",
                           solver->name);
     }
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
     const struct ndrange range = solver->ndrange(r, &one, index);
-    if (range.local[0] * range.local[1] > most) {
+    /* A kernel that moves registers between its warps: the driver gives each as many as the
+     * richest has and says a size that is too small.  ptxas has checked the real one. */
+    if (!solver->recipe(r, index)->sm_90a && range.local[0] * range.local[1] > most) {
         *work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
@@ -47,42 +56,43 @@ static cl_int check_kernel(clattn_plan plan, const struct solver *solver, const 
     return CL_SUCCESS;
 }
 
-static cl_int build_kernel(clattn_plan plan, const struct solver *solver, const row *r,
+static cl_int build_kernel(const struct making *m, const struct solver *solver, const row *r,
                            size_t index, size_t *work_group, struct status *status) {
-    clattn_context c = plan->context;
+    clattn_context c = m->plan->context;
     const struct program_recipe *recipe = solver->recipe(r, index);
     cl_program program;
-    cl_int code =
-        program_get(recipe, &plan->problem, r, &c->programs, c->context, c->id, &program, status);
+    cl_int code = program_get(recipe, &m->plan->problem, r, &c->programs, c->context, c->id,
+                              &program, status);
     if (code != CL_SUCCESS) {
         return code;
     }
-    plan->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
+    m->step->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
     clReleaseProgram(program);
     if (code != CL_SUCCESS) {
-        plan->kernels[index] = NULL;
+        m->step->kernels[index] = NULL;
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    return check_kernel(plan, solver, r, index, work_group, status);
+    return check_kernel(m, solver, r, index, work_group, status);
 }
 
 /* The plan_build of a real device. */
 static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
                     struct status *status) {
-    clattn_plan plan = data;
+    const struct making *m = data;
+    struct plan_step *step = m->step;
     cl_int code = CL_SUCCESS;
-    plan->workspace = 0;
-    if (solver->workspace &&
-        (!solver->workspace(&plan->problem, r, &plan->workspace) || plan->workspace > SIZE_MAX)) {
+    step->workspace = 0;
+    if (solver->workspace && (!solver->workspace(&m->plan->problem, r, &step->workspace) ||
+                              step->workspace > SIZE_MAX)) {
         code = status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
     }
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        code = build_kernel(plan, solver, r, i, work_group, status);
+        code = build_kernel(m, solver, r, i, work_group, status);
     }
     if (code != CL_SUCCESS) {
-        destroy_kernels(plan);
+        destroy_kernels(step);
     }
     return code;
 }
@@ -92,8 +102,59 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const row
                               size_t *work_group, struct status *status) {
     cl_int code = build(data, solver, r, work_group, status);
     if (code != CL_SUCCESS && *work_group == 0) {
-        context_remark(((clattn_plan)data)->context, text_chars(&status->sentence));
+        context_remark(((const struct making *)data)->plan->context, text_chars(&status->sentence));
     }
+    return code;
+}
+
+/* The step that runs where the first one's solver does not accept what is asked. */
+static cl_int choose_second(clattn_plan plan, text *description, text *remarks,
+                            struct status *status) {
+    clattn_context context = plan->context;
+    const struct plan_step *first = &plan->steps[0];
+    struct plan_step *second = &plan->steps[1];
+    if (!first->solver->accepts) {
+        return CL_SUCCESS;
+    }
+    text ignored = {0}; /* why the others are refused: the first choice has said it */
+    struct making m = {plan, second};
+    cl_int code =
+        plan_choose(&plan->problem, &context->device, NULL, context->tuning, first->solver,
+                    build_or_remark, &m, &second->solver, &second->row, &ignored, remarks, status);
+    text_destroy(&ignored);
+    if (code == CL_SUCCESS) {
+        text_printf(description, "%s: ", first->solver->misses);
+        row_format(&second->row, description);
+        text_printf(description, "\n");
+    }
+    return code;
+}
+
+static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
+    clattn_context context = plan->context;
+    struct plan_step *first = &plan->steps[0];
+    struct making m = {plan, first};
+    text solvers = {0}, remarks = {0};
+    cl_int code = plan_choose(&plan->problem, &context->device, asked, context->tuning, NULL,
+                              asked ? build : build_or_remark, &m, &first->solver, &first->row,
+                              &solvers, &remarks, status);
+    if (code == CL_SUCCESS) {
+        code = choose_second(plan, &solvers, &remarks, status);
+    }
+    for (size_t i = 0; i < PLAN_STEPS; i++) {
+        if (plan->workspace < plan->steps[i].workspace) {
+            plan->workspace = plan->steps[i].workspace;
+        }
+    }
+    text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
+    text_append(&plan->description, text_chars(&solvers), solvers.length);
+    text_append(&plan->description, text_chars(&remarks), remarks.length);
+    if (remarks.length) {
+        context_remark(context, text_chars(&remarks));
+    }
+    text_destroy(&remarks);
+    plan->description.failed = plan->description.failed || solvers.failed;
+    text_destroy(&solvers);
     return code;
 }
 
@@ -112,23 +173,11 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     text_printf(&plan->description, "problem ");
     problem_format(&plan->problem, &plan->description);
     text_printf(&plan->description, "\ndevice %s\n", context->device.name);
-    text solvers = {0}, remarks = {0};
-    code = plan_choose(&plan->problem, &context->device, desc->row, context->tuning,
-                       desc->row ? build : build_or_remark, plan, &plan->solver, &plan->row,
-                       &solvers, &remarks, status);
-    text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
-    text_append(&plan->description, text_chars(&solvers), solvers.length);
-    text_append(&plan->description, text_chars(&remarks), remarks.length);
-    if (remarks.length) {
-        context_remark(context, text_chars(&remarks));
-    }
-    text_destroy(&remarks);
-    plan->description.failed = plan->description.failed || solvers.failed;
-    text_destroy(&solvers);
+    code = choose(plan, desc->row, status);
     if (code != CL_SUCCESS) {
         return code;
     }
-    row_format(&plan->row, &plan->row_text);
+    row_format(&plan->steps[0].row, &plan->row_text);
     if (plan->row_text.failed || plan->description.failed) {
         return status_set(status, CL_OUT_OF_HOST_MEMORY, "plan: no memory for its description");
     }

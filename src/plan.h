@@ -9,15 +9,24 @@
 #include "problem.h"
 #include "solvers.h"
 
+/* A solver's answer, compiled. */
+struct plan_step {
+    const struct solver *solver; /* NULL: there is none */
+    row row;
+    cl_kernel kernels[SOLVER_KERNELS];
+    cl_ulong workspace; /* bytes */
+};
+
+/* The second step runs where the first one's solver does not accept what an enqueue asks. */
+enum { PLAN_STEPS = 2 };
+
 struct clattn_plan_s {
     clattn_context context; /* one reference */
     problem problem;
-    const struct solver *solver;
-    row row;
-    text row_text;
+    struct plan_step steps[PLAN_STEPS];
+    text row_text; /* of the first step */
     text description;
-    cl_kernel kernels[SOLVER_KERNELS];
-    cl_ulong workspace; /* bytes */
+    cl_ulong workspace; /* bytes, for any step */
     lock lock;          /* of the kernels' arguments */
     bool locked;
 };
@@ -26,13 +35,15 @@ struct clattn_plan_s {
  * appends to description a line for each solver, to remarks one for each line of a table
  * that was passed over.  `build` (may be NULL: everything
  * builds) is asked for each row in turn until one builds; asked is the caller's row or
- * NULL, user_table the user's tuning table or NULL.  A build that fails because the
+ * NULL, user_table the user's tuning table or NULL, without a solver that must not be chosen or
+ * NULL.  A build that fails because the
  * kernel runs only in smaller work-groups says how small in *work_group. */
 typedef cl_int (*plan_build)(void *data, const struct solver *solver, const row *r,
                              size_t *work_group, struct status *status);
 
 cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
-                   plan_build build, void *data, const struct solver **solver, row *r,
-                   text *description, text *remarks, struct status *status);
+                   const struct solver *without, plan_build build, void *data,
+                   const struct solver **solver, row *r, text *description, text *remarks,
+                   struct status *status);
 
 #endif

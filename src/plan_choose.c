@@ -14,6 +14,7 @@ static const char baseline[] = "a baseline runs only when its row is asked for";
 struct choice {
     const problem *problem;
     const device *device;
+    const struct solver *without; /* not to be chosen; NULL: any may */
     plan_build build;
     void *data;
     const struct solver *chosen;
@@ -98,7 +99,9 @@ static bool choose_from_table(struct choice *c, const char *table, const char *n
         struct status ignored = {0}; /* its sentence is in the solver's reason */
         text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
-        if (solver && solver->baseline) {
+        if (solver && solver == c->without) {
+            solver = NULL;
+        } else if (solver && solver->baseline) {
             text_printf(&c->remarks, "%s is passed over: %s: %s\n", text_chars(&origin), r.solver,
                         baseline);
             solver = NULL;
@@ -121,6 +124,9 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
     cl_int code = CLATTN_UNSUPPORTED;
     for (size_t i = 0; i < SOLVERS && !c->chosen; i++) {
         const struct solver *solver = solvers_table[i];
+        if (solver == c->without) {
+            continue;
+        }
         const char *unsuited = solver->baseline   ? baseline
                                : solver->unsuited ? solver->unsuited(c->problem, c->device)
                                                   : NULL;
@@ -137,9 +143,10 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
 }
 
 cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
-                   plan_build build, void *data, const struct solver **solver, row *r,
-                   text *description, text *remarks, struct status *status) {
-    struct choice c = {.problem = p, .device = d, .build = build, .data = data};
+                   const struct solver *without, plan_build build, void *data,
+                   const struct solver **solver, row *r, text *description, text *remarks,
+                   struct status *status) {
+    struct choice c = {.problem = p, .device = d, .without = without, .build = build, .data = data};
     cl_int code;
     if (asked) {
         code = choose_asked(&c, asked, status);

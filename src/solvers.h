@@ -42,6 +42,12 @@ struct solver {
     /* The launch of a kernel for what params asks; its grid is never empty. */
     struct ndrange (*ndrange)(const row *r, const struct params *params, size_t kernel);
 
+    /* Can it do what params asks (strides come only with an enqueue)?  May be NULL: always.
+     * Where it is not, a plan also holds the best one of the other solvers, which runs
+     * instead when this says no; misses is what that is for, in a few words. */
+    bool (*accepts)(const row *r, const struct params *params);
+    const char *misses;
+
     /* Enqueues everything.  May be NULL: launch_chain, each kernel once. */
     cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
 };

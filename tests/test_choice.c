@@ -28,7 +28,7 @@ struct answer {
 static struct answer choose(const problem *p, const device *d, const char *asked, plan_build build,
                             void *data) {
     struct answer a = {0};
-    a.code = plan_choose(p, d, asked, NULL, build, data, &a.solver, &a.row, &a.description,
+    a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.row, &a.description,
                          &a.description, &a.status);
     assert_false(a.description.failed);
     if (a.code == CL_SUCCESS) {
