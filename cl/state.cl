@@ -28,7 +28,7 @@ INLINE floatn state_weight(floatn score, floatn reference) {
 /* The weight of a score in units of `unit`, against a reference in base-2 units: for weights
  * that are rounded to 16 bits.  One fma and the device's own exp2. */
 INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
-    return native_exp2(fma(score, unit, -reference));
+    return base_exp2_native(fma(score, unit, -reference));
 }
 
 /* What the weighted sum of V is to be multiplied by: 1 / l, or 0 for a row that saw nothing. */
