@@ -52,7 +52,7 @@ struct solver {
     cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 6, SOLVER_KERNELS = 4 };
+enum { SOLVERS = 7, SOLVER_KERNELS = 4 };
 
 /* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
 extern const struct solver *const solvers_table[SOLVERS];

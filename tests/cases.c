@@ -155,6 +155,7 @@ const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 const struct cases_solver cases_solvers[] = {
     {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0},
     {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0},
+    {"fwd_wgmma", "fwd_wgmma", 0, false, true, 256},
     {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256},
     {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0},
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0},

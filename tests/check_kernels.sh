@@ -59,7 +59,12 @@ for file in "$directory"/*.cl; do
     amd_mfma) lint_amd "$file" gfx90a __builtin_amdgcn_mfma_f32_16x16x16bf16_1k ;;
     intel_dpas8) lint "$file" -target spir64 -DA=int8 -include dpas.h ;;
     intel_dpas16) lint "$file" -target spir64 -DA=short8 -include dpas.h ;;
-    *) lint "$file" ;;
+    *)
+        case $(head -n 1 "$file") in
+        *" fwd_wgmma "*) lint "$file" -target nvptx64 -Xclang -cl-ext=+cl_khr_fp16 ;;
+        *) lint "$file" ;;
+        esac
+        ;;
     esac || { head -n 1 "$file"; result=1; }
 done
 echo "$count different programs checked by $("$clang" --version | head -n 1)"

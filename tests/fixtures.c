@@ -141,6 +141,27 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
     return true;
 }
 
+/* cl/fwd_wgmma.cl: rings of K and V, slabs of 64 elements, 65,536 registers. */
+static bool wgmma_runnable(const problem *p, const device *d, const row *r, text *why) {
+    const long long m = row_number(r, "BLOCK_M", -1), n = row_number(r, "BLOCK_N", -1);
+    const long long stages = row_number(r, "STAGES", -1), turns = row_number(r, "TURNS", -1);
+    if (m < 64 || m > 192 || m % 64 || n < 16 || n > 256 || n % 16 || stages < 2 || turns < 0 ||
+        turns > 1 || row_number(r, "GROUPS", -1) < 1 || p->type == CLATTN_F32 ||
+        strcmp(d->architecture, "nvidia/9.0") != 0) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    const long long k = ((long long)p->head_dim + 63) / 64 * 64;
+    const long long v = ((long long)p->head_dim_v + 63) / 64 * 64;
+    const long long bytes = 2 * (m * k + stages * n * (k + v)) + 8 * (2 + 5 * stages) + 28;
+    const long long floats = n / 2 + n / 4 + v / 2, left = m == 192 ? 160 : 232;
+    if (bytes > (long long)d->local_memory || floats + 24 > left) {
+        text_printf(why, "%lld bytes of local memory, %lld registers", bytes, floats);
+        return false;
+    }
+    return true;
+}
+
 /* cl/fwd_lanes.cl. */
 static bool lanes_runnable(const row *r, text *why) {
     const long long lanes = row_number(r, "LANES", -1);
@@ -213,6 +234,10 @@ bool fixtures_runnable(const struct solver *solver, const problem *p, const devi
         }
     } else if (strcmp(solver->name, "fwd_mma") == 0) {
         if (!mma_runnable(p, d, r, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "fwd_wgmma") == 0) {
+        if (!wgmma_runnable(p, d, r, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "standard") == 0) {

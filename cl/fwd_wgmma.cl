@@ -1,0 +1,578 @@
+/*
+ * fwd_wgmma - Hopper's own forward main loop: matrix unit, tensor copy engine, warpgroups
+ * that specialise.  F16 and BF16.
+ *
+ * A work-group answers BLOCK_M query rows of one head, a task, and then takes the next
+ * one from a counter in global memory: as many groups as the device holds at once do all of
+ * them, and the loads of a task begin during the one before.  Its warpgroups:
+ *
+ *     0 ... CONSUMERS - 1   64 query rows each: scores, softmax, output, in registers
+ *     CONSUMERS             warp 0, one work-item: tells the copy engine what to bring
+ *                           warps 1 to 3: look through V where a key is hidden (below)
+ *
+ *     tile_q[SLABS][BLOCK_M][64]             64 elements of a row, 128 bytes (tile_wgmma.cl)
+ *     tile_k[STAGES][SLABS][BLOCK_N][64]     a ring: one is loaded while another is used
+ *     tile_v[STAGES][SLABS_V][BLOCK_N][64]
+ *
+ *     barrier    arrives                        then
+ *     q_full     the copy engine                the task's number and Q can be read
+ *     q_empty    all who read them              ... be written
+ *     k_full     the copy engine                K can be read
+ *     k_empty    the consumers                  ... be loaded anew
+ *     v_full     the copy engine                V can be looked through
+ *     v_ready    the watchers                   V can be read
+ *     v_empty    the consumers                  ... be loaded anew
+ *
+ * A consumer starts the scores of block j, then the weighted sum of block j - 1, and works
+ * out the softmax of j while the matrix unit does that sum.  While accumulators are under
+ * way nothing may touch them, a branch around the product included: ptxas would make
+ * everything wait (its message C7514).  So the first and the last block are outside the loop.
+ *
+ * A hidden key has weight 0, and 0 times NaN is NaN within the matrix unit.  So where a block
+ * has a hidden key (span_is_boundary) the watchers replace NaN and Inf in V by 0 and leave
+ * a note; at the end of a task with such a note each consumer adds, from global memory,
+ * those that its rows do see.
+ *
+ * Grid: dimension 0, at most GROUPS work-groups; the longest tasks of a head come first.
+ */
+#ifndef BLOCK_M
+#error "BLOCK_M: query rows per work-group; a multiple of 64"
+#endif
+#ifndef STAGES
+#error "STAGES: blocks of K and of V in local memory, at least 2"
+#endif
+#ifndef TURNS
+#error "TURNS: 1 lets warpgroups take turns at the matrix unit, 0 lets them race"
+#endif
+#ifndef GROUPS
+#error "GROUPS: work-groups of a launch, at most"
+#endif
+
+#define WARPGROUP 128
+#define CONSUMERS (BLOCK_M / 64)
+#define THREADS ((CONSUMERS + 1) * WARPGROUP)
+#define WATCHERS 3 /* warps */
+
+#define SLABS ((HEAD_DIM + WGMMA_SLAB - 1) / WGMMA_SLAB)
+#define SLABS_V (WGMMA_COLUMNS / WGMMA_SLAB)
+#define STEPS ((HEAD_DIM + WGMMA_STEP - 1) / WGMMA_STEP)
+#define SLAB_Q (BLOCK_M * WGMMA_ROW_BYTES) /* bytes, as are the following */
+#define SLAB_KV (BLOCK_N * WGMMA_ROW_BYTES)
+#define TILE_Q (SLABS * SLAB_Q)
+#define TILE_K (SLABS * SLAB_KV)
+#define TILE_V (SLABS_V * SLAB_KV)
+
+#define SCORES (BLOCK_N / 2)     /* floats of a work-item */
+#define SUMS (WGMMA_COLUMNS / 2) /* likewise */
+#define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
+#define NO_TASK 0xffffffffu
+
+/* Registers of a work-item: 65,536 are there, in units of 8 per work-item. */
+#if BLOCK_M == 64
+#elif BLOCK_M == 128
+#define REGISTERS_PRODUCER 40
+#define REGISTERS_CONSUMER 232
+#else
+#define REGISTERS_PRODUCER 32
+#define REGISTERS_CONSUMER 160
+#endif
+
+/* Where everything is in local memory, as PTX takes it; rings begin with stage 0. */
+struct places {
+    uint q, k, v;
+    uint q_full, q_empty, k_full, k_empty, v_full, v_ready, v_empty;
+};
+
+/* Rows row0 ... row_last of one head, and the blocks of keys that they see. */
+struct task {
+    int batch, head, row0, row_last, blocks;
+    int4 span;
+};
+
+INLINE uint tasks_per_head(const struct params *p) {
+    return (uint)(p->seq_q + BLOCK_M - 1) / BLOCK_M;
+}
+
+INLINE struct task task_of(const struct params *p, uint number) {
+    const uint per_head = tasks_per_head(p);
+    const uint slice = number / per_head, block = number % per_head;
+    struct task t;
+    t.batch = (int)(slice / (uint)p->heads_q);
+    t.head = (int)(slice % (uint)p->heads_q);
+    t.row0 = (int)(MASKED ? per_head - 1 - block : block) * BLOCK_M;
+    t.row_last = min(t.row0 + BLOCK_M, p->seq_q) - 1;
+    t.span = span_of_block(p, t.row0, t.row_last);
+    t.blocks = (t.span.y - t.span.x + BLOCK_N - 1) / BLOCK_N;
+    return t;
+}
+
+/* The place of block `count` (of a work-group's life) in a ring, and the parity of its turn. */
+INLINE uint ring_stage(uint count) {
+    return count % STAGES;
+}
+INLINE uint ring_parity(uint count) {
+    return count / STAGES & 1u;
+}
+
+/* ---- The producer: one work-item ---- */
+
+INLINE void produce(const struct params *p, __global const uchar *maps,
+                    volatile __global uint *given_out, const struct places *at,
+                    volatile __local uint *next) {
+    __global const uchar *map_q = maps, *map_k = maps + 128, *map_v = maps + 256;
+    const uint tasks = tasks_per_head(p) * (uint)(p->heads_q * p->batch);
+    uint number = (uint)get_group_id(0), count = 0;
+    copy_acquire(map_q);
+    copy_acquire(map_k);
+    copy_acquire(map_v);
+    for (uint turn = 0;; turn++) {
+        mbarrier_wait(at->q_empty, ~turn & 1u);
+        *next = number < tasks ? number : NO_TASK;
+        if (number >= tasks) {
+            mbarrier_arrive(at->q_full);
+            return;
+        }
+        const struct task t = task_of(p, number);
+        const int head_kv = t.head / p->group;
+        if (t.blocks <= 0) {
+            mbarrier_arrive(at->q_full);
+        } else {
+            mbarrier_arrive_expecting(at->q_full, TILE_Q);
+            for (int i = 0; i < SLABS; i++) {
+                copy_slab(at->q + i * SLAB_Q, map_q, i * WGMMA_SLAB, t.row0, t.head, t.batch,
+                          at->q_full);
+            }
+        }
+        number = GROUPS + atomic_inc(given_out);
+        for (int j = 0; j < t.blocks; j++, count++) {
+            const uint stage = ring_stage(count), before = ring_parity(count) ^ 1u;
+            const int key0 = t.span.x + j * BLOCK_N;
+            mbarrier_wait(at->k_empty + 8 * stage, before);
+            mbarrier_arrive_expecting(at->k_full + 8 * stage, TILE_K);
+            for (int i = 0; i < SLABS; i++) {
+                copy_slab(at->k + stage * TILE_K + i * SLAB_KV, map_k, i * WGMMA_SLAB, key0,
+                          head_kv, t.batch, at->k_full + 8 * stage);
+            }
+            mbarrier_wait(at->v_empty + 8 * stage, before);
+            mbarrier_arrive_expecting(at->v_full + 8 * stage, TILE_V);
+            for (int i = 0; i < SLABS_V; i++) {
+                copy_slab(at->v + stage * TILE_V + i * SLAB_KV, map_v, i * WGMMA_SLAB, key0,
+                          head_kv, t.batch, at->v_full + 8 * stage);
+            }
+        }
+    }
+}
+
+/* ---- The watchers: WATCHERS warps ---- */
+
+/* Replaces NaN and Inf by 0; were there any? */
+INLINE uint clean(__local uint *pair) {
+    const uint bad = wgmma_pair_bad(*pair);
+    if (bad) {
+        *pair &= (bad & 0x8000u ? 0u : 0xffffu) | (bad & 0x80000000u ? 0u : 0xffff0000u);
+    }
+    return bad;
+}
+
+INLINE void watch(const struct params *p, const struct places *at, volatile __local uint *next,
+                  __local uint *tile_v, volatile __local uint *notes) {
+    const uint item = (uint)get_local_id(0) - (CONSUMERS * WARPGROUP + 32), lane = item % 32u;
+    uint count = 0;
+    for (uint turn = 0;; turn++) {
+        mbarrier_wait(at->q_full, turn & 1u);
+        const uint number = *next;
+        warp_sync();
+        if (lane == 0) {
+            mbarrier_arrive(at->q_empty);
+        }
+        if (number == NO_TASK) {
+            return;
+        }
+        const struct task t = task_of(p, number);
+        volatile __local uint *note = notes + (turn & 1u) * WATCHERS + item / 32u;
+        if (lane == 0) {
+            *note = 0;
+        }
+        for (int j = 0; j < t.blocks; j++, count++) {
+            const uint stage = ring_stage(count);
+            mbarrier_wait(at->v_full + 8 * stage, ring_parity(count));
+            if (span_is_boundary(t.span, t.span.x + j * BLOCK_N, BLOCK_N)) {
+                __local uint *tile = tile_v + stage * (TILE_V / 4);
+                uint bad = 0;
+                for (uint i = item * 4u; i < TILE_V / 4; i += WATCHERS * 32u * 4u) {
+                    const uint4 x = *(__local const uint4 *)(tile + i);
+                    if (wgmma_pair_bad(x.x) | wgmma_pair_bad(x.y) | wgmma_pair_bad(x.z) |
+                        wgmma_pair_bad(x.w)) {
+                        for (uint w = 0; w < 4u; w++) {
+                            bad |= clean(tile + i + w);
+                        }
+                    }
+                }
+                if (warp_any(bad != 0)) {
+                    copy_publish();
+                    if (lane == 0) {
+                        *note = 1;
+                    }
+                }
+            }
+            warp_sync();
+            if (lane == 0) {
+                mbarrier_arrive(at->v_ready + 8 * stage);
+            }
+        }
+    }
+}
+
+/* ---- The consumers: a warpgroup each ---- */
+
+/* Of work-item i of the warpgroup: rows[0] and rows[0] + 8, columns 8c + 2 (i % 4) + 0, 1. */
+struct rows {
+    float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
+    int2 keys[2];     /* that each row sees */
+};
+
+INLINE void turn_begin(uint group) {
+    if (TURNS * (CONSUMERS - 1) > 0) {
+        bar_sync(1u + group, 2 * WARPGROUP);
+    }
+}
+INLINE void turn_end(uint group) {
+    if (TURNS * (CONSUMERS - 1) > 0) {
+        bar_arrive(1u + (group + 1u) % CONSUMERS, 2 * WARPGROUP);
+    }
+}
+
+INLINE void start_scores(float *s, uint q, uint k) {
+    UNROLL
+    for (int i = 0; i < STEPS; i++) {
+        const uint slab = (uint)i / 4u, within = (uint)i % 4u * (2 * WGMMA_STEP);
+        wgmma_scores_step(s, wgmma_descriptor(q + slab * SLAB_Q + within, 16),
+                          wgmma_descriptor(k + slab * SLAB_KV + within, 16), i != 0);
+    }
+    wgmma_commit();
+}
+
+INLINE void start_sums(float *o, const uint *weights, uint v) {
+    UNROLL
+    for (int i = 0; i < BLOCK_N / WGMMA_STEP; i++) {
+        wgmma_weigh_step(o, weights + 4 * i,
+                         wgmma_descriptor(v + (uint)i * (WGMMA_STEP * WGMMA_ROW_BYTES), SLAB_KV));
+    }
+    wgmma_commit();
+}
+
+/* Products become weights, in place; rescale is for what was summed before. */
+INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
+                   int boundary, float unit, int negate) {
+    const int column = 2 * (int)(get_local_id(0) % 4);
+    if (negate) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] = -s[i];
+        }
+    }
+    if (SOFTCAP) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] = score_of_product(p, s[i]);
+        }
+    }
+    if (boundary) {
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            const int begin = rows->keys[r].x - key0 - column,
+                      end = rows->keys[r].y - key0 - column;
+            UNROLL
+            for (int i = 0; i < SCORES / 2; i++) {
+                const int key = i / 2 * 8 + i % 2, at = i / 2 * 4 + 2 * r + i % 2;
+                s[at] = key < begin || key >= end ? -INFINITY : s[at];
+            }
+        }
+    }
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
+        }
+        float m = state_max(most[0], most[1]);
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
+        m = state_max(rows->m[r], m * unit);
+        const float reference = state_reference(m);
+        rescale[r] = state_weight(rows->m[r], reference);
+        rows->m[r] = m;
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit, reference);
+            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit, reference);
+            sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
+        }
+        rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+    }
+}
+
+INLINE void pack_weights(uint *weights, const float *s) {
+    UNROLL
+    for (int i = 0; i < PAIRS; i++) {
+        weights[i] = wgmma_pack(s[2 * i], s[2 * i + 1]);
+    }
+}
+
+INLINE void rescale_sums(float *o, const float *rescale) {
+    UNROLL
+    for (int i = 0; i < SUMS; i++) {
+        o[i] *= rescale[i / 2 % 2];
+    }
+}
+
+/* Adds the NaN and Inf of V that the watchers took out and that the rows see. */
+INLINE void restore(const struct params *p, float *o, const struct task *t, const struct rows *rows,
+                    __global const element *v) {
+    for (int j = 0; j < t->blocks; j++) {
+        const int key0 = t->span.x + j * BLOCK_N;
+        if (!span_is_boundary(t->span, key0, BLOCK_N)) {
+            continue;
+        }
+        for (int key = key0; key < min(key0 + BLOCK_N, t->span.y); key++) {
+            UNROLL
+            for (int i = 0; i < SUMS / 2; i++) {
+                const int d = i / 2 * 8 + i % 2 + 2 * (int)(get_local_id(0) % 4);
+                const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
+                UNROLL
+                for (int r = 0; r < 2; r++) {
+                    const int seen = key >= rows->keys[r].x && key < rows->keys[r].y;
+                    o[i / 2 * 4 + 2 * r + i % 2] += seen && !isfinite(x) ? x : 0.0f;
+                }
+            }
+        }
+    }
+}
+
+/* Four work-items with four chunks of a row in pairs: each gets one chunk, whole. */
+INLINE void gather_chunk(uint *x) {
+    const int odd = (int)get_local_id(0) & 1, high = (int)get_local_id(0) & 2;
+    UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        const uint a = x[i], b = x[i + 1], got = warp_exchange(odd ? a : b, 1);
+        x[i] = odd ? got : a;
+        x[i + 1] = odd ? b : got;
+    }
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        const uint a = x[i], b = x[i + 2], got = warp_exchange(high ? a : b, 2);
+        x[i] = high ? got : a;
+        x[i + 2] = high ? b : got;
+    }
+}
+
+INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
+                   const struct task *t, int row, __global element *o, __global float *lse) {
+    const int quarter = (int)(get_local_id(0) % 4);
+    o += p->o.offset + t->batch * p->o.batch + t->head * p->o.head;
+    lse += p->lse.offset + t->batch * p->lse.batch + t->head * p->lse.head;
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        float l = rows->l[r];
+        l += as_float(warp_exchange(as_uint(l), 1));
+        l += as_float(warp_exchange(as_uint(l), 2));
+        const float normaliser = state_normaliser(l);
+        const int to = row + 8 * r, live = to <= t->row_last;
+        UNROLL
+        for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
+            uint x[4];
+            UNROLL
+            for (int i = 0; i < 4; i++) {
+                const float *pair = sums + (4 * c + i) * 4 + 2 * r;
+                x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+            }
+            gather_chunk(x);
+            const int d = (4 * c + quarter) * 8;
+            if (live && d < HEAD_DIM_V) {
+                *(__global uint4 *)(o + to * p->o.row + d) = (uint4)(x[0], x[1], x[2], x[3]);
+            }
+        }
+        if (live && quarter == 0 && p->write_lse) {
+            lse[to * p->lse.row] = state_lse(rows->m[r], l);
+        }
+    }
+}
+
+INLINE void consume(const struct params *p, const struct places *at, volatile __local uint *next,
+                    volatile __local uint *notes, __global const element *v, __global element *o,
+                    __global float *lse) {
+    const uint group = (uint)get_local_id(0) / WARPGROUP, lane = (uint)get_local_id(0) % 32u;
+    const int first =
+        (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
+    const uint tile_q = at->q + group * (64 * WGMMA_ROW_BYTES);
+    const float unit = score_unit(p);
+    const int negate = score_negates(p);
+    float s[SCORES], sums[SUMS], rescale[2];
+    uint weights[PAIRS];
+    uint count = 0;
+
+    if (group + 1u == CONSUMERS) {
+        turn_end(group);
+    }
+    for (uint turn = 0;; turn++) {
+        mbarrier_wait(at->q_full, turn & 1u);
+        const uint number = *next;
+        if (number == NO_TASK) {
+            break;
+        }
+        const struct task t = task_of(p, number);
+        struct rows rows;
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            rows.m[r] = -INFINITY;
+            rows.l[r] = 0.0f;
+            rows.keys[r] = span_of_row(p, min(t.row0 + first + 8 * r, t.row_last));
+        }
+        UNROLL
+        for (int i = 0; i < SUMS; i++) {
+            sums[i] = 0.0f;
+        }
+        if (t.blocks > 0) {
+            /* block 0: scores alone */
+            uint stage = ring_stage(count);
+            mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
+            turn_begin(group);
+            wgmma_pin_scores(s);
+            wgmma_begin();
+            start_scores(s, tile_q, at->k + stage * TILE_K);
+            turn_end(group);
+            wgmma_wait(0);
+            wgmma_pin_scores(s);
+            if (lane == 0) {
+                mbarrier_arrive(at->k_empty + 8 * stage);
+            }
+            soften(p, s, &rows, rescale, t.span.x, span_is_boundary(t.span, t.span.x, BLOCK_N),
+                   unit, negate);
+            pack_weights(weights, s);
+
+            mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
+
+            for (int j = 1; j < t.blocks; j++) {
+                const uint before = stage;
+                const int key0 = t.span.x + j * BLOCK_N;
+                count++;
+                stage = ring_stage(count);
+                mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
+                turn_begin(group);
+                wgmma_pin_scores(s);
+                wgmma_pin_output(sums);
+                wgmma_begin();
+                start_scores(s, tile_q, at->k + stage * TILE_K);
+                start_sums(sums, weights, at->v + before * TILE_V);
+                turn_end(group);
+                wgmma_wait(1);
+                wgmma_pin_scores(s);
+                if (lane == 0) {
+                    mbarrier_arrive(at->k_empty + 8 * stage);
+                }
+                soften(p, s, &rows, rescale, key0, span_is_boundary(t.span, key0, BLOCK_N), unit,
+                       negate);
+                wgmma_pin_scores(s);
+                /* The loop of this wait is also what keeps ptxas from putting the next one before
+                 * the softmax, which would then not run during the product. */
+                mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
+                wgmma_wait(0);
+                wgmma_pin_output(sums);
+                if (lane == 0) {
+                    mbarrier_arrive(at->v_empty + 8 * before);
+                }
+                pack_weights(weights, s);
+                rescale_sums(sums, rescale);
+            }
+
+            /* the last block: its sum alone */
+            warp_sync();
+            if (lane == 0) {
+                mbarrier_arrive(at->q_empty);
+            }
+            wgmma_pin_output(sums);
+            wgmma_begin();
+            start_sums(sums, weights, at->v + stage * TILE_V);
+            wgmma_wait(0);
+            wgmma_pin_output(sums);
+            if (lane == 0) {
+                mbarrier_arrive(at->v_empty + 8 * stage);
+            }
+            count++;
+            const __local volatile uint *note = notes + (turn & 1u) * WATCHERS;
+            if (note[0] | note[1] | note[2]) {
+                restore(p, sums, &t, &rows,
+                        v + p->v.offset + t.batch * p->v.batch + t.head / p->group * p->v.head);
+            }
+        } else {
+            warp_sync();
+            if (lane == 0) {
+                mbarrier_arrive(at->q_empty);
+            }
+        }
+        finish(p, sums, &rows, &t, t.row0 + first, o, lse);
+    }
+    if (group == 0) {
+        turn_begin(group);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+fwd_wgmma(const struct params p, __global const element *restrict q,
+          __global const element *restrict k, __global const element *restrict v,
+          __global element *restrict o, __global float *restrict lse,
+          __global float *restrict workspace) {
+    __local uint tile_q[TILE_Q / 4] __attribute__((aligned(1024)));
+    __local uint tile_k[STAGES * TILE_K / 4] __attribute__((aligned(1024)));
+    __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));
+    __local ulong barriers[2 + 5 * STAGES];
+    __local uint next, notes[2 * WATCHERS];
+
+    (void)q; /* the copy engine has their maps */
+    (void)k;
+    const uint b = wgmma_address(barriers);
+    const struct places at = {
+        .q = wgmma_address(tile_q),
+        .k = wgmma_address(tile_k),
+        .v = wgmma_address(tile_v),
+        .q_full = b,
+        .q_empty = b + 8,
+        .k_full = b + 16,
+        .k_empty = b + 16 + 8 * STAGES,
+        .v_full = b + 16 + 16 * STAGES,
+        .v_ready = b + 16 + 24 * STAGES,
+        .v_empty = b + 16 + 32 * STAGES,
+    };
+    const uint item = (uint)get_local_id(0);
+    if (item == 0) {
+        mbarrier_init(at.q_full, 1);
+        mbarrier_init(at.q_empty, 4 * CONSUMERS + WATCHERS);
+        UNROLL
+        for (uint i = 0; i < 8 * STAGES; i += 8) {
+            mbarrier_init(at.k_full + i, 1);
+            mbarrier_init(at.k_empty + i, 4 * CONSUMERS);
+            mbarrier_init(at.v_full + i, 1);
+            mbarrier_init(at.v_ready + i, WATCHERS);
+            mbarrier_init(at.v_empty + i, 4 * CONSUMERS);
+        }
+        mbarrier_publish();
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    __global uchar *maps = (__global uchar *)(workspace + p.workspace);
+    if (item >= CONSUMERS * WARPGROUP) {
+#ifdef REGISTERS_PRODUCER
+        WGMMA_GIVE_REGISTERS(REGISTERS_PRODUCER);
+#endif
+        if (item >= CONSUMERS * WARPGROUP + 32) {
+            watch(&p, &at, &next, tile_v, notes);
+        } else if (item == CONSUMERS * WARPGROUP) {
+            produce(&p, maps, (volatile __global uint *)(maps + 384), &at, &next);
+        }
+    } else {
+#ifdef REGISTERS_CONSUMER
+        WGMMA_TAKE_REGISTERS(REGISTERS_CONSUMER);
+#endif
+        consume(&p, &at, &next, notes, v, o, lse);
+    }
+}

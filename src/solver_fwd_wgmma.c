@@ -1,0 +1,174 @@
+/*
+ * fwd_wgmma - Hopper's own forward main loop (cl/fwd_wgmma.cl): 16-bit elements, matrix
+ * unit, tensor copy engine.
+ *
+ * Two launches: one work-group writes tensor maps to the workspace, then at most GROUPS of
+ * them share all blocks of query rows.  Strides that a tensor map cannot express come
+ * only at enqueue: accepts() says so, and another solver's kernel runs.
+ */
+#include <string.h>
+
+#include "size.h"
+#include "solvers.h"
+
+enum {
+    COUNT = 5,
+    MOST_HEAD_DIM = 256,
+    WORKSPACE_BYTES = 512, /* three maps of 128 bytes, a counter */
+    ROWS = 64,             /* of a warpgroup */
+    WARPGROUP = 128,       /* work-items */
+};
+
+static const struct solver_parameter parameters[COUNT] = {
+    {"BLOCK_M", 64, 192}, {"BLOCK_N", 16, 256}, {"STAGES", 2, 8},
+    {"TURNS", 0, 1},      {"GROUPS", 1, 65536},
+};
+
+static const char *refuses(const problem *p, const device *d) {
+    return strcmp(d->architecture, "nvidia/9.0") != 0
+               ? "its instructions are those of NVIDIA's compute capability 9.0 alone"
+           : p->type == CLATTN_F32 ? "the matrix unit takes 16-bit elements; f32 is for others"
+           : p->head_dim > MOST_HEAD_DIM || p->head_dim_v > MOST_HEAD_DIM
+               ? "head dimensions over 256 need more registers than there are"
+           : p->head_dim % 8 != 0 || p->head_dim_v % 8 != 0
+               ? "the tensor copy engine steps by 16 bytes: head dimensions are to be multiples of "
+                 "8"
+               : NULL;
+}
+
+/* Bytes of a row in local memory: whole slabs of 64 elements. */
+static long long row_bytes(cl_uint head_dim) {
+    return (long long)size_div_up(head_dim, 64) * 128;
+}
+
+/* As the kernel declares it, and what alignment may cost. */
+static long long local_bytes(const problem *p, const row *r) {
+    const long long m = row_number(r, "BLOCK_M", 0), n = row_number(r, "BLOCK_N", 0);
+    const long long stages = row_number(r, "STAGES", 0);
+    const long long k = row_bytes(p->head_dim), v = row_bytes(p->head_dim_v);
+    return m * k + stages * n * (k + v) + 8 * (2 + 5 * stages) + 64;
+}
+
+/* Scores, weights in pairs and sums that a work-item of a consumer holds. */
+static long long registers(const problem *p, const row *r) {
+    return row_number(r, "BLOCK_N", 0) * 3 / 4 + row_bytes(p->head_dim_v) / 4;
+}
+
+static bool legal(const problem *p, const device *d, const row *r, text *why) {
+    const long long m = row_number(r, "BLOCK_M", 0), n = row_number(r, "BLOCK_N", 0);
+    const long long threads = (m / ROWS + 1) * WARPGROUP;
+    const long long most = m > 2 * ROWS ? 128 : 200; /* what setmaxnreg leaves for them */
+    const long long group =
+        (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
+    if (m % ROWS != 0) {
+        text_printf(why, "BLOCK_M=%lld is not a multiple of %d", m, (int)ROWS);
+    } else if (n % 16 != 0) {
+        text_printf(why, "BLOCK_N=%lld is not a multiple of 16", n);
+    } else if (threads > group) {
+        text_printf(why, "%lld work-items are over the device's %lld", threads, group);
+    } else if (registers(p, r) > most) {
+        text_printf(why, "%lld registers for scores and sums are over %lld", registers(p, r), most);
+    } else if (local_bytes(p, r) > (long long)d->local_memory) {
+        text_printf(why, "%lld bytes of local memory are over the device's %llu", local_bytes(p, r),
+                    (unsigned long long)d->local_memory);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool complete(const problem *p, const device *d, row *r, text *why) {
+    static const struct {
+        cl_uint most; /* of head_dim and head_dim_v */
+        long long block_m, block_n, turns;
+    } shapes[] = {
+        {64, 192, 128, 1}, {64, 128, 128, 1},  {64, 64, 128, 0},  {128, 128, 128, 1},
+        {128, 64, 128, 0}, {192, 128, 112, 1}, {192, 64, 112, 0}, {256, 128, 80, 1},
+        {256, 64, 64, 0},  {256, 64, 16, 0},
+    };
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
+    long long candidates[SHAPES][COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < SHAPES; i++) {
+        /* Few query rows: no block with a warpgroup that has none. */
+        const bool too_high = shapes[i].block_m - ROWS >= (long long)p->seq_q;
+        /* Short and masked: 192 rows see more hidden keys than they save (H200, D 64, S 1024,
+         * causal, 16,384 tokens, 32 heads: 237 TFLOP/s, 128 rows 268). */
+        const bool too_wide = shapes[i].block_m > 2 * ROWS && problem_masked(p) && p->seq_q <= 1024;
+        if (shapes[i].most >= wider && !too_wide && (!too_high || shapes[i].block_m == ROWS)) {
+            long long *c = candidates[count++];
+            c[0] = shapes[i].block_m;
+            c[1] = shapes[i].block_n;
+            c[2] = 2; /* stages: more were slower at D 64, and do not fit above */
+            c[3] = shapes[i].turns;
+            c[4] = (long long)d->compute_units;
+        }
+    }
+    return solvers_complete(p, d, r, parameters, COUNT, candidates[0], count, legal, why);
+}
+
+static cl_ulong tasks(const row *r, const struct params *params) {
+    return size_div_up((cl_ulong)params->seq_q, (cl_ulong)row_number(r, "BLOCK_M", 1)) *
+           (cl_ulong)params->batch * (cl_ulong)params->heads_q;
+}
+
+static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+    if (kernel == 0) {
+        return (struct ndrange){{32, 1}, {32, 1}};
+    }
+    const size_t threads = (size_t)((row_number(r, "BLOCK_M", 0) / ROWS + 1) * WARPGROUP);
+    const cl_ulong most = (cl_ulong)row_number(r, "GROUPS", 1), all = tasks(r, params);
+    return (struct ndrange){{(size_t)(all < most ? all : most) * threads, 1}, {threads, 1}};
+}
+
+/* A tensor map's strides: multiples of 16 bytes below 2^40. */
+static bool expressible(const struct strides *s) {
+    const cl_long most = (cl_long)1 << 39; /* elements */
+    return s->row < most && s->head < most && s->batch < most;
+}
+
+static bool accepts(const row *r, const struct params *params) {
+    return params->aligned && expressible(&params->q) && expressible(&params->k) &&
+           expressible(&params->v) && tasks(r, params) < (cl_ulong)1 << 31;
+}
+
+static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
+    (void)p;
+    (void)r;
+    *bytes = WORKSPACE_BYTES;
+    return true;
+}
+
+static const struct program_recipe *recipe(const row *r, size_t kernel) {
+    static const struct program_recipe recipes[] = {
+        {
+            .kernel = "fwd_wgmma_maps",
+            .parts = {"params.h", "base.cl", "fwd_wgmma_maps.cl"},
+            .constants = "#define LANES 1\n",
+            .sm_90a = true,
+        },
+        {
+            .kernel = "fwd_wgmma",
+            .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile_wgmma.cl",
+                      "fwd_wgmma.cl"},
+            .constants = "#define LANES 1\n",
+            .sm_90a = true,
+        },
+    };
+    (void)r;
+    return &recipes[kernel];
+}
+
+extern const struct solver solver_fwd_wgmma;
+const struct solver solver_fwd_wgmma = {
+    .name = "fwd_wgmma",
+    .refuses = refuses,
+    .complete = complete,
+    .kernels = 2,
+    .recipe = recipe,
+    .workspace = workspace,
+    .ndrange = ndrange,
+    .accepts = accepts,
+    .misses = "strides that a tensor map cannot express",
+};

@@ -1,0 +1,162 @@
+/*
+ * A plan's second step: chosen without the first one's solver, and the one that runs where
+ * that solver does not accept what an enqueue asks; what fwd_wgmma accepts.
+ */
+#include "device.h"
+#include "fixtures.h"
+#include "plan.h"
+#include "small.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static struct test_device tested;
+static clattn_context context;
+
+/* ---- Which step runs: a plan whose first solver is a copy with an opinion ---- */
+
+static bool accepting;
+static unsigned asked;
+
+static bool accepts(const row *r, const struct params *params) {
+    (void)r;
+    assert_int_equal(params->seq_q, 9);
+    asked++;
+    return accepting;
+}
+
+/* Writes nothing, so that what ran is seen in the result. */
+static cl_int enqueue_nothing(const struct solver *solver, const struct launch *l,
+                              struct status *status) {
+    (void)solver;
+    (void)status;
+    return clEnqueueMarkerWithWaitList(l->queue, l->count, l->list, l->event);
+}
+
+static void the_second_step_runs_where_the_first_declines(void **state) {
+    (void)state;
+    struct small small = {0};
+    clattn_plan plan;
+    small_open(&small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
+    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+    assert_null(plan->steps[1].solver);
+    plan->steps[1] = plan->steps[0];
+    struct solver opinion = *plan->steps[0].solver;
+    opinion.accepts = accepts;
+    opinion.enqueue = enqueue_nothing;
+    plan->steps[0] = (struct plan_step){.solver = &opinion, .row = plan->steps[1].row};
+
+    asked = 0;
+    for (int turn = 0; turn < 4; turn++) {
+        accepting = turn % 2 == 0;
+        small_poison(&small, tested.queue);
+        assert_int_equal(clattn_enqueue_forward(plan, tested.queue, &small.args, 0, NULL, NULL),
+                         CL_SUCCESS);
+        assert_true(accepting ? small_untouched(&small, tested.queue)
+                              : small_right(&small, tested.queue));
+    }
+    assert_int_equal(asked, 4);
+    clattn_plan_destroy(plan);
+    small_close(&small);
+}
+
+/* ---- The choice without a solver ---- */
+
+static struct fixture fixtures[FIXTURES];
+
+static void the_solver_left_out_is_never_chosen(void **state) {
+    (void)state;
+    static const char *const problems[] = {"f32 h32 q4096 d64", "f16 h16 q4096 d128 causal"};
+    for (size_t f = 0; f < FIXTURES; f++) {
+        for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+            const problem p = fixtures_problem(problems[i]);
+            const struct solver *without = NULL;
+            for (int left_out = 0; left_out < 2; left_out++) {
+                const struct solver *solver = NULL;
+                row r;
+                text description = {0};
+                struct status status = {0};
+                const cl_int code =
+                    plan_choose(&p, &fixtures[f].device, NULL, NULL, without, NULL, NULL, &solver,
+                                &r, &description, &description, &status);
+                assert_true(code == CL_SUCCESS || fixtures[f].device.loop_limit);
+                assert_true(code != CL_SUCCESS || solver != without);
+                assert_true(code != CL_SUCCESS || !solver->baseline);
+                without = solver;
+                text_destroy(&description);
+                status_destroy(&status);
+            }
+        }
+    }
+}
+
+/* ---- What fwd_wgmma accepts ---- */
+
+static void tensor_maps_decide(void **state) {
+    (void)state;
+    const struct solver *wgmma = solvers_find("fwd_wgmma");
+    assert_non_null(wgmma);
+    assert_non_null(wgmma->misses);
+    const problem p = fixtures_problem("f16 b2 h16:4 q4096 d128 causal");
+    row r = {.solver = "fwd_wgmma"};
+    text why = {0};
+    assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &r, &why));
+    text_destroy(&why);
+    struct params good = {
+        .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 1};
+    good.q = good.k = good.v = good.o = (struct strides){0, 1 << 23, 1 << 19, 128};
+    assert_true(wgmma->accepts(&r, &good));
+    struct params other = good;
+    other.aligned = 0;
+    assert_false(wgmma->accepts(&r, &other));
+    const cl_long most = ((cl_long)1 << 39) - 8; /* 2^40 bytes are too many */
+    cl_long *const strides[] = {&other.q.row, &other.q.batch, &other.k.head,
+                                &other.k.row, &other.v.batch, &other.v.head};
+    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+        other = good;
+        *strides[i] = most;
+        assert_true(wgmma->accepts(&r, &other));
+        *strides[i] = most + 8;
+        assert_false(wgmma->accepts(&r, &other));
+    }
+    other = good;
+    other.o.row = most + 8; /* O is stored without a map */
+    assert_true(wgmma->accepts(&r, &other));
+    other = good;
+    other.batch = 1 << 28; /* more tasks than its counter counts */
+    assert_false(wgmma->accepts(&r, &other));
+}
+
+static int open_all(void **state) {
+    (void)state;
+    fixtures_open(fixtures, CLATTN_TEST_DATA);
+    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
+    desc.context = tested.context;
+    desc.device = tested.id;
+    return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
+}
+
+static int close_all(void **state) {
+    (void)state;
+    fixtures_close(fixtures);
+    clattn_context_destroy(context);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_second_step_runs_where_the_first_declines),
+        cmocka_unit_test(the_solver_left_out_is_never_chosen),
+        cmocka_unit_test(tensor_maps_decide),
+    };
+    if (!test_device_open(&tested)) {
+        return 4;
+    }
+    const int failed = cmocka_run_group_tests(tests, open_all, close_all);
+    test_device_close(&tested);
+    return failed;
+}
