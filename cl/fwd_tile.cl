@@ -1,13 +1,20 @@
 /*
  * fwd_tile - for GPUs: tiles in local memory, plain OpenCL C 1.2.
  *
- * A work-group of THREADS_M * THREADS_N work-items answers BLOCK_M query rows, over
- * blocks of BLOCK_N keys.  Head dimensions go in slices of BLOCK_D elements, padded
- * with zeros, so any of them fits any local memory.  Work-item (tm, tn) owns
+ * A work-group of THREADS_M * THREADS_N * THREADS_D work-items answers BLOCK_M query rows,
+ * over blocks of BLOCK_N keys.  Head dimensions go in slices of BLOCK_D elements, padded
+ * with zeros, so any of them fits any local memory.  Work-item (td, tm, tn) sums, over its
+ * part td of a slice,
  *
- *     rows of S and O      tm + THREADS_M * i        i < ROWS
- *     columns of S         tn + THREADS_N * j        j < KEYS
- *     columns of O         4 * (tn + THREADS_N * c)  ... + 3, c < COLS, in each slice
+ *     rows of S        tm + THREADS_M * i                i < ROWS
+ *     columns of S     tn + THREADS_N * j                j < KEYS
+ *
+ * and then owns OWN = ROWS / THREADS_D of these rows; with THREADS_D 2 the halves of the
+ * work-group give each other, through tile_p, the sums of the rows that the other owns.
+ * For O the work-items are THREADS_O = THREADS_N * THREADS_D wide; (om, on) owns
+ *
+ *     rows of O        om + THREADS_M * i                i < ROWS
+ *     columns of O     4 * (on + THREADS_O * c) ... + 3  c < COLS, in each slice
  *
  * All tiles lie in local memory as in global memory, row by row, each row 4 floats
  * longer than its contents: work-items of neighbouring tn read 16 bytes each from
@@ -15,8 +22,10 @@
  *
  *     tile_q [Q_RESIDENT ? all slices : 1][BLOCK_M][BLOCK_D + 4]
  *     tile_kv[BLOCK_N][BLOCK_D + 4]           one slice of K, later one of V
- *     tile_p [BLOCK_M][BLOCK_N + 4]           weights
+ *     tile_p [BLOCK_M][P_ROW]                 weights; before, sums for the other half
  *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
+ *     tile_r [BLOCK_M]                        what O is to be multiplied by
+ *     tile_odd[2]                             the last slice of V with NaN or Inf
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
@@ -28,13 +37,16 @@
 #error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N"
 #endif
 #ifndef BLOCK_D
-#error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N"
+#error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N * THREADS_D"
 #endif
 #ifndef THREADS_M
 #error "THREADS_M: work-items along query rows"
 #endif
 #ifndef THREADS_N
 #error "THREADS_N: work-items along keys and columns"
+#endif
+#ifndef THREADS_D
+#error "THREADS_D: work-items along the head while scores are summed: 1 or 2"
 #endif
 #ifndef Q_RESIDENT
 #error "Q_RESIDENT: 1 keeps all slices of Q in local memory, 0 reloads them for each block"
@@ -43,6 +55,9 @@
 #ifndef PREFETCH
 #error "PREFETCH: 1 reads the next slice of K or V into registers during the work on this one"
 #endif
+#ifndef STEP_UNROLL
+#error "STEP_UNROLL: steps of four elements that the loops of the products take at a time"
+#endif
 #ifndef WIDE_READS
 #error "WIDE_READS: 1 moves four elements at once where rows begin at multiples of 16 bytes"
 #endif
@@ -50,27 +65,36 @@
 #error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
 #endif
 
-#define THREADS (THREADS_M * THREADS_N)
+#define THREADS (THREADS_M * THREADS_N * THREADS_D)
+#define THREADS_O (THREADS_N * THREADS_D) /* along columns of O */
 #define ROWS (BLOCK_M / THREADS_M)
+#define OWN (ROWS / THREADS_D)
 #define KEYS (BLOCK_N / THREADS_N)
-#define COLS (BLOCK_D / THREADS_N / 4)
+#define COLS (BLOCK_D / THREADS_O / 4)
 #define SLICES ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
 #define SLICES_V ((HEAD_DIM_V + BLOCK_D - 1) / BLOCK_D)
 #define TILE_ROW (BLOCK_D + 4)
-#define P_ROW (BLOCK_N + 4)
+/* Eight work-items along keys: four rows of a SIMD of 32 then write to different banks. */
+#define P_ROW (BLOCK_N + (THREADS_N == 8 ? 8 : 4))
 /* Stands in tile_p for the weight of a key that the band hides: unlike 0 it also
  * keeps NaN and Inf of that key's V out. */
 #define HIDDEN (-1.0f)
+
+#define UNROLL_PRAGMA(text) _Pragma(#text)
+#define UNROLL_TIMES(n) UNROLL_PRAGMA(unroll n)
 
 /* Chunks of four elements that one work-item moves of a slice of `rows` rows. */
 #define CHUNKS(rows) (((rows) * (BLOCK_D / 4) + THREADS - 1) / THREADS)
 
 /* Where chunk i of this work-item lies; false past the end of the slice. */
 INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
-    const int at = (int)get_local_id(0) + i * THREADS;
-    *row = at / (BLOCK_D / 4);
-    *d = at % (BLOCK_D / 4) * 4;
-    return rows * (BLOCK_D / 4) % THREADS == 0 || at < rows * (BLOCK_D / 4);
+    const int row_chunks = BLOCK_D / 4;
+    const int id = (int)get_local_id(0);
+    const int at = id + i * THREADS;
+    const int whole = THREADS % row_chunks == 0; /* then i moves by whole rows */
+    *row = whole ? id / row_chunks + i * (THREADS / row_chunks) : at / row_chunks;
+    *d = (whole ? id : at) % row_chunks * 4;
+    return rows * row_chunks % THREADS == 0 || at < rows * row_chunks;
 }
 
 /*
@@ -106,15 +130,33 @@ INLINE void tile_fetch(element4 *chunks, __global const element *from, long stri
     }
 }
 
-/* Writes what was fetched, as floats times factor, into tile[rows][TILE_ROW]. */
-INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, float factor) {
+/*
+ * Writes what was fetched, as floats times factor, into tile[rows][TILE_ROW].  With `swap`
+ * (for K: see tile_scores) the elements of each pair change places in every other
+ * THREADS_N rows.
+ */
+INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap,
+                     float factor) {
     UNROLL
     for (int i = 0; i < CHUNKS(rows); i++) {
         int row, d;
         if (tile_chunk(i, rows, &row, &d)) {
-            vstore4(convert4(chunks[i]) * factor, 0, tile + row * TILE_ROW + d);
+            const float4 x = convert4(chunks[i]) * factor;
+            const int odd = swap ? row / THREADS_N % 2 : 0;
+            vstore4(odd != 0 ? x.yxwz : x, 0, tile + row * TILE_ROW + d);
         }
     }
+}
+
+/* Is a NaN or an Inf among what was fetched?  By their bits: one driver (Rusticl 22.3) takes
+ * x times 0 for 0, whatever x is. */
+INLINE int tile_is_odd(const element4 *chunks) {
+    uint4 most = (uint4)(0u);
+    UNROLL
+    for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
+        most = max(most, as_uint4(convert4(chunks[i])) & 0x7fffffffu);
+    }
+    return max(max(most.x, most.y), max(most.z, most.w)) >= 0x7f800000u;
 }
 
 /* One slice of Q, scaled, in one go: it is read once, or by a device short of local memory. */
@@ -122,59 +164,142 @@ INLINE void tile_load_q(__local float *tile, __global const element *q, const st
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
     tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned);
-    tile_put(tile, chunks, BLOCK_M, p->factor);
+    tile_put(tile, chunks, BLOCK_M, 0, p->factor);
 }
 
-/* s += Q K^T over one slice. */
-INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local const float *k) {
-    for (int d = 0; d < BLOCK_D; d += 4) {
+/*
+ * s += Q K^T over this work-item's part of a slice.  Rows i < OWN begin at q, others at rest.
+ *
+ * GPUs whose register file serves two operands a clock, one from each of two banks, need
+ * one of a multiply-add's three to stay where it was in the one before (q does here) and
+ * the other two to lie in different banks.  A register's bank follows from where the
+ * element lay in the float4 that was read, so that in half of the keys pairs are
+ * swapped: both banks then have as much to do.  (H200, 2026-11-21: multiply-adds on
+ * registers alone run at 36-56 of 65 TFLOP/s, depending on their order, and these loops
+ * no faster without any local read.)
+ */
+INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local const float *rest,
+                        __local const float *k) {
+    UNROLL_TIMES(STEP_UNROLL)
+    for (int d = 0; d < BLOCK_D / THREADS_D; d += 4) {
         float4 k4[KEYS];
         UNROLL
         for (int j = 0; j < KEYS; j++) {
             k4[j] = vload4(0, k + j * THREADS_N * TILE_ROW + d);
+            k4[j] = j % 2 ? k4[j].yxwz : k4[j];
         }
         UNROLL
         for (int i = 0; i < ROWS; i++) {
-            const float4 q4 = vload4(0, q + i * THREADS_M * TILE_ROW + d);
+            const float4 q4 = vload4(0, (i < OWN ? q : rest) + i % OWN * THREADS_M * TILE_ROW + d);
             UNROLL
             for (int j = 0; j < KEYS; j++) {
                 s[i][j] = fma(q4.x, k4[j].x, s[i][j]);
+            }
+            UNROLL
+            for (int j = KEYS - 1; j >= 0; j--) {
                 s[i][j] = fma(q4.y, k4[j].y, s[i][j]);
+            }
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
                 s[i][j] = fma(q4.z, k4[j].z, s[i][j]);
+            }
+            UNROLL
+            for (int j = KEYS - 1; j >= 0; j--) {
                 s[i][j] = fma(q4.w, k4[j].w, s[i][j]);
             }
         }
     }
 }
 
-/* weight times four columns of V, but for a hidden key, which only a boundary block has. */
-INLINE float4 tile_weigh(float weight, float4 v4, float4 o, const int boundary) {
+/* Leaves the sums of rows that the other half of the work-items owns for it. */
+INLINE void tile_send(__local float *exchange, float s[ROWS][KEYS]) {
+    UNROLL
+    for (int i = OWN; i < ROWS; i++) {
+        UNROLL
+        for (int j = 0; j < KEYS / 4 * 4; j += 4) {
+            vstore4((float4)(s[i][j], s[i][j + 1], s[i][j + 2], s[i][j + 3]),
+                    ((i - OWN) * (KEYS / 4) + j / 4) * THREADS + (int)get_local_id(0), exchange);
+        }
+    }
+}
+
+INLINE void tile_receive(float s[ROWS][KEYS], __local const float *exchange) {
+    const int other = ((int)get_local_id(0) + THREADS / THREADS_D) % THREADS;
+    UNROLL
+    for (int i = 0; i < OWN; i++) {
+        UNROLL
+        for (int j = 0; j < KEYS / 4 * 4; j += 4) {
+            const float4 more = vload4((i * (KEYS / 4) + j / 4) * THREADS + other, exchange);
+            s[i][j] += more.x;
+            s[i][j + 1] += more.y;
+            s[i][j + 2] += more.z;
+            s[i][j + 3] += more.w;
+        }
+    }
+}
+
+/* What tile_p holds: literals that select code. */
+#define ALL_SEEN 0    /* no hidden key */
+#define HIDDEN_ZERO 1 /* V is finite: a hidden key counts as 0 */
+#define HIDDEN_SKIP 2 /* V holds NaN or Inf: a hidden key is passed over */
+
+INLINE float tile_seen(float weight, const int hidden) {
+    return hidden == HIDDEN_ZERO && weight == HIDDEN ? 0.0f : weight;
+}
+
+/* weight times four columns of V. */
+INLINE float4 tile_weigh(float weight, float4 v4, float4 o, const int hidden) {
     const float4 sum = fma((float4)(weight), v4, o);
-    return boundary && weight == HIDDEN ? o : sum;
+    return hidden == HIDDEN_SKIP && weight == HIDDEN ? o : sum;
+}
+
+/* o += P V over four keys. */
+INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weights,
+                                 __local const float *v, const int hidden) {
+    float4 v4[4][COLS];
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            v4[j][c] = vload4(0, v + j * TILE_ROW + c * THREADS_O * 4);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        const float4 w4 = vload4(0, weights + i * THREADS_M * P_ROW);
+        const float w[4] = {tile_seen(w4.x, hidden), tile_seen(w4.y, hidden),
+                            tile_seen(w4.z, hidden), tile_seen(w4.w, hidden)};
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            UNROLL
+            for (int j = 0; j < 4; j++) {
+                o[i][c] = tile_weigh(w[j], v4[j][c], o[i][c], hidden);
+            }
+        }
+    }
 }
 
 /* o += P V over one slice. */
 INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
-                            __local const float *v, const int boundary) {
+                            __local const float *v) {
+    UNROLL_TIMES(STEP_UNROLL)
     for (int key = 0; key < BLOCK_N; key += 4) {
-        float4 v4[4][COLS];
-        UNROLL
-        for (int j = 0; j < 4; j++) {
-            UNROLL
-            for (int c = 0; c < COLS; c++) {
-                v4[j][c] = vload4(0, v + (key + j) * TILE_ROW + c * THREADS_N * 4);
-            }
+        tile_accumulate_four(o, weights + key, v + key * TILE_ROW, ALL_SEEN);
+    }
+}
+
+/* The same for a boundary block, of which there are few: small rather than fast. */
+INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *weights,
+                                 __local const float *v, int odd) {
+    if (odd) {
+        ROLL
+        for (int key = 0; key < BLOCK_N; key += 4) {
+            tile_accumulate_four(o, weights + key, v + key * TILE_ROW, HIDDEN_SKIP);
         }
-        UNROLL
-        for (int i = 0; i < ROWS; i++) {
-            const float4 w = vload4(0, weights + i * THREADS_M * P_ROW + key);
-            UNROLL
-            for (int c = 0; c < COLS; c++) {
-                o[i][c] = tile_weigh(w.x, v4[0][c], o[i][c], boundary);
-                o[i][c] = tile_weigh(w.y, v4[1][c], o[i][c], boundary);
-                o[i][c] = tile_weigh(w.z, v4[2][c], o[i][c], boundary);
-                o[i][c] = tile_weigh(w.w, v4[3][c], o[i][c], boundary);
-            }
+    } else {
+        ROLL
+        for (int key = 0; key < BLOCK_N; key += 4) {
+            tile_accumulate_four(o, weights + key, v + key * TILE_ROW, HIDDEN_ZERO);
         }
     }
 }
@@ -206,9 +331,17 @@ fwd_tile(const struct params p, __global const element *restrict q,
     __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
     __local float tile_p[BLOCK_M * P_ROW] __attribute__((aligned(16)));
     __local float tile_m[BLOCK_M * THREADS_N] __attribute__((aligned(16)));
+    __local float tile_r[BLOCK_M];
+    __local int tile_odd[2];
 
-    const int tm = (int)get_local_id(0) / THREADS_N;
-    const int tn = (int)get_local_id(0) % THREADS_N;
+    const int id = (int)get_local_id(0);
+    const int td = id / (THREADS_M * THREADS_N);
+    const int tm = id / THREADS_N % THREADS_M;
+    const int tn = id % THREADS_N;
+    const int first = td * OWN * THREADS_M + tm; /* of the rows of S that it owns */
+    const int rest = (THREADS_D - 1 - td) * OWN * THREADS_M + tm;
+    const int om = id / THREADS_O;
+    const int on = id % THREADS_O;
     const size_t blocks = (size_t)(p.seq_q + BLOCK_M - 1) / BLOCK_M;
     const size_t slice = get_group_id(0) / blocks;
     const int block = (int)(get_group_id(0) % blocks);
@@ -225,26 +358,30 @@ fwd_tile(const struct params p, __global const element *restrict q,
     workspace += p.workspace + (long)slice * p.seq_q;
 
     float4 sum[SLICES_V][ROWS][COLS];
-    float m[ROWS], l[ROWS]; /* l: of this work-item's own columns */
-    int2 keys[ROWS];        /* keys that each row sees */
     UNROLL
-    for (int i = 0; i < ROWS; i++) {
-        const int row = min(row0 + tm + THREADS_M * i, row_last);
-        m[i] = PASS == 2 ? workspace[row] : -INFINITY;
-        l[i] = 0.0f;
-        keys[i] = span_of_row(&p, row);
+    for (int z = 0; z < SLICES_V; z++) {
         UNROLL
-        for (int z = 0; z < SLICES_V; z++) {
+        for (int i = 0; i < ROWS; i++) {
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 sum[z][i][c] = (float4)(0.0f);
             }
         }
     }
+    float m[OWN], l[OWN]; /* l: of this work-item's own columns */
+    UNROLL
+    for (int i = 0; i < OWN; i++) {
+        const int row = min(row0 + first + THREADS_M * i, row_last);
+        m[i] = PASS == 2 ? workspace[row] : -INFINITY;
+        l[i] = 0.0f;
+    }
     if (Q_RESIDENT) {
         for (int z = 0; z < SLICES; z++) {
             tile_load_q(tile_q + z * BLOCK_M * TILE_ROW, q, &p, row0, row_last, z * BLOCK_D);
         }
+    }
+    if (id < 2) {
+        tile_odd[id] = -1;
     }
 
     const int4 span = span_of_block(&p, row0, row_last);
@@ -253,8 +390,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
     if (PREFETCH ? span.x < span.y : 0) {
         tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
     }
+    int number = 0; /* of slices of V until now */
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
+        const int3 seen = span_within(&p, row0 + first, key0 + tn);
 
         float s[ROWS][KEYS];
         UNROLL
@@ -269,7 +408,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             if (!PREFETCH) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
             }
-            tile_put(tile_kv, next, BLOCK_N, 1.0f);
+            tile_put(tile_kv, next, BLOCK_N, 1, 1.0f);
             if (!Q_RESIDENT) {
                 tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
             }
@@ -284,32 +423,50 @@ fwd_tile(const struct params p, __global const element *restrict q,
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
             }
-            tile_scores(s, tile_q + ((Q_RESIDENT ? z * BLOCK_M : 0) + tm) * TILE_ROW,
-                        tile_kv + tn * TILE_ROW);
+            const int d = td * (BLOCK_D / THREADS_D);
+            __local const float *part = tile_q + (Q_RESIDENT ? z * BLOCK_M * TILE_ROW : 0) + d;
+            tile_scores(s, part + first * TILE_ROW, part + rest * TILE_ROW,
+                        tile_kv + tn * TILE_ROW + d);
         }
-
+        if (THREADS_D == 2) {
+            tile_send(tile_p, s);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            tile_receive(s, tile_p);
+            if (PASS == 2) {
+                barrier(CLK_LOCAL_MEM_FENCE); /* before tile_p is written again */
+            }
+        }
         UNROLL
-        for (int i = 0; i < ROWS; i++) {
+        for (int i = 0; i < (SOFTCAP ? OWN : 0); i++) {
+            UNROLL
+            for (int j = 0; j < KEYS; j++) {
+                s[i][j] = score_of_scaled(&p, s[i][j]);
+            }
+        }
+        if (boundary) {
+            UNROLL
+            for (int i = 0; i < OWN; i++) {
+                UNROLL
+                for (int j = 0; j < KEYS; j++) {
+                    s[i][j] = span_sees(seen, THREADS_M * i, THREADS_N * j) ? s[i][j] : -INFINITY;
+                }
+            }
+        }
+        UNROLL
+        for (int i = 0; i < (PASS == 2 ? 0 : OWN); i++) {
             float most = -INFINITY;
             UNROLL
             for (int j = 0; j < KEYS; j++) {
-                const int key = key0 + tn + THREADS_N * j;
-                s[i][j] = score_of_scaled(&p, s[i][j]);
-                if (boundary && (key < keys[i].x || key >= keys[i].y)) {
-                    s[i][j] = -INFINITY;
-                }
                 most = state_max(most, s[i][j]);
             }
-            if (PASS != 2) {
-                tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = most;
-            }
+            tile_m[(first + THREADS_M * i) * THREADS_N + tn] = most;
         }
         if (PASS != 2) {
             barrier(CLK_LOCAL_MEM_FENCE);
         }
         UNROLL
-        for (int i = 0; i < ROWS; i++) {
-            const int row = tm + THREADS_M * i;
+        for (int i = 0; i < OWN; i++) {
+            const int row = first + THREADS_M * i;
             float most = m[i];
             UNROLL
             for (int t = 0; t < (PASS == 2 ? 0 : THREADS_N / 4 * 4); t += 4) {
@@ -327,20 +484,25 @@ fwd_tile(const struct params p, __global const element *restrict q,
             float l_block = 0.0f;
             UNROLL
             for (int j = 0; j < KEYS; j++) {
-                const int key = key0 + tn + THREADS_N * j;
-                float weight = state_weight(s[i][j], reference);
+                const float weight = state_weight(s[i][j], reference);
                 l_block += weight;
-                if (boundary && (key < keys[i].x || key >= keys[i].y)) {
-                    weight = HIDDEN;
+                if (PASS != 1) {
+                    tile_p[row * P_ROW + tn + THREADS_N * j] = weight;
                 }
-                tile_p[row * P_ROW + tn + THREADS_N * j] = weight;
             }
             l[i] = fma(l[i], rescale, l_block);
+            if (tn == 0) {
+                tile_r[row] = rescale;
+            }
+        }
+        if (PASS == 1 ? 0 : boundary) {
             UNROLL
-            for (int z = 0; z < SLICES_V; z++) {
+            for (int i = 0; i < OWN; i++) {
                 UNROLL
-                for (int c = 0; c < COLS; c++) {
-                    sum[z][i][c] *= rescale;
+                for (int j = 0; j < KEYS; j++) {
+                    if (!span_sees(seen, THREADS_M * i, THREADS_N * j)) {
+                        tile_p[(first + THREADS_M * i) * P_ROW + tn + THREADS_N * j] = HIDDEN;
+                    }
                 }
             }
         }
@@ -352,7 +514,11 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
                            p.aligned);
             }
-            tile_put(tile_kv, next, BLOCK_N, 1.0f);
+            tile_put(tile_kv, next, BLOCK_N, 0, 1.0f);
+            number++;
+            if (boundary && tile_is_odd(next)) {
+                atomic_xchg(tile_odd + number % 2, number);
+            }
             barrier(CLK_LOCAL_MEM_FENCE);
             if (!PREFETCH) {
                 /* nothing is under way */
@@ -362,51 +528,64 @@ fwd_tile(const struct params p, __global const element *restrict q,
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
             }
+            UNROLL
+            for (int i = 0; i < (PASS == 2 ? 0 : ROWS); i++) {
+                const float rescale = tile_r[om + THREADS_M * i];
+                UNROLL
+                for (int c = 0; c < COLS; c++) {
+                    sum[z][i][c] *= rescale;
+                }
+            }
+            __local const float *weights = tile_p + om * P_ROW;
             if (boundary) {
-                tile_accumulate(sum[z], tile_p + tm * P_ROW, tile_kv + tn * 4, 1);
+                tile_accumulate_seen(sum[z], weights, tile_kv + on * 4,
+                                     tile_odd[number % 2] == number);
             } else {
-                tile_accumulate(sum[z], tile_p + tm * P_ROW, tile_kv + tn * 4, 0);
+                tile_accumulate(sum[z], weights, tile_kv + on * 4);
             }
         }
     }
 
     barrier(CLK_LOCAL_MEM_FENCE);
     UNROLL
-    for (int i = 0; i < ROWS; i++) {
-        tile_m[(tm + THREADS_M * i) * THREADS_N + tn] = l[i];
+    for (int i = 0; i < OWN; i++) {
+        tile_m[(first + THREADS_M * i) * THREADS_N + tn] = l[i];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     UNROLL
-    for (int i = 0; i < ROWS; i++) {
-        const int row = row0 + tm + THREADS_M * i;
+    for (int i = 0; i < OWN; i++) {
+        const int row = row0 + first + THREADS_M * i;
         float l_row = 0.0f;
         for (int t = 0; t < THREADS_N; t++) {
-            l_row += tile_m[(tm + THREADS_M * i) * THREADS_N + t];
-        }
-        if (row > row_last) {
-            continue;
-        }
-        /* In pass 2 the weights came normalised. */
-        const float normaliser = PASS == 2 ? 1.0f : state_normaliser(l_row);
-        UNROLL
-        for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
-            UNROLL
-            for (int c = 0; c < COLS; c++) {
-                const int d = z * BLOCK_D + (tn + THREADS_N * c) * 4;
-                tile_store(o + row * p.o.row + d, sum[z][i][c] * normaliser, HEAD_DIM_V - d,
-                           p.aligned);
-            }
+            l_row += tile_m[(first + THREADS_M * i) * THREADS_N + t];
         }
         if (tn != 0) {
             continue;
         }
-        if (PASS == 1) {
+        /* In pass 2 the weights came normalised. */
+        tile_r[first + THREADS_M * i] = PASS == 2 ? 1.0f : state_normaliser(l_row);
+        if (PASS == 1 ? row <= row_last : 0) {
             workspace[row] = state_log2_sum(m[i], l_row);
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        if (PASS == 1 ? 0 : p.write_lse) {
+        if (PASS == 1 ? 0 : p.write_lse && row <= row_last) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
                 state_lse(m[i], PASS == 2 ? 1.0f : l_row);
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        const int row = row0 + om + THREADS_M * i;
+        const float normaliser = tile_r[om + THREADS_M * i];
+        UNROLL
+        for (int z = 0; z < (PASS == 1 ? 0 : row > row_last ? 0 : SLICES_V); z++) {
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
+                tile_store(o + row * p.o.row + d, sum[z][i][c] * normaliser, HEAD_DIM_V - d,
+                           p.aligned);
+            }
         }
     }
 }

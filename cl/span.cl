@@ -27,3 +27,22 @@ INLINE int4 span_of_block(const struct params *p, int first, int last) {
 INLINE int span_is_boundary(int4 span, int begin, int keys) {
     return begin < span.z || begin + keys > span.w;
 }
+
+/*
+ * Which keys of a few the queries of a few see, without anything kept for each query: of
+ * the keys key0 + k and the queries row0 + r, k and r small, span_sees tells by k - r
+ * and by where the keys end.
+ */
+INLINE int3 span_within(const struct params *p, int row0, int key0) {
+    const long far = 1L << 30;
+    const long shift = (long)row0 - key0 + p->diagonal;
+    return (int3)(MASKED ? (int)clamp(shift - p->band_left, -far, far) : 0,
+                  MASKED ? (int)clamp(shift + p->band_right, -far, far) : 0, p->seq_kv - key0);
+}
+
+INLINE int span_sees(int3 within, int r, int k) {
+    if (MASKED) {
+        return k < within.z && k - r >= within.x && k - r <= within.y;
+    }
+    return k < within.z;
+}

@@ -126,6 +126,11 @@ const struct test_case cases_table[] = {
     {"f32 h2 q130 k300 d40:100", "bhsd", "",
      "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=64 THREADS_M=4 THREADS_N=16 Q_RESIDENT=0"},
     {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_tile BLOCK_N=16"},
+    {"f32 h2 q65 k130 d40:24 causal", "padded", "",
+     "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=4 THREADS_N=2 THREADS_D=2 PREFETCH=1"},
+    {"bf16 h2 q130 k300 d64 window40,9", "bshd", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=64 THREADS_M=8 THREADS_N=8 THREADS_D=2 "
+     "Q_RESIDENT=0 STEP_UNROLL=4"},
     {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
      "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32 Q_REGISTERS=1"},
     {"bf16 h2 q33 k65 d24:40 causal", "padded", "",

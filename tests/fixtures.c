@@ -71,27 +71,31 @@ problem fixtures_problem(const char *words) {
     return p;
 }
 
-/* cl/fwd_tile.cl: what divides what, and the four tiles that it draws. */
+/* cl/fwd_tile.cl: what divides what, and the tiles that it draws. */
 static bool tile_runnable(const problem *p, const device *d, const row *r, text *why) {
     const long long m = row_number(r, "BLOCK_M", -1), n = row_number(r, "BLOCK_N", -1);
     const long long slice = row_number(r, "BLOCK_D", -1);
     const long long threads_m = row_number(r, "THREADS_M", -1);
     const long long threads_n = row_number(r, "THREADS_N", -1);
+    const long long threads_d = row_number(r, "THREADS_D", -1);
     const long long resident = row_number(r, "Q_RESIDENT", -1);
     const long long prefetch = row_number(r, "PREFETCH", -1);
-    if (m < 1 || n < 1 || slice < 1 || threads_m < 1 || threads_n < 1 || resident < 0 ||
-        resident > 1 || prefetch < 0 || prefetch > 1) {
+    if (m < 1 || n < 1 || slice < 1 || threads_m < 1 || threads_n < 1 || threads_d < 1 ||
+        threads_d > 2 || resident < 0 || resident > 1 || prefetch < 0 || prefetch > 1 ||
+        row_number(r, "STEP_UNROLL", -1) < 1) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
-    if (m % threads_m || n % 4 || n % threads_n || slice % (4 * threads_n)) {
+    if (m % (threads_m * threads_d) || n % 4 || n % threads_n ||
+        (threads_d == 2 && n % (4 * threads_n)) || slice % (4 * threads_n * threads_d)) {
         text_printf(why, "the work-items do not divide the block");
         return false;
     }
     const long long slices = resident ? ((long long)p->head_dim + slice - 1) / slice : 1;
     const long long tile_q = slices * m * (slice + 4), tile_kv = n * (slice + 4);
-    const long long tile_p = m * (n + 4), tile_m = m * threads_n;
-    const long long bytes = 4 * (tile_q + tile_kv + tile_p + tile_m);
+    const long long tile_p = m * (n + (threads_n == 8 ? 8 : 4)), tile_m = m * threads_n;
+    const long long tile_r = m, tile_odd = 2;
+    const long long bytes = 4 * (tile_q + tile_kv + tile_p + tile_m + tile_r + tile_odd);
     if (bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);
         return false;

@@ -38,6 +38,8 @@ check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=2 THREADS_N=2" \
     "f32 h2:1 q9 k13 d10:12 causal" bshd
 check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=4 THREADS_N=2 PREFETCH=1" \
     "f16 q11 k19 d8:12" bhsd
+check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=2 THREADS_N=2 THREADS_D=2 PREFETCH=1" \
+    "f32 q11 k19 d20:12 causal" bhsd
 check memory_efficient "f32 h2:1 q9 k13 d10:12 causal" bshd
 check "fwd_lanes LANES=4 ROW_VECTORS=1" "f32 h2:1 q9 k13 d6:3 causal" bshd
 check "fwd_lanes LANES=8 ROW_VECTORS=1" "f16 q9 k13 d8" bhsd
