@@ -148,17 +148,27 @@ struct lanes_rows {
 
 /* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key. */
 INLINE int lanes_finite(SOURCE v_rows, long v_stride, int keys) {
-    float16 zero = (float16)(0.0f);
+    /* One sum for each vector of columns: additions wait for one another. */
+    float16 zero[HEAD_DIM_V / 16 + 1];
+    UNROLL
+    for (int i = 0; i <= HEAD_DIM_V / 16; i++) {
+        zero[i] = (float16)(0.0f);
+    }
     float zero_of_tail = 0.0f;
     for (int key = 0; key < keys; key++) {
-        for (int d = 0; d + 16 <= HEAD_DIM_V; d += 16) {
-            zero += vload16(0, v_rows + key * v_stride + d) * 0.0f;
+        UNROLL
+        for (int i = 0; i < HEAD_DIM_V / 16; i++) {
+            zero[i] += vload16(i, v_rows + key * v_stride) * 0.0f;
         }
         for (int d = HEAD_DIM_V / 16 * 16; d < HEAD_DIM_V; d++) {
             zero_of_tail += v_rows[key * v_stride + d] * 0.0f;
         }
     }
-    return all(zero == (float16)(0.0f)) && zero_of_tail == 0.0f;
+    UNROLL
+    for (int i = 0; i < HEAD_DIM_V / 16; i++) {
+        zero[i + 1] += zero[i];
+    }
+    return all(zero[HEAD_DIM_V / 16] == (float16)(0.0f)) && zero_of_tail == 0.0f;
 }
 
 /* Marks the weights of keys that the band hides. */
@@ -216,7 +226,8 @@ INLINE void lanes_accumulate(floatn *o_t, const floatn *s_t, const floatn *resca
  */
 INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const floatn *q_t,
                         floatn *s_t, floatn *o_t, float *tile, __global const element *k,
-                        __global const element *v, int key0, int keys, const int boundary) {
+                        __global const element *v, int key0, int keys, struct ahead *ahead,
+                        const int boundary) {
     k += key0 * p->k.row;
     v += key0 * p->v.row;
 #if CONVERTED
@@ -236,6 +247,9 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         m[i] = rows->m[i];
     }
     for (int key = 0; key < keys; key += KEY_UNROLL) {
+        const int later = key + BLOCK_N;
+        ahead_step(p, ahead);
+        ahead_keys(p, k, v, later, min(later + KEY_UNROLL, ahead->unread - key0));
         floatn s[KEY_UNROLL][ROW_VECTORS];
         UNROLL
         for (int j = 0; j < KEY_UNROLL; j++) {
@@ -324,6 +338,9 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     const long batch = (long)get_global_id(1) / p.heads_q;
     const long head = (long)get_global_id(1) % p.heads_q;
     const long head_kv = head / p.group;
+    const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
+    struct ahead ahead =
+        ahead_begin(&p, q, k, v, o, row0, BLOCK_M, span, (span.y - span.x) / KEY_UNROLL);
     q += p.q.offset + batch * p.q.batch + head * p.q.head + row0 * p.q.row;
     k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
@@ -353,12 +370,12 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         }
     }
 
-    const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
     for (int key = span.x; key < span.y; key += BLOCK_N) {
         if (span_is_boundary(span, key, BLOCK_N)) {
-            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, min(BLOCK_N, span.y - key), 1);
+            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, min(BLOCK_N, span.y - key),
+                        &ahead, 1);
         } else {
-            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, 0);
+            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, &ahead, 0);
         }
     }
 

@@ -3,8 +3,8 @@
  *
  * The choice follows from measurements on two cores with AVX-512 (PoCL 3.1, float16,
  * 2026-11-21): four vectors of rows by four keys or columns in registers, 64 keys a block;
- * two by eight and 32 keys where a band cuts blocks short, so that rows and the diagonal
- * waste less; one vector for a few rows.
+ * two by eight and 32 keys where a band leaves a row fewer than 1024 of them, so that rows
+ * and the diagonal waste less; one vector for a few rows.
  */
 #include "size.h"
 #include "solvers.h"
@@ -36,14 +36,21 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     return true;
 }
 
+/* Keys that a row sees, at most. */
+static long long reach(const problem *p) {
+    const bool bounded = p->band_left != CLATTN_UNBOUNDED && p->band_right != CLATTN_UNBOUNDED;
+    const long long band = bounded ? (long long)p->band_left + p->band_right + 1 : p->seq_kv;
+    return band < p->seq_kv ? band : p->seq_kv;
+}
+
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
     const bool few = p->seq_q <= 2 * (cl_uint)lanes;
-    const bool masked = problem_masked(p);
+    const bool cut = problem_masked(p) && reach(p) < 1024;
     /* 32 vector registers hold 16 sums; 16 of them (LANES 8 and 4) hold 8. */
-    const long long vectors = few ? 1 : lanes < 16 || masked ? 2 : 4;
+    const long long vectors = few ? 1 : lanes < 16 || cut ? 2 : 4;
     const long long unroll = lanes < 16 ? 4 : vectors == 4 ? 4 : 8;
-    const long long block = masked || few ? 32 : 64;
+    const long long block = cut || few ? 32 : 64;
     const long long candidates[][COUNT] = {
         {lanes, vectors, unroll, unroll, block},
         {lanes, vectors, 1, 4, 1},
@@ -62,7 +69,8 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_lanes",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_lanes.cl"},
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "ahead.cl",
+                  "fwd_lanes.cl"},
         .constants = "#define PASS 0\n",
     };
     (void)r;

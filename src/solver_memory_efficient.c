@@ -31,18 +31,22 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
 }
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(schedule, constants_of_all, pass, compiler_options)                             \
-    {                                                                                          \
-        .kernel = schedule,                                                                    \
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", schedule ".cl"},   \
-        .constants = constants_of_all "#define PASS " #pass "\n", .options = compiler_options, \
+#define LANES_RECIPE(pass)                                                                  \
+    {                                                                                       \
+        .kernel = "fwd_lanes", .parts = {"params.h", "base.cl",  "span.cl",     "score.cl", \
+                                         "state.cl", "ahead.cl", "fwd_lanes.cl"},           \
+        .constants = "#define PASS " #pass "\n",                                            \
     }
-    static const struct program_recipe lanes[2] = {RECIPE("fwd_lanes", "", 1, NULL),
-                                                   RECIPE("fwd_lanes", "", 2, NULL)};
-    static const struct program_recipe tile[2] = {
-        RECIPE("fwd_tile", "#define LANES 1\n", 1, SOLVERS_TILE_OPTIONS),
-        RECIPE("fwd_tile", "#define LANES 1\n", 2, SOLVERS_TILE_OPTIONS)};
-#undef RECIPE
+#define TILE_RECIPE(pass)                                                                          \
+    {                                                                                              \
+        .kernel = "fwd_tile",                                                                      \
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},        \
+        .constants = "#define LANES 1\n#define PASS " #pass "\n", .options = SOLVERS_TILE_OPTIONS, \
+    }
+    static const struct program_recipe lanes[2] = {LANES_RECIPE(1), LANES_RECIPE(2)};
+    static const struct program_recipe tile[2] = {TILE_RECIPE(1), TILE_RECIPE(2)};
+#undef LANES_RECIPE
+#undef TILE_RECIPE
     return schedule_of(r) == &solver_fwd_lanes ? &lanes[kernel] : &tile[kernel];
 }
 
