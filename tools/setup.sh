@@ -14,7 +14,8 @@ case ${1-} in
 "") ;;
 --tests)
     needed="$needed g++ libcmocka-dev clang"
-    optional="clang-format-14 oclgrind mesa-opencl-icd libclblast-dev"
+    optional="clang-format-14 oclgrind mesa-opencl-icd libclblast-dev
+        libopenblas-pthread-dev"
     ;;
 *)
     echo "usage: setup.sh [--tests]" >&2

@@ -1,0 +1,34 @@
+#!/bin/sh
+# test_compare_blas.sh COMPARE_BLAS: its answers, and what it refuses.  Times are not judged.
+set -eu
+compare=$1
+device=${CLATTN_TEST_DEVICE-0}
+failed=0
+complain() { echo "$*"; failed=1; }
+code=0
+"$compare" --device "$device" --rounds 1 "f32 h4:2 q70 d24:40 causal" "f32 b2 q33 k50 d8" \
+    >compare_blas.txt 2>&1 || code=$?
+cat compare_blas.txt
+if [ "$code" = 3 ] && grep -q 'is no CPU' compare_blas.txt; then
+    exit 77
+fi
+[ "$code" = 0 ] || complain "exit code $code"
+[ "$(grep -c 'GFLOP/s.*rows' compare_blas.txt)" = 2 ] || complain "not two lines of results"
+
+# refuses CODE SENTENCE ARGUMENT...
+refuses() {
+    wanted=$1 sentence=$2
+    shift 2
+    code=0
+    "$compare" --rounds 1 "$@" >compare_blas.txt 2>&1 || code=$?
+    [ "$code" = "$wanted" ] || complain "$*: exit code $code, not $wanted"
+    grep -q -e "$sentence" compare_blas.txt || complain "$*: $(cat compare_blas.txt)"
+}
+refuses 3 'f32 only' --device "$device" "f16 q4 d8"
+refuses 3 'window' --device "$device" "f32 q4 d8 window1,0"
+refuses 3 'more queries' --device "$device" "f32 q4 k3 d8"
+refuses 2 'not a problem' --device "$device" "f32 nonsense"
+refuses 2 'from 1 to' --rounds 0
+refuses 2 '--nonsense' --nonsense
+refuses 4 'no such device' --device "no such device"
+exit $failed
