@@ -1,19 +1,15 @@
 /*
  * Has every solver compose its program, for devices that are not there, so that
  * check_kernels.sh can have the texts checked: the rows of tuning.txt, and those
- * that the solvers' formulas choose.
- *
- * Without an OpenCL context no program is built, but CLATTN_DUMP gets its text.
+ * that the solvers' formulas choose.  Programs go to CLATTN_DUMP.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "compose.h"
 #include "engines.h"
-#include "solvers.h"
 #include "sources.h"
-
-enum { LINES = 1000 };
 
 static const device devices[] = {
     {.name = "a wide CPU",
@@ -114,41 +110,7 @@ static const char *const problems[] = {
 };
 
 static unsigned composed;
-static bool seen[LINES]; /* lines of tuning.txt */
-
-/* True when the solver has an answer there. */
-static bool compose(const struct solver *solver, const problem *p, const device *d, row r) {
-    struct status status = {0};
-    text why = {0};
-    cache programs = {0};
-    cl_program program = NULL;
-    const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &r, &why) &&
-                         cache_create(&programs, &status) == CL_SUCCESS;
-    for (size_t kernel = 0; answers && kernel < solver->kernels; kernel++) {
-        program_get(solver->recipe(&r, kernel), p, &r, &programs, NULL, NULL, &program, &status);
-        composed++;
-    }
-    cache_destroy(&programs);
-    text_destroy(&why);
-    status_destroy(&status);
-    return answers;
-}
-
-static void compose_all(const problem *p, const device *d) {
-    for (size_t i = 0; i < SOLVERS; i++) {
-        row r = {.count = 0};
-        memcpy(r.solver, solvers_table[i]->name, strlen(solvers_table[i]->name) + 1);
-        compose(solvers_table[i], p, d, r);
-    }
-    row r;
-    size_t at = 0, line = 0;
-    while (tuning_next(sources_find("tuning.txt")->text, p, d, &at, &r, &line)) {
-        const struct solver *solver = solvers_find(r.solver);
-        if (solver && line < LINES && compose(solver, p, d, r)) {
-            seen[line] = true;
-        }
-    }
-}
+static bool seen[COMPOSE_LINES]; /* lines of tuning.txt */
 
 /* What finds an engine on a device, to be linted as well. */
 static void write_probes(const char *directory) {
@@ -173,7 +135,7 @@ static int unseen(void) {
     size_t line = 1;
     for (const char *at = sources_find("tuning.txt")->text; *at; line++) {
         const size_t length = strcspn(at, "\n");
-        if (memchr(at, ';', length) && *at != '#' && (line >= LINES || !seen[line])) {
+        if (memchr(at, ';', length) && *at != '#' && (line >= COMPOSE_LINES || !seen[line])) {
             fprintf(stderr, "tuning.txt:%zu: not composed; give check_kernels.c its device\n",
                     line);
             count++;
@@ -194,7 +156,7 @@ int main(void) {
             return 1;
         }
         for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
-            compose_all(&p, &devices[d]);
+            compose_all(&p, &devices[d], false, &composed, seen);
         }
         status_destroy(&status);
     }

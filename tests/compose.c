@@ -1,0 +1,44 @@
+#include "compose.h"
+
+#include <string.h>
+
+#include "sources.h"
+
+/* True when the solver has an answer there. */
+static bool compose(const struct solver *solver, const problem *p, const device *d, row r,
+                    unsigned *composed) {
+    struct status status = {0};
+    text why = {0};
+    cache programs = {0};
+    cl_program program = NULL;
+    const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &r, &why) &&
+                         cache_create(&programs, &status) == CL_SUCCESS;
+    for (size_t kernel = 0; answers && kernel < solver->kernels; kernel++) {
+        program_get(solver->recipe(&r, kernel), p, &r, &programs, NULL, NULL, &program, &status);
+        *composed += 1;
+    }
+    cache_destroy(&programs);
+    text_destroy(&why);
+    status_destroy(&status);
+    return answers;
+}
+
+void compose_all(const problem *p, const device *d, bool suited, unsigned *composed,
+                 bool seen[COMPOSE_LINES]) {
+    for (size_t i = 0; i < SOLVERS; i++) {
+        const struct solver *solver = solvers_table[i];
+        row r = {.count = 0};
+        memcpy(r.solver, solver->name, strlen(solver->name) + 1);
+        if (!(suited && solver->unsuited && solver->unsuited(p, d))) {
+            compose(solver, p, d, r, composed);
+        }
+    }
+    row r;
+    size_t at = 0, line = 0;
+    while (tuning_next(sources_find("tuning.txt")->text, p, d, &at, &r, &line)) {
+        const struct solver *solver = solvers_find(r.solver);
+        if (solver && compose(solver, p, d, r, composed) && seen && line < COMPOSE_LINES) {
+            seen[line] = true;
+        }
+    }
+}

@@ -1,0 +1,19 @@
+/*
+ * Programs of devices that are not there: without an OpenCL context none is built, but
+ * CLATTN_DUMP gets its text.
+ */
+#ifndef TESTS_COMPOSE_H
+#define TESTS_COMPOSE_H
+
+#include "solvers.h"
+
+enum { COMPOSE_LINES = 1000 };
+
+/* Has every solver compose its programs for the problem there: those of the row that its
+ * formula chooses, and those of the lines of tuning.txt that match.  *composed grows by
+ * the programs' number.  With `suited`, only solvers that suit the device, and baselines; seen
+ * (may be NULL) learns which of the table's lines had an answer. */
+void compose_all(const problem *p, const device *d, bool suited, unsigned *composed,
+                 bool seen[COMPOSE_LINES]);
+
+#endif
