@@ -10,12 +10,14 @@ needed="gcc libc6-dev make cmake pkg-config git
     libpopt-dev libjansson-dev libpng-dev"
 # Tests that want one of these are skipped without it.
 optional=""
+compilers=""
 case ${1-} in
 "") ;;
 --tests)
     needed="$needed g++ libcmocka-dev clang"
     optional="clang-format-14 oclgrind mesa-opencl-icd libclblast-dev
-        libopenblas-pthread-dev"
+        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip"
+    compilers=$(dirname "$0")/setup_compilers.sh
     ;;
 *)
     echo "usage: setup.sh [--tests]" >&2
@@ -47,6 +49,7 @@ wanted=$(missing $needed)
 # shellcheck disable=SC2086
 extra=$(missing $optional)
 if [ -z "$wanted$extra" ]; then
+    [ -z "$compilers" ] || sh "$compilers"
     echo "setup: everything is there"
     exit 0
 fi
@@ -86,4 +89,5 @@ for package in $extra; do
         echo "setup: without $package, which apt-get could not install"
     fi
 done
+[ -z "$compilers" ] || sh "$compilers"
 echo "setup: done"
