@@ -41,27 +41,29 @@ struct ahead {
 
 /* For the work-group of rows row0 ... row0 + block_m - 1, which sees span and will call
  * ahead_step `steps` times. */
-INLINE struct ahead ahead_begin(const struct params *p, __global const element *q,
-                                __global const element *k, __global const element *v,
-                                __global const element *o, int row0, const int block_m, int4 span,
-                                int steps) {
-    struct ahead a = {.steps = (uint)max(steps, 1), .unread = row0 == 0 ? span.y : 0};
+INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const element *q,
+                        __global const element *k, __global const element *v,
+                        __global const element *o, int row0, const int block_m, int4 span,
+                        int steps) {
+    a->rows = a->keys = a->asked = 0;
+    a->due = 0;
+    a->steps = (uint)max(steps, 1);
+    a->unread = row0 == 0 ? span.y : 0;
     const int same = row0 + block_m < p->seq_q;
     const int row = same ? row0 + block_m : 0;
     const long index = (long)get_global_id(1) + !same;
     if (index < (long)get_global_size(1)) {
         const long batch = index / p->heads_q, head = index % p->heads_q;
         const long head_kv = head / p->group;
-        a.rows = min(block_m, p->seq_q - row);
-        const int4 next = span_of_block(p, row, row + a.rows - 1);
+        a->rows = min(block_m, p->seq_q - row);
+        const int4 next = span_of_block(p, row, row + a->rows - 1);
         const int key = same ? max(span.y, next.x) : next.x;
-        a.keys = clamp(next.y - key, 0, max(block_m, BLOCK_N));
-        a.q = q + p->q.offset + batch * p->q.batch + head * p->q.head + row * p->q.row;
-        a.o = o + p->o.offset + batch * p->o.batch + head * p->o.head + row * p->o.row;
-        a.k = k + p->k.offset + batch * p->k.batch + head_kv * p->k.head + key * p->k.row;
-        a.v = v + p->v.offset + batch * p->v.batch + head_kv * p->v.head + key * p->v.row;
+        a->keys = clamp(next.y - key, 0, max(block_m, BLOCK_N));
+        a->q = q + p->q.offset + batch * p->q.batch + head * p->q.head + row * p->q.row;
+        a->o = o + p->o.offset + batch * p->o.batch + head * p->o.head + row * p->o.row;
+        a->k = k + p->k.offset + batch * p->k.batch + head_kv * p->k.head + key * p->k.row;
+        a->v = v + p->v.offset + batch * p->v.batch + head_kv * p->v.head + key * p->v.row;
     }
-    return a;
 }
 
 /* Rows [from, to) of k and v. */

@@ -146,29 +146,30 @@ struct lanes_rows {
     intn begin[ROW_VECTORS], end[ROW_VECTORS]; /* keys that each row sees */
 };
 
-/* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key. */
+/* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key.  By their bits:
+ * llvmpipe takes any float times 0 for 0. */
 INLINE int lanes_finite(SOURCE v_rows, long v_stride, int keys) {
-    /* One sum for each vector of columns: additions wait for one another. */
-    float16 zero[HEAD_DIM_V / 16 + 1];
+    /* One maximum for each vector of columns: they wait for one another. */
+    int16 most[HEAD_DIM_V / 16 + 1];
     UNROLL
     for (int i = 0; i <= HEAD_DIM_V / 16; i++) {
-        zero[i] = (float16)(0.0f);
+        most[i] = (int16)(0);
     }
-    float zero_of_tail = 0.0f;
+    int most_of_tail = 0;
     for (int key = 0; key < keys; key++) {
         UNROLL
         for (int i = 0; i < HEAD_DIM_V / 16; i++) {
-            zero[i] += vload16(i, v_rows + key * v_stride) * 0.0f;
+            most[i] = max(most[i], as_int16(vload16(i, v_rows + key * v_stride)) & 0x7fffffff);
         }
         for (int d = HEAD_DIM_V / 16 * 16; d < HEAD_DIM_V; d++) {
-            zero_of_tail += v_rows[key * v_stride + d] * 0.0f;
+            most_of_tail = max(most_of_tail, as_int(v_rows[key * v_stride + d]) & 0x7fffffff);
         }
     }
     UNROLL
     for (int i = 0; i < HEAD_DIM_V / 16; i++) {
-        zero[i + 1] += zero[i];
+        most[i + 1] = max(most[i + 1], most[i]);
     }
-    return all(zero[HEAD_DIM_V / 16] == (float16)(0.0f)) && zero_of_tail == 0.0f;
+    return all(most[HEAD_DIM_V / 16] < (int16)(0x7f800000)) && most_of_tail < 0x7f800000;
 }
 
 /* Marks the weights of keys that the band hides. */
@@ -339,8 +340,8 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     const long head = (long)get_global_id(1) % p.heads_q;
     const long head_kv = head / p.group;
     const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
-    struct ahead ahead =
-        ahead_begin(&p, q, k, v, o, row0, BLOCK_M, span, (span.y - span.x) / KEY_UNROLL);
+    struct ahead ahead;
+    ahead_begin(&ahead, &p, q, k, v, o, row0, BLOCK_M, span, (span.y - span.x) / KEY_UNROLL);
     q += p.q.offset + batch * p.q.batch + head * p.q.head + row0 * p.q.row;
     k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
