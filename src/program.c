@@ -25,7 +25,8 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     /* No lengths: problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
-    text_printf(composed, " */\n/* options %s */\n", options);
+    text_printf(composed, " */\n/* options %s */\n%s", options,
+                recipe->sm_90a ? "/* its PTX is built for sm_90a */\n" : "");
     text_printf(composed, "#define TYPE %u\n", p->type);
     text_printf(composed, "#define HEAD_DIM %u\n", p->head_dim);
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);

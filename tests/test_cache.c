@@ -262,6 +262,46 @@ static void failed_builds_carry_log_and_map(void **state) {
     status_destroy(&status);
 }
 
+/* ---- A program that goes through PTX ---- */
+
+/* Also in a context of several devices the text of the one is found; here it is no PTX, or PTX of
+ * a kernel without marks. */
+static void the_binary_of_the_device_is_taken(void **state) {
+    (void)state;
+    const struct program_recipe recipe = {
+        .kernel = "fwd_rows",
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
+        .constants = "#define LANES 1\n",
+        .sm_90a = true,
+    };
+    cl_device_id ids[64];
+    cl_uint count = 0;
+    cl_int code;
+    assert_int_equal(clGetDeviceIDs(tested.platform, CL_DEVICE_TYPE_ALL, 64, ids, &count),
+                     CL_SUCCESS);
+    const cl_context whole = clCreateContext(NULL, count, ids, NULL, NULL, &code);
+    assert_int_equal(code, CL_SUCCESS);
+    const cl_context contexts[] = {tested.context, whole};
+    problem p;
+    row r;
+    struct status status = {0};
+    const clattn_desc desc = desc_of("q9 d5", NULL);
+    assert_int_equal(problem_from_desc(&p, &desc, &status), CL_SUCCESS);
+    assert_int_equal(row_parse(&r, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
+    for (size_t i = 0; i < 2; i++) {
+        cl_program program = NULL;
+        assert_int_equal(program_get(&recipe, &p, &r, &context->programs, contexts[i], tested.id,
+                                     &program, &status),
+                         CL_INVALID_BINARY);
+        assert_null(program);
+        print_message("%zu of %u devices: %s\n", i ? (size_t)count : (size_t)1, count,
+                      text_chars(&status.sentence));
+        assert_int_equal(strncmp(text_chars(&status.sentence), "ptx: ", 5), 0);
+    }
+    status_destroy(&status);
+    clReleaseContext(whole);
+}
+
 static int open_context(void **state) {
     (void)state;
     if (!test_device_open(&tested)) {
@@ -289,6 +329,7 @@ int main(void) {
         cmocka_unit_test(contexts_tell_their_facts),
         cmocka_unit_test(dumped_texts_are_complete),
         cmocka_unit_test(failed_builds_carry_log_and_map),
+        cmocka_unit_test(the_binary_of_the_device_is_taken),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }
