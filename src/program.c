@@ -137,20 +137,43 @@ static cl_int build_created(const struct build *build, cl_program created, const
     return code;
 }
 
-/* Appends the binary that the driver has made: of one device, so there is one. */
+enum { MOST_DEVICES = 64 }; /* of a context whose programs go through ptx.h */
+
+/* The place of the device among those of the program's context, and how many they are. */
+static cl_int find_device(cl_program program, cl_device_id id, size_t *at, size_t *count) {
+    cl_device_id ids[MOST_DEVICES];
+    size_t size = 0;
+    const cl_int code = clGetProgramInfo(program, CL_PROGRAM_DEVICES, sizeof ids, ids, &size);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    *count = size / sizeof *ids;
+    for (*at = 0; *at < *count && ids[*at] != id;) {
+        ++*at;
+    }
+    return *at < *count ? CL_SUCCESS : CL_INVALID_DEVICE;
+}
+
+/* Appends the binary that the driver has made for the device; the others' are not asked for. */
 static cl_int append_binary(const struct build *build, cl_program program, text *out,
                             struct status *status) {
-    size_t size = 0;
-    char *binary = NULL;
-    cl_int code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
-    if (code == CL_SUCCESS && !(binary = calloc(1, size + 1))) {
+    size_t sizes[MOST_DEVICES] = {0}, at = 0, count = 0;
+    char *binary = NULL, *binaries[MOST_DEVICES] = {NULL};
+    cl_int code = find_device(program, build->id, &at, &count);
+    if (code == CL_SUCCESS) {
+        code =
+            clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, count * sizeof *sizes, sizes, NULL);
+    }
+    if (code == CL_SUCCESS && !(binary = calloc(1, sizes[at] + 1))) {
         code = CL_OUT_OF_HOST_MEMORY;
     }
     if (code == CL_SUCCESS) {
-        code = clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL);
+        binaries[at] = binary;
+        code = clGetProgramInfo(program, CL_PROGRAM_BINARIES, count * sizeof *binaries, binaries,
+                                NULL);
     }
     if (code == CL_SUCCESS) {
-        text_append(out, binary, size);
+        text_append(out, binary, sizes[at]);
     }
     free(binary);
     return code == CL_SUCCESS
