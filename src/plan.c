@@ -108,19 +108,19 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const row
 }
 
 /* The step that runs where the first one's solver does not accept what is asked. */
-static cl_int choose_second(clattn_plan plan, text *description, text *remarks,
-                            struct status *status) {
+static cl_int choose_second(clattn_plan plan, text *description, struct status *status) {
     clattn_context context = plan->context;
     const struct plan_step *first = &plan->steps[0];
     struct plan_step *second = &plan->steps[1];
     if (!first->solver->accepts) {
         return CL_SUCCESS;
     }
-    text ignored = {0}; /* why the others are refused: the first choice has said it */
+    /* Why others are refused, and lines of tables passed over: the first choice has said it. */
+    text ignored = {0};
     struct making m = {plan, second};
     cl_int code =
         plan_choose(&plan->problem, &context->device, NULL, context->tuning, first->solver,
-                    build_or_remark, &m, &second->solver, &second->row, &ignored, remarks, status);
+                    build_or_remark, &m, &second->solver, &second->row, &ignored, &ignored, status);
     text_destroy(&ignored);
     if (code == CL_SUCCESS) {
         text_printf(description, "%s: ", first->solver->misses);
@@ -139,7 +139,7 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
                               asked ? build : build_or_remark, &m, &first->solver, &first->row,
                               &solvers, &remarks, status);
     if (code == CL_SUCCESS) {
-        code = choose_second(plan, &solvers, &remarks, status);
+        code = choose_second(plan, &solvers, status);
     }
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         if (plan->workspace < plan->steps[i].workspace) {
