@@ -122,6 +122,10 @@ static void tensor_maps_decide(void **state) {
         assert_true(wgmma->accepts(&r, &other));
         *strides[i] = most + 8;
         assert_false(wgmma->accepts(&r, &other));
+        *strides[i] = 0; /* broadcast */
+        assert_false(wgmma->accepts(&r, &other));
+        other.batch = other.heads_q = other.group = other.seq_q = other.seq_kv = 1;
+        assert_true(wgmma->accepts(&r, &other)); /* ... to nobody */
     }
     other = good;
     other.o.row = most + 8; /* O is stored without a map */
