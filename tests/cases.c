@@ -73,12 +73,19 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q60 k130 d40", "bhsd", "amplitude=30", NULL},
     {"bf16 b2 h4:1 q150 k130 d40 causal", "padded", "", NULL},
     {"bf16 h2 q70 k200 d40 window33,17 start", "bshd", "nolse", NULL},
+    {"f16 b2 h4:2 q60 d64", "packed", "scale=-0.5", NULL},
+    {"f16 h2 q60 k130 d64", "bshd", "scale=0", NULL},
+    {"f16 h2 q65 d64 causal", "broadcast", "scale=-1", NULL},
+    {"f16 b3 h2 q60 k130 d64", "bhsd", "batch=2 q=20 k=31", NULL},
+    {"bf16 h2 q70 k33 d40 window10,5", "bshd", "", NULL},
+    {"bf16 b2 h4:2 q33 k65 d40", "bhsd", "scale=-3", NULL},
 
     /* softcap */
     {"f32 h4:2 q33 k65 d64 softcap5", "padded", "", NULL},
     {"f32 h2 q60 k130 d64 softcap50", "bshd", "amplitude=30", NULL},
     {"f32 h2 q60 k33 d64 causal softcap2.5", "padded", "scale=-0.5", NULL},
     {"f16 h2 q60 k130 d64 window40,3 softcap30", "padded", "amplitude=30", NULL},
+    {"f16 h2 q60 k130 d64 window40,3 softcap30", "bshd", "scale=-0.5", NULL},
     {"bf16 h2 q33 k65 d40 softcap1", "padded", "", NULL},
 
     /* head dims */
@@ -131,6 +138,14 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q130 k300 d64 window40,9", "bshd", "",
      "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=64 THREADS_M=8 THREADS_N=8 THREADS_D=2 "
      "Q_RESIDENT=0 STEP_UNROLL=4"},
+    /* fwd_wgmma: work-groups that answer many tasks, some of them without a key */
+    {"f16 b2 h6:3 q200 k150 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 BLOCK_N=32 GROUPS=2"},
+    {"f16 h4 q300 k70 d64 causal", "bshd", "", "fwd_wgmma BLOCK_M=128 BLOCK_N=48 GROUPS=1"},
+    {"bf16 b2 h3 q300 k200 d72:136 window40,9", "bshd", "scale=-0.5",
+     "fwd_wgmma BLOCK_M=128 BLOCK_N=48 GROUPS=2"},
+    {"bf16 h2 q390 k150 d8:24 window33,17", "bhsd", "",
+     "fwd_wgmma BLOCK_M=192 BLOCK_N=16 STAGES=3 GROUPS=1"},
+    {"f16 b2 h2 q200 k130 d128 softcap3", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=3"},
     {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
      "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32 Q_REGISTERS=1"},
     {"bf16 h2 q33 k65 d24:40 causal", "padded", "",
