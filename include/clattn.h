@@ -200,11 +200,13 @@ CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 /* Bytes of workspace that an enqueue needs; 0 for most rows. */
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
-/* The row that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan. */
+/* The row that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver
+ * cannot take some strides, an enqueue that has them runs another row, which describe tells. */
 CLATTN_API const char *clattn_plan_row(clattn_plan plan);
 
 /* Why: problem, device, workspace, and for each solver one line that says whether
- * it was chosen (and where its row came from) or refused (and the reason).
+ * it was chosen (and where its row came from) or refused (and the reason); then, for a
+ * row that not every enqueue can run, what the other one is for, and that row.
  * capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);
