@@ -31,10 +31,10 @@
  * shorten them), then heads, then batch.
  */
 #ifndef BLOCK_M
-#error "BLOCK_M: query rows per work-group; a multiple of THREADS_M"
+#error "BLOCK_M: query rows per work-group; a multiple of THREADS_M * THREADS_D"
 #endif
 #ifndef BLOCK_N
-#error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N"
+#error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N * (THREADS_D == 2 ? 4 : 1)"
 #endif
 #ifndef BLOCK_D
 #error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N * THREADS_D"
