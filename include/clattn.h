@@ -96,7 +96,8 @@ typedef struct clattn_context_desc {
     { sizeof(clattn_context_desc), NULL, NULL, NULL, NULL, NULL }
 
 /* Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
- * on a queue of its own, to learn how much local memory there really is.
+ * on a queue of its own, to learn how much local memory there really is; where there
+ * may be a matrix engine (NVIDIA, AMD, Intel) it builds a few lines that use it.
  * *result is NULL on failure. */
 CLATTN_API cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *result);
 
