@@ -110,7 +110,7 @@ nvidia_begin() {
     ptxas=$(need ptxas "$compilers/nvidia/cu13/bin/ptxas" ptxas) || exit 77
     nvdisasm=$(need nvdisasm "$compilers/nvidia/cu13/bin/nvdisasm" nvdisasm) || exit 77
     nvidia="-target nvptx64--nvidiacl -Xclang -target-cpu -Xclang $target"
-    nvidia="$nvidia -Xclang -target-feature -Xclang +ptx80"
+    nvidia="$nvidia -Xclang -target-feature -Xclang +ptx83" # fence.proxy.tensormap wants that
     # libclc leaves this one to a library of NVIDIA's own.
     echo "int __nv_isinff(float x) { return __builtin_isinf(x); }" >missing.cl
     # shellcheck disable=SC2086
