@@ -182,6 +182,61 @@ static void every_element_is_seen(void **state) {
     }
 }
 
+/* With q = 0 o is the mean of v's rows, here 1024.25 and 2^-10: half a unit in the last place is
+ * 1/2 and 2^-21, and the plain computation in f16 is 1/4 off at the first. */
+static void the_largest_error_is_reported(void **state) {
+    (void)state;
+    struct problem p;
+    make(&p, "f16 h1 q1 k4 d2", false);
+    memset(p.data[Q], 0, 2 * p.count[Q]);
+    for (size_t i = 0; i < p.count[V]; i++) {
+        reference_encode(CLATTN_F16, i == 0 ? 1025 : i % 2 ? 0x1p-10 : 1024, element(&p, V, i));
+    }
+    const float lse = (float)log(4);
+    memcpy(element(&p, LSE, 0), &lse, sizeof lse);
+    /* The second element is right, but nearer to its bound than the first. */
+    reference_encode(CLATTN_F16, 1024, element(&p, O, 0));
+    reference_encode(CLATTN_F16, 0x1p-10, element(&p, O, 1));
+    verify_result result = verify(&p);
+    assert_true(result.passed);
+    assert_true(result.error == 0.25);
+    assert_true(result.bound == 0.5 + 1.25 * 0.25);
+    /* The second is beyond its bound; the first, whose error is larger, is not. */
+    reference_encode(CLATTN_F16, 1025, element(&p, O, 0));
+    reference_encode(CLATTN_F16, 0.5, element(&p, O, 1));
+    result = verify(&p);
+    assert_false(result.passed);
+    assert_true(result.error == 0.5 - 0x1p-10);
+    assert_true(result.bound == 0x1p-21 + 1.25 * 0.25);
+    destroy(&p);
+}
+
+/* Two equal keys: lse is the score + log 2, which f32 rounds by 0.057 near 2^20, but by less
+ * than 2^-24 near 1. */
+static void the_largest_error_of_lse_is_reported(void **state) {
+    (void)state;
+    struct problem p;
+    make(&p, "f32 h1 q2 k2 d1", false);
+    const float q[2] = {0x1p20f, 1}, ones[2] = {1, 1},
+                lse[2] = {0x1p20f + 0.75f, 1 + (float)log(2)};
+    memcpy(p.data[Q], q, sizeof q);
+    memcpy(p.data[K], ones, sizeof ones);
+    memcpy(p.data[V], ones, sizeof ones);
+    memcpy(p.data[O], ones, sizeof ones);
+    memcpy(p.data[LSE], lse, sizeof lse);
+    verify_result result = verify(&p);
+    assert_true(result.passed);
+    assert_true(fabs(result.lse_error - (0.75 - log(2))) < 1e-6);
+    assert_true(result.lse_bound == 0.0625 + 0x1p-22 * (0x1p20 + 8));
+    const float wrong = lse[1] + 0.5f;
+    memcpy(element(&p, LSE, 1), &wrong, sizeof wrong);
+    result = verify(&p);
+    assert_false(result.passed);
+    assert_true(fabs(result.lse_error - 0.5) < 1e-6);
+    assert_true(result.lse_bound < 0.26);
+    destroy(&p);
+}
+
 /* Too long to check in full: rows are drawn from all over, first and last included. */
 static void a_long_problem_is_sampled(void **state) {
     (void)state;
@@ -214,6 +269,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_bounds),
         cmocka_unit_test(every_element_is_seen),
+        cmocka_unit_test(the_largest_error_is_reported),
+        cmocka_unit_test(the_largest_error_of_lse_is_reported),
         cmocka_unit_test(a_long_problem_is_sampled),
     };
     return cmocka_run_group_tests_name("verify", tests, NULL, NULL);

@@ -27,7 +27,8 @@ typedef struct verify_tensor {
 
 typedef struct verify_result {
     uint64_t rows, checked;      /* fewer are checked where all would take too long */
-    double error, bound;         /* of o, at the element that comes closest to its bound */
+    double error, bound;         /* of o: the largest error and its element's bound; where o
+                                  * is wrong those of the element furthest beyond its bound */
     double lse_error, lse_bound; /* likewise */
     bool passed;
 } verify_result;
