@@ -27,6 +27,11 @@ refuses() {
 refuses 3 'f32 only' --device "$device" "f16 q4 d8"
 refuses 3 'window' --device "$device" "f32 q4 d8 window1,0"
 refuses 3 'more queries' --device "$device" "f32 q4 k3 d8"
+refuses 2 'heads_q 32 is not a multiple of heads_kv 7' --device "$device" "h32:7 q1 d64"
+refuses 2 'heads_q 32 is not a multiple of heads_kv 7' --device "$device" "h32:7 q0 d64"
+refuses 5 'nothing to compare' --device "$device" "q0 d1"
+refuses 5 'nothing to compare' --device "$device" "b0 q4 d1"
+refuses 5 'nothing to compare' --device "$device" "q4 k0 d1"
 refuses 2 'not a problem' --device "$device" "f32 nonsense"
 refuses 2 'from 1 to' --rounds 0
 refuses 2 '--nonsense' --nonsense

@@ -103,6 +103,12 @@ expect 2 'an empty device' --device ''
 for words in 'q' 'f17 q3 d4' 'q3' 'd4' '' 'q3 d4 q3' 'q-1 d4' 'q3 d4 x'; do
     expect 2 "the problem '$words'" "$words"
 done
+for option in '' --json; do
+    expect 2 'heads that do not divide' $option 'h32:7 q1 d64'
+    checks=$((checks + 1))
+    grep -q 'heads_q 32 is not a multiple of heads_kv 7' stderr ||
+        complain 'heads that do not divide: not the reason'
+done
 expect 4 'a device number too high' --device 4711
 expect 4 'a device name that nobody has' --device 'no such device'
 if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then # not every loader can be told where to look

@@ -29,6 +29,19 @@ cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, co
     return status;
 }
 
+cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc) {
+    size_t length;
+    if (clattn_desc_format(desc, NULL, 0, &length) == CL_SUCCESS) {
+        return CL_SUCCESS;
+    }
+    /* Only a plan says why. */
+    clattn_plan plan;
+    snprintf(m->why, sizeof m->why, "it is not a problem");
+    cl_int status = clattn_plan_create(m->attention, desc, &plan);
+    clattn_plan_destroy(plan);
+    return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
+}
+
 static void read_facts(bench_machine *m) {
     cl_device_type type = 0;
     clGetDeviceInfo(m->device, CL_DEVICE_TYPE, sizeof type, &type, NULL);

@@ -34,6 +34,9 @@ void bench_machine_close(bench_machine *m);
 /* Passes status on; if it is a failure, `why` becomes "call [of what] failed: CODE". */
 cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, const char *what);
 
+/* CL_SUCCESS, or `why` says why desc is no problem, or none that clattn offers. */
+cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc);
+
 /* A kernel of a program of its own.  NULL on failure. */
 cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,
                                const char *name, cl_int *status);

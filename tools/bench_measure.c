@@ -284,20 +284,11 @@ static cl_int measure(match *a, bench_result *results, size_t *count) {
     return first_failure;
 }
 
-/* A plan says what is wrong with a problem. */
-static cl_int explain_refusal(bench_machine *m, const clattn_desc *desc) {
-    clattn_plan plan;
-    snprintf(m->why, sizeof m->why, "it is not a problem");
-    cl_int status = clattn_plan_create(m->attention, desc, &plan);
-    clattn_plan_destroy(plan);
-    return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
-}
-
 static cl_int open_match(match *a, const clattn_desc *desc) {
     cl_int status;
-    if (desc->batch == 0 || desc->heads_q == 0 || desc->head_dim == 0 || verify_pairs(desc) == 0) {
+    if (desc->batch == 0 || verify_pairs(desc) == 0) {
         snprintf(a->m->why, sizeof a->m->why, "there is nothing to measure: no query sees a key");
-        return CLATTN_INVALID_DESC;
+        return CL_INVALID_VALUE;
     }
     a->tick = bench_machine_kernel(a->m, "", tick_source, "tick", &status);
     if (!a->tick) {
@@ -316,13 +307,13 @@ cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_p
     match a = {.m = m, .how = plan, .limits = limits, .count = plan->row_count};
     clattn_desc desc = problem->desc;
     *count = 0;
-    cl_int status = clattn_desc_format(&desc, a.problem, sizeof a.problem, NULL);
+    cl_int status = bench_machine_check_problem(m, &desc);
     desc.heads_kv = desc.heads_kv ? desc.heads_kv : desc.heads_q;
     desc.head_dim_v = desc.head_dim_v ? desc.head_dim_v : desc.head_dim;
     if (status != CL_SUCCESS) {
         snprintf(a.problem, sizeof a.problem, "%s", problem->text);
-        status = explain_refusal(m, &desc);
     } else {
+        clattn_desc_format(&desc, a.problem, sizeof a.problem, NULL);
         status = open_match(&a, &desc);
     }
     if (status == CL_SUCCESS) {

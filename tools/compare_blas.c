@@ -55,7 +55,7 @@ static const char *const about =
     "PROBLEM is the words of a problem, f32, full or causal: \"f32 h8 q1024 d64 causal\".\n"
     "\n"
     "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
-    "5 anything else: a result beyond its bound, out of memory.\n";
+    "5 anything else: nothing to compare, a result beyond its bound, out of memory.\n";
 
 typedef struct match {
     bench_machine *m;
@@ -238,19 +238,15 @@ static void report(match *a, const char *problem) {
     fflush(stdout);
 }
 
-/* Why OpenBLAS's side, or a comparison, makes no sense; NULL if it does. */
+/* Why OpenBLAS's side does not offer this; NULL if it does. */
 static const char *refusal(const clattn_desc *d) {
-    const cl_uint keys = d->seq_kv ? d->seq_kv : d->seq_q;
     if (d->type != CLATTN_F32) {
         return "OpenBLAS multiplies f32 only";
     }
     if (d->softcap != 0 || d->band_left >= 0 || d->band_right > 0) {
         return "OpenBLAS's side knows neither a window nor softcap";
     }
-    if (d->batch == 0 || d->heads_q == 0 || d->head_dim == 0 || d->seq_q == 0) {
-        return "there is nothing to compare";
-    }
-    return keys < d->seq_q ? "it has more queries than keys" : NULL;
+    return d->seq_kv < d->seq_q ? "it has more queries than keys" : NULL;
 }
 
 static int compare(bench_machine *m, bench_limits *limits, const char *text, unsigned rounds,
@@ -258,6 +254,13 @@ static int compare(bench_machine *m, bench_limits *limits, const char *text, uns
     clattn_desc desc = CLATTN_DESC_INIT;
     if (clattn_desc_parse(text, &desc) != CL_SUCCESS) {
         return fail(OUTCOME_USAGE, "'%s' is not a problem; see --help", text);
+    }
+    cl_int status = bench_machine_check_problem(m, &desc);
+    if (status != CL_SUCCESS) {
+        return fail(outcome_of(status), "%s: %s", text, m->why);
+    }
+    if (desc.batch == 0 || verify_pairs(&desc) == 0) {
+        return fail(OUTCOME_FAILED, "%s: there is nothing to compare: no query sees a key", text);
     }
     const char *why = refusal(&desc);
     if (why) {
@@ -267,7 +270,7 @@ static int compare(bench_machine *m, bench_limits *limits, const char *text, uns
     desc.head_dim_v = desc.head_dim_v ? desc.head_dim_v : desc.head_dim;
     match a = {.m = m, .limits = limits, .rounds = rounds, .threads = threads};
     int outcome = OUTCOME_DONE;
-    cl_int status = open_sides(&a, &desc);
+    status = open_sides(&a, &desc);
     for (int side = 0; side < SIDES && status == CL_SUCCESS; side++) {
         verify_result result;
         status = check(&a, side, &result);

@@ -187,6 +187,14 @@ static int inform(job *j) {
     inventory inv = {
         .program = "clattn-info", .device = j->device, .desc = j->problem ? &j->desc : NULL};
     bool enough = inventory_take(&inv, &list);
+    if (inv.wrong) {
+        fail(OUTCOME_USAGE, "%s%s%s", j->problem ? j->problem : "", j->problem ? ": " : "",
+             inv.wrong);
+        free(inv.wrong);
+        json_decref(inv.platforms);
+        select_destroy(&list);
+        return OUTCOME_USAGE;
+    }
     if (j->json) {
         json_t *version = json_sprintf("%d.%d.%d", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
                                        CLATTN_VERSION_PATCH);

@@ -1,8 +1,11 @@
+#define _XOPEN_SOURCE 700
+
 #include "inventory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "outcome.h"
 
 /* A driver's string need not be UTF-8; JSON must. */
 static json_t *string_of(const char *chars, size_t length) {
@@ -51,6 +54,13 @@ static void put_failure(json_t *object, cl_int status, const char *what, failure
         object, "error",
         json_pack("{s:s, s:o}", "status", clattn_status_name(status), "message", f->message));
     f->message = NULL;
+}
+
+/* What the caller did wrong is the same on every device. */
+static void note_usage(inventory *inv, cl_int status, const failure *f) {
+    if (outcome_of(status) == OUTCOME_USAGE && f->message && !inv->wrong) {
+        inv->wrong = strdup(json_string_value(f->message));
+    }
 }
 
 /* Lines "name value" into an object, or whole lines into an array. */
@@ -109,6 +119,7 @@ static void put_plan(json_t *device, clattn_context context, inventory *inv, fai
     if (status == CL_SUCCESS) {
         inv->planned++;
     } else {
+        note_usage(inv, status, f);
         put_failure(plan, status, "making a plan", f);
         inv->refused = inv->refused || status == CLATTN_UNSUPPORTED;
     }

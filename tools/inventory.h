@@ -25,6 +25,7 @@ typedef struct inventory {
     json_t *platforms;                  /* to be released by json_decref */
     size_t matched, described, planned; /* devices: asked for, facts read, would run desc */
     bool refused;                       /* one that did not fail would not run desc */
+    char *wrong;                        /* NULL, or what the caller has to correct; to be freed */
 } inventory;
 
 /* Fills in the second half.  False when out of memory. */

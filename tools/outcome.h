@@ -19,6 +19,7 @@ static inline int outcome_of(cl_int status) {
     switch (status) {
     case CL_SUCCESS:
         return OUTCOME_DONE;
+    case CLATTN_INVALID_DESC:
     case CLATTN_INVALID_ROW:
     case CLATTN_INVALID_TEXT:
         return OUTCOME_USAGE;
