@@ -2,8 +2,8 @@
  * fwd_mma - for matrix engines: the tiled loop over the tile contract (cl/fwd_mma.cl).
  *
  * The candidates go from large to small; the first that fits the engine's registers, the
- * device's local memory and its work-group limit wins.  With EMULATED=1, for tests, any
- * engine runs on any device.
+ * device's local memory and its work-group limit wins.  On a device without an engine it runs
+ * only where the caller names one, for tests: plain, which is none, or with EMULATED=1 any.
  */
 #include <string.h>
 
@@ -40,13 +40,10 @@ static cl_ulong local_bytes(const problem *p, const struct engine *engine, const
     return elements * 2 + waves * scratch * 4 + 4;
 }
 
-/* Where the caller names none: without a matrix engine it is the one that is none. */
-static const struct engine *default_engine(const device *d) {
-    const struct engine *first = engines_first(d);
-    return first ? first : engines_find("plain", strlen("plain"));
-}
+static const char no_engine[] = "the device has no matrix engine that clattn knows";
 
 static const char *refuses(const problem *p, const device *d) {
+    const struct engine *engine = engines_first(d);
     row least = {.count = 0};
     row_set(&least, "WAVES", 1);
     row_set(&least, "ROW_FRAGMENTS", 1);
@@ -54,7 +51,8 @@ static const char *refuses(const problem *p, const device *d) {
     return p->type == CLATTN_F32 ? "matrix engines take 16-bit elements; f32 is for others"
            : p->head_dim > MOST_HEAD_DIM || p->head_dim_v > MOST_HEAD_DIM
                ? "head dimensions over 256 have no room in registers"
-           : local_bytes(p, default_engine(d), &least) > d->local_memory
+           : local_bytes(p, engine ? engine : engines_find("plain", strlen("plain")), &least) >
+                   d->local_memory
                ? "the device has too little local memory for 16 keys"
                : solvers_refuse_loops(p, d, 64);
 }
@@ -101,7 +99,7 @@ static const long long shapes[SHAPES][3] = {
 static const char *unsuited(const problem *p, const device *d) {
     const long long *least = shapes[SHAPES - 1];
     const struct engine *engine = engines_first(d);
-    return !engine ? "the device has no matrix engine that clattn knows"
+    return !engine ? no_engine
            : !fits_registers(p, engine, least)
                ? "rows of v are too long for the registers beside the device's matrix engine"
                : NULL;
@@ -111,7 +109,12 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     row given = *r;
     if (!row_find(&given, "ENGINE")) {
-        row_set_word(&given, "ENGINE", default_engine(d)->name);
+        if (!engines_first(d)) {
+            text_printf(why, "%s%s", no_engine,
+                        emulated ? "; EMULATED=1 needs the name of one, ENGINE=..." : "");
+            return false;
+        }
+        row_set_word(&given, "ENGINE", engines_first(d)->name);
     }
     const struct engine *engine = engine_of(&given);
     if (!engine) {

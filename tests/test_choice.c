@@ -103,13 +103,36 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
     drop(&a);
 }
 
+/* Without a matrix engine fwd_mma runs only where the caller names one. */
+static void check_engine_asked(const struct fixture *f, const char *words, const problem *p) {
+    static const char *const without[] = {"fwd_mma", "fwd_mma EMULATED=1"};
+    for (int i = 0; i < 2; i++) {
+        struct answer a = choose(p, &f->device, without[i], NULL, NULL);
+        const char *sentence = text_chars(&a.status.sentence);
+        assert_int_equal(a.code, CLATTN_INVALID_ROW);
+        assert_non_null(strstr(sentence, "the device has no matrix engine that clattn knows"));
+        assert_int_equal(strstr(sentence, "ENGINE=") != NULL, i == 1);
+        drop(&a);
+    }
+    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL, NULL);
+    if (a.code != CL_SUCCESS) {
+        fail_msg("%s, %s: no row of the plain engine: %s", f->name, words,
+                 text_chars(&a.status.sentence));
+    }
+    check_row(f, words, p, &a);
+    drop(&a);
+}
+
 /* A bare name gets a row wherever the solver does not refuse, also where another one is
  * the better choice. */
 static void check_asked(const struct fixture *f, const char *words, const problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
         struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL, NULL);
+        const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
         if (solvers_table[i]->refuses(p, &f->device)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
+        } else if (mma && !fixtures_engine(&f->device, NULL)) {
+            check_engine_asked(f, words, p);
         } else if (a.code != CL_SUCCESS) {
             fail_msg("%s, %s: no row of %s: %s", f->name, words, solvers_table[i]->name,
                      text_chars(&a.status.sentence));
