@@ -36,7 +36,7 @@ void device_format(const device *d, text *out) {
         if (facts[i].offset == offsetof(device, type)) {
             text_printf(out, "type %s\n", type_names[number]);
         } else if (facts[i].capacity) {
-            text_printf(out, "%s %s\n", facts[i].name, member);
+            text_printf(out, "%s%s%s\n", facts[i].name, *member ? " " : "", member);
         } else {
             text_printf(out, "%s %llu\n", facts[i].name, (unsigned long long)number);
         }
@@ -71,18 +71,18 @@ static bool parse_fact(device *d, size_t fact, const char *value, size_t length)
 bool device_parse(device *d, const char *text_of_facts) {
     *d = (device){0};
     for (const char *line = text_of_facts; *line;) {
-        size_t length = strcspn(line, "\n");
-        size_t name = strcspn(line, " \n");
-        const char *value = line + (name < length ? name + 1 : name);
+        const char *end = line + strcspn(line, "\n");
+        const char *name = line + strspn(line, " ");
+        const char *name_end = name + strcspn(name, " \n");
+        const char *value = name_end + strspn(name_end, " ");
         size_t fact = 0;
-        while (fact < FACTS && !text_is(line, name, facts[fact].name)) {
+        while (fact < FACTS && !text_is(name, (size_t)(name_end - name), facts[fact].name)) {
             fact++;
         }
-        if (length &&
-            (fact == FACTS || !parse_fact(d, fact, value, (size_t)(line + length - value)))) {
+        if (name < end && (fact == FACTS || !parse_fact(d, fact, value, (size_t)(end - value)))) {
             return false;
         }
-        line += length + (line[length] == '\n');
+        line = end + (*end == '\n');
     }
     return true;
 }

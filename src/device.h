@@ -34,11 +34,12 @@ typedef struct device {
     cl_ulong loop_limit;            /* iterations after which a work-item silently stops; 0: none */
 } device;
 
-/* Appends the facts, one "name value" a line. */
+/* Appends the facts, one "name value" a line; "name" alone where the value is "". */
 void device_format(const device *d, text *out);
 
-/* Reads what device_format wrote; facts that are left out stay 0 or "".  False
- * at a line that it does not know. */
+/* Reads what device_format wrote, or clattn-info printed: blanks before the name and between
+ * name and value do not count.  Facts that are left out stay 0 or "".  False at a line that
+ * it does not know. */
 bool device_parse(device *d, const char *facts);
 
 /* Asks the driver for everything but local_memory. */

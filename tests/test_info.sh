@@ -53,6 +53,8 @@ says 'everything' '^platform 0: .'
 says 'everything' '^  device 0: .'
 says 'everything' '^    local_memory  *[0-9]'
 checks=$((checks + 1))
+! grep -q '^ .* $' stdout || complain 'everything: blanks at the end of a line'
+checks=$((checks + 1))
 ! grep -q '^    plan' stdout || complain 'everything: plans without a problem'
 expect 0 'one device' --device "$device"
 checks=$((checks + 1))

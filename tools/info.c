@@ -55,7 +55,8 @@ static void print_device(json_t *device) {
            get(device, "version"), get(device, "driver"));
     print_error(device, 4);
     json_object_foreach(json_object_get(device, "facts"), name, value) {
-        printf("    %-22s %s\n", name, json_string_value(value));
+        const char *fact = json_string_value(value);
+        printf("    %-*s%s\n", *fact ? 23 : 0, name, fact);
     }
     if (plan) {
         printf("    plan\n");
