@@ -77,6 +77,15 @@ else
     echo "python3 is missing: the JSON was not read"
 fi
 
+echo "== tuning"
+printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
+printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
+answers 0 "$@" --csv --tuning=tuning.txt "$full"
+grep -q 'fwd_rows WORK_GROUP=2' out.txt || complain "tuning: another row: $(cat out.txt)"
+refuses 2 'cannot open "no_such_file.txt"' "$@" --tuning=no_such_file.txt "$full"
+refuses 2 'malformed.txt:2: ' "$@" --tuning=malformed.txt "$full"
+refuses 2 '--tuning' "$@" --tuning '' "$full"
+
 echo "== CSV, and a preset that is cut before it begins"
 refuses 5 'all 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
     --budget 0.001 "$full"

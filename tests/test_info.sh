@@ -76,6 +76,20 @@ cmp -s stdout one || complain 'a problem of many words: another answer than for 
 expect 3 'a problem that no device supports' --device "$device" 'q16 d513'
 says 'a problem that no device supports' '^      error: CLATTN_UNSUPPORTED: .'
 
+printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
+printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
+expect 0 'a tuning file' --device "$device" --tuning=tuning.txt 'f32 q300 d64'
+says 'a tuning file' 'fwd_rows chosen: fwd_rows WORK_GROUP=2.* \(from the tuning file:2\)'
+for option in '' --json; do
+    expect 2 'a tuning file that is not there' $option --tuning=no_such_file.txt
+    checks=$((checks + 1))
+    grep -q 'cannot open "no_such_file.txt"' stderr || complain 'no tuning file: not the reason'
+    expect 2 'a malformed tuning file' $option --tuning=malformed.txt 'f32 q300 d64'
+    checks=$((checks + 1))
+    grep -q 'malformed.txt:2: ' stderr || complain 'a malformed tuning file: not the place'
+done
+expect 2 'an empty --tuning' --tuning ''
+
 # ---- JSON ----
 expect 0 'JSON' --json --device "$device" "$problem"
 has 'JSON' '[0-9]*.[0-9]*.[0-9]*' clattn

@@ -285,6 +285,17 @@ for solver in $solvers; do
 done
 name=$(sed -n 's/^device *//p' stderr)
 verified '--device NAME' --device "$(echo "$name" | tr '[:lower:]' '[:upper:]')"
+printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
+printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
+verified '--tuning' --tuning=tuning.txt
+grep -q '^row *fwd_rows WORK_GROUP=2' stderr || complain '--tuning: another row ran'
+verified '--tuning and --row' --tuning=tuning.txt --row fwd_rows
+! grep -q '^row *fwd_rows WORK_GROUP=2' stderr || complain '--tuning and --row: --row does not count'
+expect 2 'a tuning file that is not there' $io --tuning=no_such_file.txt
+grep -q 'cannot open "no_such_file.txt"' stderr || complain 'no tuning file: not the reason'
+expect 2 'a malformed tuning file' $io --tuning=malformed.txt
+grep -q 'malformed.txt:2: ' stderr || complain 'a malformed tuning file: not the place'
+expect 2 'an empty --tuning' $io --tuning ''
 
 # ---- OUT ----
 expect 0 'to another file' $io

@@ -24,8 +24,8 @@
 #include "select.h"
 
 typedef struct job {
-    char *device, *rows, *plot; /* owned; may be NULL */
-    const char **row;           /* parts of rows; NULL: the library chooses */
+    char *device, *rows, *tuning, *plot; /* owned; may be NULL */
+    const char **row;                    /* parts of rows; NULL: the library chooses */
     size_t row_count;
     clattn_type type; /* 0: each problem's own */
     bench_format format;
@@ -79,6 +79,7 @@ static const char *const columns =
 enum {
     OPTION_DEVICE = 1,
     OPTION_ROWS,
+    OPTION_TUNING,
     OPTION_PRESET,
     OPTION_TYPE,
     OPTION_LAYOUT,
@@ -98,6 +99,8 @@ static const struct poptOption options[] = {
     {"rows", 0, POPT_ARG_STRING, NULL, OPTION_ROWS,
      "rows to compare, with ; between them; auto is the library's choice (default: auto)",
      "ROW;ROW..."},
+    {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
+     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
     {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
      "paper|llm|vision|cpu"},
     {"type", 0, POPT_ARG_STRING, NULL, OPTION_TYPE, "of all problems, whatever they say",
@@ -159,6 +162,8 @@ static bool set_option(job *j, int option, const char *text) {
         return get_string(text, &j->device);
     case OPTION_ROWS:
         return get_string(text, &j->rows);
+    case OPTION_TUNING:
+        return get_string(text, &j->tuning);
     case OPTION_PRESET:
         return bench_problems_add_preset(&j->problems, text) == CL_SUCCESS;
     case OPTION_TYPE:
@@ -334,15 +339,17 @@ static int bench_on(job *j, const select_device *device) {
     int outcome = OUTCOME_FAILED;
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);
-    if (bench_machine_open(&m, device) != CL_SUCCESS ||
-        bench_limits_measure(&m, &limits) != CL_SUCCESS) {
+    cl_int status = bench_machine_open(&m, device, j->tuning);
+    if (status == CL_SUCCESS) {
+        status = bench_limits_measure(&m, &limits);
+    }
+    if (status != CL_SUCCESS) {
         bench_progress_clear(&j->progress);
-        fail(OUTCOME_FAILED, "%s: %s", device->label, m.why);
+        outcome = fail(outcome_of(status), "%s: %s", device->label, m.why);
     } else {
         bench_progress_clear(&j->progress);
         bench_report_begin(&report);
-        cl_int status =
-            measure_all(j, &m, &report, j->budget > 0 ? start + j->budget : (double)INFINITY);
+        status = measure_all(j, &m, &report, j->budget > 0 ? start + j->budget : (double)INFINITY);
         outcome = conclude(j, &report, status);
     }
     bench_limits_destroy(&limits);
@@ -392,6 +399,7 @@ int main(int argc, char **argv) {
     bench_problems_destroy(&j.problems);
     free(j.device);
     free(j.rows);
+    free(j.tuning);
     free(j.plot);
     free(j.row);
     free(j.results);

@@ -58,7 +58,7 @@ static void read_facts(bench_machine *m) {
     m->group = m->group ? m->group : 1;
 }
 
-cl_int bench_machine_open(bench_machine *m, const select_device *device) {
+cl_int bench_machine_open(bench_machine *m, const select_device *device, const char *tuning) {
     cl_int status;
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)device->platform, 0};
@@ -85,6 +85,7 @@ cl_int bench_machine_open(bench_machine *m, const select_device *device) {
     desc.device = device->id;
     desc.notify = hear;
     desc.user_data = m;
+    desc.tuning_path = tuning;
     return clattn_context_create(&desc, &m->attention);
 }
 

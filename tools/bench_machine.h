@@ -27,8 +27,9 @@ typedef struct bench_machine {
     char why[BENCH_WHY];             /* one sentence about the last failure */
 } bench_machine;
 
-/* Needs bench_machine_close in any case; m->why says what failed. */
-cl_int bench_machine_open(bench_machine *m, const select_device *device);
+/* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of rows, may
+ * be NULL. */
+cl_int bench_machine_open(bench_machine *m, const select_device *device, const char *tuning);
 void bench_machine_close(bench_machine *m);
 
 /* Passes status on; if it is a failure, `why` becomes "call [of what] failed: CODE". */

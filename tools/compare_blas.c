@@ -300,7 +300,7 @@ static int compare_all(const select_device *device, const char *const *problems,
     bench_machine m;
     bench_limits limits = {.flops = 0};
     int outcome = OUTCOME_DONE;
-    if (bench_machine_open(&m, device) != CL_SUCCESS) {
+    if (bench_machine_open(&m, device, NULL) != CL_SUCCESS) {
         outcome = fail(OUTCOME_FAILED, "%s: %s", device->label, m.why);
     } else if (!m.cpu) {
         outcome = fail(OUTCOME_UNSUPPORTED, "%s is no CPU", device->label);

@@ -11,7 +11,7 @@
 enum { FIRST_OUTPUT = 3 };
 
 typedef struct machine {
-    const char *program;
+    const char *program, *tuning;
     bool explained; /* the failure, on stderr */
     cl_context context;
     cl_command_queue queue;
@@ -78,6 +78,7 @@ static cl_int open_device(machine *m, cl_platform_id platform, cl_device_id devi
     desc.device = device;
     desc.notify = say;
     desc.user_data = m;
+    desc.tuning_path = m->tuning;
     return clattn_context_create(&desc, &m->attention);
 }
 
@@ -221,9 +222,9 @@ static cl_int execute(machine *m, cl_platform_id platform, cl_device_id device,
 }
 
 cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
-                       const clattn_desc *desc, float scale, unsigned repeat,
+                       const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
                        execute_tensor tensors[EXECUTE_TENSORS], execute_result *result) {
-    machine m = {.program = program, .args = CLATTN_FORWARD_ARGS_INIT};
+    machine m = {.program = program, .tuning = tuning, .args = CLATTN_FORWARD_ARGS_INIT};
     m.args.q = &tensors[0].layout;
     m.args.k = &tensors[1].layout;
     m.args.v = &tensors[2].layout;

@@ -24,10 +24,11 @@ typedef struct execute_result {
     bool device_time; /* by the device's clock; otherwise enqueue to finish on the host's */
 } execute_result;
 
-/* Runs one pass to warm up and `repeat` more, all with the same result.  On stderr,
+/* Runs one pass to warm up and `repeat` more, all with the same result.  tuning, a file of rows,
+ * may be NULL.  On stderr,
  * after "program: ", it explains a failure and passes clattn's remarks on. */
 cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
-                       const clattn_desc *desc, float scale, unsigned repeat,
+                       const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
                        execute_tensor tensors[EXECUTE_TENSORS], execute_result *result);
 
 #endif

@@ -18,7 +18,7 @@
 #include "select.h"
 
 typedef struct job {
-    char *problem, *device; /* owned; may be NULL */
+    char *problem, *device, *tuning; /* owned; may be NULL */
     bool json;
     clattn_desc desc;
 } job;
@@ -96,11 +96,13 @@ static const char *const about =
     "Exit code: 0 done, even if some driver failed; 2 wrong usage; 3 no device supports\n"
     "PROBLEM; 4 no such device; 5 every device failed.\n";
 
-enum { OPTION_DEVICE = 1, OPTION_JSON, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_DEVICE = 1, OPTION_TUNING, OPTION_JSON, OPTION_VERSION, OPTION_HELP };
 
 static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "only these: a number, or part of \"platform / device\"", "N|NAME"},
+    {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
+     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
     {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
     {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
     {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},
@@ -128,6 +130,10 @@ static int parse_options(job *j, poptContext context) {
             free(j->device);
             j->device = poptGetOptArg(context);
             break;
+        case OPTION_TUNING:
+            free(j->tuning);
+            j->tuning = poptGetOptArg(context);
+            break;
         case OPTION_JSON:
             j->json = true;
             break;
@@ -147,6 +153,9 @@ static int parse_options(job *j, poptContext context) {
     }
     if (j->device && j->device[0] == '\0') {
         return fail(OUTCOME_USAGE, "--device: '' is not N|NAME; see --help");
+    }
+    if (j->tuning && j->tuning[0] == '\0') {
+        return fail(OUTCOME_USAGE, "--tuning: '' is not FILE; see --help");
     }
     for (const char *words; (words = poptGetArg(context)) != NULL;) {
         if (!add_words(&j->problem, words)) {
@@ -185,12 +194,13 @@ static int inform(job *j) {
         return fail(OUTCOME_FAILED, "the OpenCL platforms cannot be listed: %s",
                     clattn_status_name(status));
     }
-    inventory inv = {
-        .program = "clattn-info", .device = j->device, .desc = j->problem ? &j->desc : NULL};
+    inventory inv = {.program = "clattn-info",
+                     .device = j->device,
+                     .tuning = j->tuning,
+                     .desc = j->problem ? &j->desc : NULL};
     bool enough = inventory_take(&inv, &list);
     if (inv.wrong) {
-        fail(OUTCOME_USAGE, "%s%s%s", j->problem ? j->problem : "", j->problem ? ": " : "",
-             inv.wrong);
+        fail(OUTCOME_USAGE, "%s", inv.wrong);
         free(inv.wrong);
         json_decref(inv.platforms);
         select_destroy(&list);
@@ -226,6 +236,7 @@ int main(int argc, char **argv) {
     }
     free(j.problem);
     free(j.device);
+    free(j.tuning);
     poptFreeContext(context);
     return outcome;
 }

@@ -140,6 +140,7 @@ static void put_facts(json_t *device, const select_device *selected, inventory *
         desc.device = selected->id;
         desc.notify = hear;
         desc.user_data = &f;
+        desc.tuning_path = inv->tuning;
         what = "clattn_context_create";
         status = clattn_context_create(&desc, &context);
     }
@@ -150,6 +151,7 @@ static void put_facts(json_t *device, const select_device *selected, inventory *
         status = put_description(facts, describe_context, context);
     }
     if (status != CL_SUCCESS) {
+        note_usage(inv, status, &f);
         put_failure(device, status, what, &f);
     } else {
         inv->described++;

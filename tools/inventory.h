@@ -20,6 +20,7 @@
 typedef struct inventory {
     const char *program;     /* before remarks on stderr */
     const char *device;      /* which devices (select_matches); NULL: all */
+    const char *tuning;      /* a file of rows; may be NULL */
     const clattn_desc *desc; /* NULL: no plans */
 
     json_t *platforms;                  /* to be released by json_decref */

@@ -22,6 +22,7 @@ static inline int outcome_of(cl_int status) {
     case CLATTN_INVALID_DESC:
     case CLATTN_INVALID_ROW:
     case CLATTN_INVALID_TEXT:
+    case CLATTN_INVALID_TUNING:
         return OUTCOME_USAGE;
     case CLATTN_UNSUPPORTED:
         return OUTCOME_UNSUPPORTED;

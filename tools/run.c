@@ -27,7 +27,7 @@
 
 typedef struct job {
     const char *in;
-    char *out, *device, *row; /* owned; may be NULL */
+    char *out, *device, *row, *tuning; /* owned; may be NULL */
     bool causal, verify;
     cl_int window[2]; /* left, right */
     clattn_align align;
@@ -56,8 +56,9 @@ static const char *const about =
     "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is\n"
     "replaced only by a complete result.  Device, row, time, rate and workspace go to stderr.\n"
     "\n"
-    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong ROW included;\n"
-    "3 not supported; 4 no such device; 5 anything else that failed, --verify included.\n";
+    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong ROW or FILE\n"
+    "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
+    "included.\n";
 
 enum {
     OPTION_OUT = 1,
@@ -69,6 +70,7 @@ enum {
     OPTION_SOFTCAP,
     OPTION_DEVICE,
     OPTION_ROW,
+    OPTION_TUNING,
     OPTION_REPEAT,
     OPTION_VERIFY,
     OPTION_VERSION,
@@ -92,6 +94,8 @@ static const struct poptOption options[] = {
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
     {"row", 0, POPT_ARG_STRING, NULL, OPTION_ROW,
      "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "ROW"},
+    {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
+     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
      "time N passes and report the median (default 1)", "N"},
     {"verify", 0, POPT_ARG_NONE, NULL, OPTION_VERIFY,
@@ -163,6 +167,8 @@ static bool set_option(job *j, int option, const char *text) {
         return get_string(text, &j->device);
     case OPTION_ROW:
         return get_string(text, &j->row);
+    case OPTION_TUNING:
+        return get_string(text, &j->tuning);
     case OPTION_REPEAT:
         good = get_integers(text, 1, 10000, 1, numbers);
         j->repeat = good ? (unsigned)numbers[0] : 1;
@@ -278,9 +284,9 @@ static int compute(job *j) {
              list.device_count);
     } else {
         execute_result result;
-        outcome =
-            outcome_of(execute_forward("clattn-run", device->platform, device->id, &j->problem.desc,
-                                       j->scale, j->repeat, j->problem.tensors, &result));
+        outcome = outcome_of(execute_forward("clattn-run", device->platform, device->id, j->tuning,
+                                             &j->problem.desc, j->scale, j->repeat,
+                                             j->problem.tensors, &result));
         if (outcome == OUTCOME_DONE) {
             report(j, device, &result);
         }
@@ -334,6 +340,7 @@ int main(int argc, char **argv) {
     free(j.out);
     free(j.device);
     free(j.row);
+    free(j.tuning);
     poptFreeContext(context);
     return outcome;
 }
