@@ -25,6 +25,15 @@ static bool is_value(const char *chars, size_t length) {
            (length < ROW_WORD && text_number(chars, length, INT32_MIN, INT32_MAX, &number));
 }
 
+static bool is_digits(const char *chars, size_t length) {
+    size_t at = length > 0 && chars[0] == '-';
+    const size_t first = at;
+    while (at < length && chars[at] >= '0' && chars[at] <= '9') {
+        at++;
+    }
+    return at == length && at > first;
+}
+
 cl_int row_parse(row *r, const char *chars, size_t length, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_ROW;
     *r = (row){0};
@@ -48,7 +57,11 @@ cl_int row_parse(row *r, const char *chars, size_t length, struct status *status
         size_t name_length = sign ? (size_t)(sign - word) : 0;
         size_t value_length = sign ? word_length - name_length - 1 : 0;
         if (!is_name(word, name_length) || !is_value(word + name_length + 1, value_length)) {
-            code = status_set(status, invalid, "row: \"%.*s\" is not of the form NAME=VALUE",
+            const bool number =
+                is_name(word, name_length) && is_digits(word + name_length + 1, value_length);
+            code = status_set(status, invalid,
+                              number ? "row: the value in \"%.*s\" is no 32-bit number"
+                                     : "row: \"%.*s\" is not of the form NAME=VALUE",
                               (int)(word_length < 40 ? word_length : 40), word);
             break;
         }

@@ -106,6 +106,13 @@ if command -v python3 >/dev/null; then
         complain "compare_torch: exit code $?"
     [ "$(grep -c 'PyTorch .* is missing' err.txt)" = 1 ] || complain "compare_torch: $(cat err.txt)"
     [ ! -s out.txt ] || complain "compare_torch: printed $(cat out.txt)"
+    for text in "f32 nonsense" "f32 q4" "d8" "" "h32:7 q1 d64" "q4 d0"; do
+        code=0
+        PYTHONPATH=missing python3 "$compare" --bench "$bench" "$full" "$text" >out.txt 2>err.txt ||
+            code=$?
+        [ "$code" = 2 ] || complain "compare_torch '$text': exit code $code, not 2"
+        grep -q "'$text' is not a problem: " err.txt || complain "compare_torch: $(cat err.txt)"
+    done
 fi
 cat >problems.py <<'END'
 import sys
@@ -161,6 +168,8 @@ refuses 2 '--repeat' --repeat 3x "$full"
 refuses 2 '--time' --time -1 "$full"
 refuses 2 '--time' --time nan "$full"
 refuses 2 '--budget' --budget 0 "$full"
+refuses 2 '--json contradicts --csv' --json --csv "$full"
+refuses 2 '--json contradicts --csv' --csv --json "$full"
 refuses 2 '--nonsense' --nonsense "$full"
 device='no such device'
 refuses 4 'no such device' "$full"

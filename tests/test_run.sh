@@ -176,6 +176,9 @@ done
 expect 2 '--causal and a window to the right' $io --causal --window 3,3
 expect 2 'a solver that is not there' $io --row fwd_nothing
 expect 2 'a parameter that is not there' $io --row 'fwd_rows NOTHING=1'
+expect 2 'a number that nothing holds' $io --row 'fwd_tile BLOCK_M=99999999999999999999'
+grep -q '"BLOCK_M=99999999999999999999" is no 32-bit number' stderr ||
+    complain 'a number that nothing holds: not the reason'
 expect 2 'a row that is not one' $io --row '= ='
 expect 2 'an empty device' $io --device ''
 expect 4 'a device number too high' $io --device 4711

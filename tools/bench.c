@@ -29,7 +29,7 @@ typedef struct job {
     size_t row_count;
     clattn_type type; /* 0: each problem's own */
     bench_format format;
-    bool bshd;
+    bool json, csv, bshd;
     unsigned repeat;
     double seconds, budget;
     bench_problems problems;
@@ -183,7 +183,8 @@ static bool set_option(job *j, int option, const char *text) {
     case OPTION_PLOT:
         return get_string(text, &j->plot);
     default:
-        j->format = option == OPTION_JSON ? BENCH_JSON : BENCH_CSV;
+        j->json = j->json || option == OPTION_JSON;
+        j->csv = j->csv || option == OPTION_CSV;
         return true;
     }
 }
@@ -262,6 +263,10 @@ static int parse_options(job *j, poptContext context) {
         return fail(OUTCOME_USAGE, "%s: %s; see --help",
                     poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
     }
+    if (j->json && j->csv) {
+        return fail(OUTCOME_USAGE, "--json contradicts --csv");
+    }
+    j->format = j->json ? BENCH_JSON : j->csv ? BENCH_CSV : j->format;
     if (!split_rows(j)) {
         return fail(OUTCOME_USAGE, "--rows: one of them is empty; see --help");
     }

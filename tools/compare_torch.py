@@ -40,6 +40,7 @@ class Problem:
         self.type, self.batch, self.align_start, self.softcap = "f32", 1, False, False
         self.left, self.right, self.k = -1, -1, None
         self.hq = self.hkv = 1
+        self.q = self.d = self.dv = None
         for word in text.split():
             number = re.fullmatch(r"([bhqkd])(\d+)(?::(\d+))?", word)
             window = re.fullmatch(r"window(-?\d+),(-?\d+)", word)
@@ -67,6 +68,12 @@ class Problem:
                     self.d, self.dv = first, second
             else:
                 raise ValueError(f"'{word}' is not known here")
+        if self.q is None or self.d is None:
+            raise ValueError("its q or its d is missing")
+        if not self.d or not self.dv:
+            raise ValueError("its head dimension is 0")
+        if not self.hq or not self.hkv or self.hq % self.hkv:
+            raise ValueError("the heads of k and v do not divide those of q")
         self.k = self.q if self.k is None else self.k
 
     def diagonal(self):
@@ -316,6 +323,11 @@ def parse_options():
     options = parser.parse_args()
     if options.rounds < 1 or not 0 < options.time < 1e6 or (options.threads or 1) < 1:
         parser.error("--rounds, --time and --threads are above 0")
+    for text in options.problems:
+        try:
+            Problem(text)
+        except ValueError as error:
+            parser.error(f"'{text}' is not a problem: {error}")
     options.bench = options.bench or find_bench()
     if not options.bench or not shutil.which(options.bench):
         parser.error(f"there is no clattn-bench{' ' + options.bench if options.bench else ''}; see --bench")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # test.sh [CTEST OPTION...]: all tests, from a fresh machine.  Installs what the build
 # and the tests need, builds into build-test/ (optimised, with assertions) and runs
-# ctest.  Options go to ctest: -L unit, -R solvers.
+# ctest.  Options go to ctest: -L unit, -R choice.
 set -eu
 cd "$(dirname "$0")/.."
 sh tools/setup.sh --tests
