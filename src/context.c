@@ -80,6 +80,22 @@ static cl_int check_device(cl_context context, cl_device_id id, struct status *s
                               "context_desc: device is not one of the context's");
 }
 
+/* A device that should have a matrix engine, and has none that builds, is worth a remark. */
+static void probe_engines(clattn_context c, const clattn_context_desc *d) {
+    text failed = {0}, remark = {0};
+    engines_probe(&c->device, c->context, c->id, &failed);
+    if (!c->device.matrix[0] && failed.length && d->notify) {
+        text_printf(
+            &remark,
+            "context: %s (%s) runs f16 and bf16 without a matrix engine: what tries it does "
+            "not build (%s)",
+            c->device.name, c->device.architecture, text_chars(&failed));
+        d->notify(CL_SUCCESS, text_chars(&remark), d->user_data);
+    }
+    text_destroy(&failed);
+    text_destroy(&remark);
+}
+
 static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status *status) {
     cl_int code = check_device(d->context, d->device, status);
     if (code != CL_SUCCESS) {
@@ -100,7 +116,7 @@ static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status
         code = device_probe(&c->device, c->context, c->id, status);
     }
     if (code == CL_SUCCESS) {
-        engines_probe(&c->device, c->context, c->id);
+        probe_engines(c, d);
     }
     if (code == CL_SUCCESS && d->tuning_path) {
         code = tuning_read(d->tuning_path, &c->tuning, status);

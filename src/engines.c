@@ -107,13 +107,17 @@ static bool is_listed(const char *architecture, const char *prefixes) {
     return false;
 }
 
-void engines_probe(device *d, cl_context context, cl_device_id id) {
+void engines_probe(device *d, cl_context context, cl_device_id id, text *failed) {
     d->matrix[0] = '\0';
     for (size_t i = 0; i < ENGINES && !d->matrix[0]; i++) {
         const struct engine *engine = &engines_table[i];
-        if (engine->architectures && is_listed(d->architecture, engine->architectures) &&
-            builds(engine, context, id)) {
+        if (!engine->architectures || !is_listed(d->architecture, engine->architectures)) {
+            continue;
+        }
+        if (builds(engine, context, id)) {
             snprintf(d->matrix, sizeof d->matrix, "%s", engine->name);
+        } else {
+            text_printf(failed, "%s%s", failed->length ? " " : "", engine->name);
         }
     }
 }

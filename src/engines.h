@@ -8,6 +8,7 @@
 #define ENGINES_H
 
 #include "device.h"
+#include "text.h"
 
 struct engine {
     const char *name; /* of the part, and in device.matrix */
@@ -42,7 +43,8 @@ bool engines_has(const device *d, const struct engine *engine);
 /* The program that builds only where the engine is. */
 void engines_probe_text(const struct engine *engine, text *out);
 
-/* Sets device.matrix: the first engine of the device's architecture that builds there. */
-void engines_probe(device *d, cl_context context, cl_device_id id);
+/* Sets device.matrix: the first engine of the device's architecture that builds there.  The
+ * names of those that do not are appended to failed, with blanks between. */
+void engines_probe(device *d, cl_context context, cl_device_id id, text *failed);
 
 #endif
