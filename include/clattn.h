@@ -198,7 +198,7 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
-/* Bytes of workspace that an enqueue needs; 0 for most rows. */
+/* Bytes of workspace that an enqueue needs; 0 for many rows, not for fwd_wgmma. */
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
 /* The row that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver

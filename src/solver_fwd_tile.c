@@ -169,9 +169,7 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
     const cl_ulong block = (cl_ulong)row_number(r, "BLOCK_M", 1);
     const size_t threads = (size_t)(row_number(r, "THREADS_M", 1) * row_number(r, "THREADS_N", 1) *
                                     row_number(r, "THREADS_D", 1));
-    const size_t groups = (size_t)size_div_up((cl_ulong)params->seq_q, block) *
-                          (size_t)params->batch * (size_t)params->heads_q;
-    return (struct ndrange){{groups * threads, 1}, {threads, 1}};
+    return (struct ndrange){{(size_t)solvers_blocks(params, block) * threads, 1}, {threads, 1}};
 }
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {

@@ -109,8 +109,7 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
 }
 
 static cl_ulong tasks(const row *r, const struct params *params) {
-    return size_div_up((cl_ulong)params->seq_q, (cl_ulong)row_number(r, "BLOCK_M", 1)) *
-           (cl_ulong)params->batch * (cl_ulong)params->heads_q;
+    return solvers_blocks(params, (cl_ulong)row_number(r, "BLOCK_M", 1));
 }
 
 static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {

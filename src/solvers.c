@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "size.h"
+
 extern const struct solver solver_fwd_lanes, solver_fwd_wgmma, solver_fwd_mma, solver_fwd_tile,
     solver_fwd_rows, solver_memory_efficient, solver_standard;
 
@@ -17,6 +19,11 @@ const struct solver *solvers_find(const char *name) {
         }
     }
     return NULL;
+}
+
+cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
+    return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *
+           (cl_ulong)params->heads_q;
 }
 
 const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element) {

@@ -74,6 +74,9 @@ struct solver_parameter {
     long long low, high;
 };
 
+/* Blocks of so many query rows, over all heads and batches: work-groups, for most solvers. */
+cl_ulong solvers_blocks(const struct params *params, cl_ulong rows);
+
 /* One sentence when a work-item of about so many loop iterations for each element of a row
  * of K and of V would be cut short by the device, else NULL. */
 const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element);
