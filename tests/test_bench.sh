@@ -113,11 +113,19 @@ if command -v python3 >/dev/null; then
         [ "$code" = 2 ] || complain "compare_torch '$text': exit code $code, not 2"
         grep -q "'$text' is not a problem: " err.txt || complain "compare_torch: $(cat err.txt)"
     done
+    code=0
+    python3 "$compare" --bench "$bench" --back-ends flash,fast "$full" >out.txt 2>err.txt || code=$?
+    [ "$code" = 2 ] || complain "compare_torch --back-ends: exit code $code, not 2"
+    grep -q "there is no 'fast'" err.txt || complain "compare_torch --back-ends: $(cat err.txt)"
 fi
 cat >problems.py <<'END'
 import sys
 sys.path.append(sys.argv[1])
-from compare_torch import Problem
+from compare_torch import Problem, summarise
+fast, slow, alone = ([{"torch": {"flash": {"ratio": r}, "math": {"skipped": "no"}}} for r in some]
+                     for some in ((4, 9), (1, 1), (100,)))
+assert [(m["row"], m["back_end"], m["problems"], round(m["ratio"], 9))
+        for m in summarise(["auto", " b"], [fast, slow, alone])] == [("auto", "flash", 2, 2), ("b", "flash", 2, 3)]
 for text, pairs in (("q3 d1", 9), ("q4 k6 d1 causal", 3 + 4 + 5 + 6), ("q4 k6 d1 causal start", 1 + 2 + 3 + 4),
                     ("q6 k4 d1 causal", 0 + 0 + 1 + 2 + 3 + 4), ("q5 d1 window1,2", 3 + 4 + 4 + 3 + 2),
                     ("q5 k2 d1 window0,-1 start", 2 + 1), ("q5 d1 window1,0", 1 + 2 + 2 + 2 + 2)):

@@ -8,6 +8,9 @@ many passes at a time; on a CPU, what one call takes until its result is there. 
 is PyTorch's time by clattn's, above 1 where clattn is faster: the median over rounds of
 what one round showed, so that a clock that drifts does not count.
 
+The last lines hold the geometric mean of the ratios of each of --rows and each back end, over
+the problems that all of --rows ran.
+
 Exit code: 0 done, or PyTorch is missing; 2 wrong usage; 5 nothing could be compared.
 """
 
@@ -222,7 +225,11 @@ def run_torch(torch, options, subject, names, skipped):
 def compare(torch, options, text):
     """Results of one problem, one for each row; None if clattn-bench has none."""
     problem, subject, rounds, skipped = None, None, [], {}
-    names = back_ends(options.torch_device)
+    names = {
+        name: back_end
+        for name, back_end in back_ends(options.torch_device).items()
+        if options.back_ends is None or name in options.back_ends
+    }
     for turn in range(options.rounds):
         first = run_bench(options, text) if turn % 2 == 0 else None
         if turn == 0:
@@ -291,6 +298,21 @@ def show(results):
     sys.stdout.flush()
 
 
+def summarise(rows, problems):
+    """For each of --rows and each back end, the geometric mean of its ratios."""
+    means = []
+    for place, row in enumerate(rows):
+        ratios = {}
+        for results in problems:
+            for name, other in results[place]["torch"].items() if len(results) == len(rows) else ():
+                if "ratio" in other:
+                    ratios.setdefault(name, []).append(other["ratio"])
+        for name, some in ratios.items():
+            mean = statistics.geometric_mean(some)
+            means.append({"row": row.strip(), "back_end": name, "problems": len(some), "ratio": mean})
+    return means
+
+
 def find_bench():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     built = glob.glob(os.path.join(root, "build*", "tools", "clattn-bench"))
@@ -317,12 +339,18 @@ def parse_options():
     parser.add_argument("--torch-device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--time", type=float, default=0.5, help="seconds for each measurement (default 0.5)")
+    parser.add_argument("--back-ends", help="flash, cudnn, efficient, math with , between (default: all)")
     parser.add_argument("--threads", type=int, help="of PyTorch on a CPU (default: all that may run)")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too; -: only these, to stdout")
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help='"f16 b2 h32:8 q4096 d128 causal"')
     options = parser.parse_args()
     if options.rounds < 1 or not 0 < options.time < 1e6 or (options.threads or 1) < 1:
         parser.error("--rounds, --time and --threads are above 0")
+    if options.back_ends is not None:
+        options.back_ends = options.back_ends.split(",")
+        for name in options.back_ends:
+            if name not in ("flash", "cudnn", "efficient", "math"):
+                parser.error(f"--back-ends: there is no '{name}'")
     for text in options.problems:
         try:
             Problem(text)
@@ -358,7 +386,9 @@ def main():
         "rounds": options.rounds,
         "device": None,
         "results": [],
+        "means": [],
     }
+    problems = []
     table = options.json != "-"
     if table:
         print(f"PyTorch {head['torch']} ({head['torch_device']}), {head['times']} times, ratio: its time by clattn's")
@@ -369,8 +399,13 @@ def main():
             continue
         head["device"] = found["device"]
         head["results"] += found["results"]
+        problems.append(found["results"])
         if table:
             show(found["results"])
+    head["means"] = summarise(options.rows.split(";"), problems)
+    for mean in head["means"] if table else ():
+        count = f"{mean['problems']} problem{'s' if mean['problems'] > 1 else ''}"
+        print(f"\ngeometric mean over {count}: {mean['row']} / PyTorch {mean['back_end']}: {mean['ratio']:.3g}")
     if options.json:
         with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:
             json.dump(head, file, indent=2)
