@@ -61,6 +61,7 @@ causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 
 expected = [full[:2] + (0,), full, causal[:2] + (0,), causal]
 assert len(answer["results"]) == 4, len(answer["results"])
 for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results"], expected)):
+    workspace = 512 if result["row"].startswith("fwd_wgmma ") else workspace  # its tensor maps
     assert list(result) == keys, list(result)
     assert result["row"].startswith("memory_efficient" if i % 2 else "fwd_"), result["row"]
     assert result["ms"] > 0 and result["wall_ms"] > 0 and result["ms_spread"] >= 0, result

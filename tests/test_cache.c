@@ -125,7 +125,8 @@ static const char *line_of(const char *description, const char *solver) {
 
 static void plans_say_why(void **state) {
     (void)state;
-    static const char *const solvers[] = {"fwd_tile", "fwd_lanes", "fwd_rows"};
+    static const char *const solvers[] = {"fwd_lanes", "fwd_wgmma", "fwd_mma", "fwd_tile",
+                                          "fwd_rows"};
     clattn_plan plan = open_plan(problem_text, NULL);
     char *description = describe(plan);
     print_message("%s", description);
