@@ -54,7 +54,7 @@ assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
 assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
 keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
-        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction"]
+        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction", "sets"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
 full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 4 * 2 * 4 * 48
 causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 * 2 * 33, 4 * 2 * 33
@@ -73,6 +73,7 @@ for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results
     bandwidth = result["model_bytes"] / result["ms"] / 1e6 / limits["copy_gbs"]
     assert abs(result["bandwidth_fraction"] / bandwidth - 1) < 1e-3, (result, bandwidth)
     assert result["peak_fraction"] > 0, result
+    assert result["sets"] >= 2, result
 END
 else
     echo "python3 is missing: the JSON was not read"
@@ -91,13 +92,26 @@ echo "== CSV, and a preset that is cut before it begins"
 refuses 5 'all 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
     --budget 0.001 "$full"
 header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound
-[ "$(head -n 1 out.txt)" = "$header,peak_fraction,bandwidth_fraction" ] || complain "CSV: the header"
+[ "$(head -n 1 out.txt)" = "$header,peak_fraction,bandwidth_fraction,sets" ] || complain "CSV: the header"
 answers 0 "$@" --csv --rows "nonsense;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
-awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 12 { exit 1 }' out.txt || complain "CSV: not 12 columns"
+awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 13 { exit 1 }' out.txt || complain "CSV: not 13 columns"
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
 [ "$(grep -c 'nonsense: .*no solver' err.txt)" = 2 ] || complain "an unknown row: $(cat err.txt)"
 [ "$(grep -c 'd1000: .*head_dim' err.txt)" = 1 ] || complain "an unsupported problem: $(cat err.txt)"
+
+echo "== sets of tensors"
+for sets in 1 5; do
+    answers 0 "$@" --csv --sets "$sets" "$full" "$causal"
+    [ "$(awk -F, 'NR > 1 && $NF == wanted' wanted="$sets" out.txt | grep -c .)" = 2 ] ||
+        complain "--sets $sets: $(cat out.txt)"
+done
+answers 0 "$@" --sets 1 "$full"
+grep -q '^sets  *1, the same tensors' out.txt || complain "--sets: not in the table: $(cat out.txt)"
+answers 0 "$@" --sets 2 "$full"
+grep -q '^sets  *2 of tensors' out.txt || complain "--sets 2: not in the table: $(cat out.txt)"
+answers 0 "$@" "$full"
+! grep -q '^sets' out.txt || complain "sets in the table, though nobody asked: $(cat out.txt)"
 
 echo "== PyTorch, missing"
 if command -v python3 >/dev/null; then
@@ -164,6 +178,7 @@ refuses 5 'nothing to measure' "$@" "f32 q4 k0 d8"
 refuses 5 'nothing to measure' "$@" "f32 q0 d1"
 refuses 5 'nothing to measure' "$@" "f32 b0 q4 d1"
 refuses 5 'its tensors take' "$@" "f32 b100000 q400000 d8"
+refuses 5 'its tensors take' "$@" --sets 100000 "f32 q400000 d8"
 refuses 2 'no problem' "$@"
 refuses 2 'is not a problem' "$@" "f32 nonsense"
 refuses 2 'is not a problem' "$@" ""
@@ -174,6 +189,10 @@ refuses 2 '--type' --type f64 "$full"
 refuses 2 '--layout' --layout sbhd "$full"
 refuses 2 '--repeat' --repeat 0 "$full"
 refuses 2 '--repeat' --repeat 3x "$full"
+refuses 2 '--sets' --sets 0 "$full"
+refuses 2 '--sets' --sets -1 "$full"
+refuses 2 '--sets' --sets 1x "$full"
+refuses 2 '--sets' --sets '' "$full"
 refuses 2 '--time' --time -1 "$full"
 refuses 2 '--time' --time nan "$full"
 refuses 2 '--budget' --budget 0 "$full"

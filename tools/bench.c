@@ -30,7 +30,7 @@ typedef struct job {
     clattn_type type; /* 0: each problem's own */
     bench_format format;
     bool json, csv, bshd;
-    unsigned repeat;
+    unsigned repeat, sets; /* sets: 0: as many as outgrow the caches */
     double seconds, budget;
     bench_problems problems;
     bench_progress progress;
@@ -60,7 +60,8 @@ static const char *const about =
 static const char *const columns =
     "\n"
     "ms         device time of one pass, median, and its 10th and 90th percentile; short\n"
-    "           passes are timed many at a time.  q, k, v, o change from pass to pass.\n"
+    "           passes are timed many at a time.  q, k, v, o change from pass to pass, so that\n"
+    "           they come from memory; with --sets 1 they stay in the caches, if they fit\n"
     "wall ms    one pass alone, from its enqueue until it is finished, median\n"
     "speed      2 (D + Dv) operations for each pair of a query and a key that it sees: masked\n"
     "           pairs are not counted (peers often count half of all for causal)\n"
@@ -84,6 +85,7 @@ enum {
     OPTION_TYPE,
     OPTION_LAYOUT,
     OPTION_REPEAT,
+    OPTION_SETS,
     OPTION_TIME,
     OPTION_BUDGET,
     OPTION_JSON,
@@ -108,6 +110,9 @@ static const struct poptOption options[] = {
     {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
      "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT, "samples of each row, at most (default 31)",
+     "N"},
+    {"sets", 0, POPT_ARG_STRING, NULL, OPTION_SETS,
+     "of tensors that take turns; 1: they stay in the caches (default: as many as outgrow them)",
      "N"},
     {"time", 0, POPT_ARG_STRING, NULL, OPTION_TIME,
      "for the samples of each row (default 1); at least 3 are taken", "SECONDS"},
@@ -176,6 +181,8 @@ static bool set_option(job *j, int option, const char *text) {
         return word > 0;
     case OPTION_REPEAT:
         return get_count(text, &j->repeat);
+    case OPTION_SETS:
+        return get_count(text, &j->sets);
     case OPTION_TIME:
         return get_seconds(text, &j->seconds);
     case OPTION_BUDGET:
@@ -288,8 +295,8 @@ static void show_progress(void *user, double fraction) {
 
 /* Returns the first failure. */
 static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, double deadline) {
-    const bench_plan plan = {j->row,   j->row_count, j->bshd,       j->repeat, j->seconds,
-                             deadline, skip,         show_progress, j};
+    const bench_plan plan = {j->row,     j->row_count, j->bshd, j->sets,       j->repeat,
+                             j->seconds, deadline,     skip,    show_progress, j};
     cl_int first_failure = CL_SUCCESS;
     for (; j->measured < j->problems.count; j->measured++) {
         if (bench_machine_now() >= deadline) {
@@ -340,7 +347,7 @@ static int bench_on(job *j, const select_device *device) {
     const double start = bench_machine_now();
     bench_machine m;
     bench_limits limits = {.flops = 0};
-    bench_report report = {stdout, j->format, &m, &limits};
+    bench_report report = {stdout, j->format, &m, &limits, j->sets};
     int outcome = OUTCOME_FAILED;
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);

@@ -246,6 +246,7 @@ static bench_result conclude(const match *a, const contender *c) {
                       .by_device = c->by_device,
                       .samples = c->samples,
                       .passes = c->passes,
+                      .sets = a->tensors.sets,
                       .workspace = c->workspace_bytes,
                       .max_error = c->check.error,
                       .error_bound = c->check.bound,
@@ -299,7 +300,7 @@ static cl_int open_match(match *a, const clattn_desc *desc) {
     if (!a->contenders || !a->peaks) {
         return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "rows");
     }
-    return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd);
+    return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd, a->how->sets);
 }
 
 cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,

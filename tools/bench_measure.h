@@ -25,6 +25,7 @@ typedef struct bench_result {
     bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;
+    size_t sets;        /* of tensors, which took turns */
     double rate;        /* operations a second */
     double model_bytes; /* q, k, v, o and lse once, the workspace twice */
     size_t workspace;
@@ -39,6 +40,7 @@ typedef struct bench_plan {
     const char *const *rows; /* NULL: the library chooses */
     size_t row_count;
     bool bshd;
+    unsigned sets;   /* of tensors that take turns; 0: as many as outgrow the caches */
     unsigned repeat; /* samples of each row, at most */
     double seconds;  /* for each row; at least 3 samples are taken in any case */
     double deadline; /* by bench_machine_now: from here on one sample is enough */

@@ -50,6 +50,10 @@ static double bandwidth_fraction(const bench_result *r) {
     return r->bandwidth_fraction;
 }
 
+static double sets(const bench_result *r) {
+    return (double)r->sets;
+}
+
 static const column columns[] = {
     {"ms", ms},
     {"ms_spread", ms_spread},
@@ -61,6 +65,7 @@ static const column columns[] = {
     {"error_bound", error_bound},
     {"peak_fraction", peak_fraction},
     {"bandwidth_fraction", bandwidth_fraction},
+    {"sets", sets},
 };
 
 enum { COLUMNS = sizeof columns / sizeof columns[0], DIGITS = 6 };
@@ -89,8 +94,14 @@ static void begin_table(const bench_report *r) {
     fprintf(r->to, "device  %s, driver %s\n", r->machine->label, r->machine->driver);
     fprintf(r->to, "peak    %s in f32 (%s)\n", as_speed(peak, r->limits->flops),
             r->limits->flops_by);
-    fprintf(r->to, "copy    %.4g GB/s read and written (%s)\n\n", 1e-9 * r->limits->copy,
+    fprintf(r->to, "copy    %.4g GB/s read and written (%s)\n", 1e-9 * r->limits->copy,
             r->limits->copy_by);
+    if (r->sets == 1) {
+        fputs("sets    1, the same tensors in every pass\n", r->to);
+    } else if (r->sets) {
+        fprintf(r->to, "sets    %u of tensors, which take turns\n", r->sets);
+    }
+    fputs("\n", r->to);
     fprintf(r->to, "%10s %19s %10s %13s %6s %6s %10s %9s %9s  %s\n", "ms", "p10..p90", "wall ms",
             "speed", "peak", "copy", "workspace", "error", "bound", "row");
 }

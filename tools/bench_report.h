@@ -6,10 +6,10 @@
  *     {"device", "driver", "limits": {"fma_gflops", "fma_by", "copy_gbs", "copy_by"},
  *      "results": [{"problem", "row", "ms", "ms_spread", "wall_ms", "gflops",
  *                   "model_bytes", "workspace_bytes", "max_error", "error_bound",
- *                   "peak_fraction", "bandwidth_fraction"}]}
+ *                   "peak_fraction", "bandwidth_fraction", "sets"}]}
  *
- * ms_spread is the 90th percentile of the device time less its 10th; what is not a
- * finite number is null, in CSV empty.
+ * ms_spread is the 90th percentile of the device time less its 10th; sets counts those
+ * of tensors that took turns; what is not a finite number is null, in CSV empty.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -26,6 +26,7 @@ typedef struct bench_report {
     bench_format format;
     const bench_machine *machine;
     const bench_limits *limits;
+    unsigned sets; /* that were asked for, or 0 */
 } bench_report;
 
 void bench_report_begin(const bench_report *r);

@@ -54,6 +54,11 @@ static double bytes_of(const clattn_desc *d, int tensor) {
     return (double)d->batch * s.heads * s.rows * s.dim * (double)s.element;
 }
 
+/* From one set to the next. */
+static double step_of(const clattn_desc *d, int tensor) {
+    return ceil(bytes_of(d, tensor) / SET_ALIGNMENT) * SET_ALIGNMENT;
+}
+
 double bench_tensors_bytes(const clattn_desc *desc) {
     double bytes = 0;
     for (int i = 0; i < BENCH_TENSORS; i++) {
@@ -94,7 +99,7 @@ static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
     for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
         shape s = shape_of(&t->desc, i);
         t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim * s.element;
-        t->step[i] = (t->bytes[i] + SET_ALIGNMENT - 1) / SET_ALIGNMENT * SET_ALIGNMENT;
+        t->step[i] = (size_t)step_of(&t->desc, i);
         cl_mem buffer =
             clCreateBuffer(m->context, CL_MEM_READ_WRITE, t->sets * t->step[i], NULL, &status);
         t->view[i] = bshd ? (clattn_tensor)CLATTN_TENSOR_BSHD(buffer, s.heads, s.rows, s.dim)
@@ -109,17 +114,21 @@ static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
                : status;
 }
 
-cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc,
-                            bool bshd) {
+cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd,
+                            unsigned sets) {
     const double gib = 1 << 30;
+    double needed = 0;
     *t = (bench_tensors){.desc = *desc};
-    if (bench_tensors_bytes(desc) > 0.9 * (double)m->memory) {
+    for (int i = 0; i < BENCH_TENSORS; i++) {
+        needed += (sets ? sets : 1) * step_of(desc, i);
+    }
+    if (needed > 0.9 * (double)m->memory) {
         snprintf(m->why, sizeof m->why, "its tensors take %.3g GiB, the device has %.3g GiB",
-                 bench_tensors_bytes(desc) / gib, (double)m->memory / gib);
+                 needed / gib, (double)m->memory / gib);
         return CL_MEM_OBJECT_ALLOCATION_FAILURE;
     }
     cl_int status;
-    t->sets = count_sets(m, desc);
+    t->sets = sets ? sets : count_sets(m, desc);
     t->fill = bench_machine_kernel(m, "", fill_source, "fill", &status);
     return t->fill ? create(t, m, bshd) : status;
 }

@@ -1,7 +1,7 @@
 /*
  * bench_tensors - the inputs and outputs of a problem on the device: several sets of
  * them, of random numbers, so that one pass does not find in the cache what the last
- * one left there.
+ * one left there; or one set, so that it does.
  */
 #ifndef BENCH_TENSORS_H
 #define BENCH_TENSORS_H
@@ -24,8 +24,10 @@ typedef struct bench_tensors {
 /* The bytes of all five in one set: what a pass must read and write at least once. */
 double bench_tensors_bytes(const clattn_desc *desc);
 
-/* Needs bench_tensors_destroy in any case; m->why says what failed. */
-cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd);
+/* sets: 0: as many as outgrow the caches.  Needs bench_tensors_destroy in any case;
+ * m->why says what failed. */
+cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd,
+                            unsigned sets);
 void bench_tensors_destroy(bench_tensors *t);
 
 /* One pass over set number `pass`, modulo their count. */

@@ -126,7 +126,7 @@ static cl_int sample(match *a, int side, unsigned passes, double *seconds) {
 
 static cl_int open_sides(match *a, const clattn_desc *asked) {
     size_t bytes;
-    cl_int status = bench_tensors_create(&a->tensors, a->m, asked, false);
+    cl_int status = bench_tensors_create(&a->tensors, a->m, asked, false, 0);
     if (status == CL_SUCCESS) {
         status = clattn_plan_create(a->m->attention, &a->tensors.desc, &a->plan);
     }
