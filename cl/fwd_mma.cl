@@ -13,8 +13,9 @@
  * copied; while it is weighed, the next K is.
  *
  * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
- * engine.  So boundary blocks, where keys are hidden, get zeros for them, and what the rows
- * that see such a key lose by it is made good at the end.
+ * engine.  Sums that are not finite in the end are the sign of it: then all is done once
+ * more, carefully.  Boundary blocks, where keys are hidden, get zeros for them then, and what
+ * the rows that see such a key lose by it is made good at the end.
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten
  * them), then heads, then batch.
@@ -100,20 +101,23 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const st
     }
 }
 
-/* -INFINITY for what the band hides; row0: this wave's first. */
+/* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
+ * block has one kind.  row0: this wave's first. */
 INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p,
-                     int row0, int row_last, int key0, struct tile_wave w) {
+                     int row0, int key0, const int after, struct tile_wave w) {
+    const int3 seen = span_within(p, row0, key0);
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
-            const int row = row0 + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+            const int r = a * TILE_QUERIES + tile_acc_query(w.lane, e);
             /* As seen from the first fragment's element: the others are constants away. */
-            const int2 keys =
-                span_of_row(p, min(row, row_last)) - (int2)(key0 + tile_acc_other(w.lane, e));
+            const int begin = seen.x + r - tile_acc_other(w.lane, e);
+            const int end =
+                (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - tile_acc_other(w.lane, e);
             TILE_UNROLL
             for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-                if ((n * TILE_OTHERS < keys.x) | (n * TILE_OTHERS >= keys.y)) {
+                if (after ? n * TILE_OTHERS >= end : n * TILE_OTHERS < begin) {
                     s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] = -INFINITY;
                 }
             }
@@ -209,6 +213,18 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
     }
 }
 
+INLINE int mma_finite(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
+    float sum = 0.0f;
+    TILE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * COLS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            sum += fabs(o[n / TILE_SPLIT / COLS][n / TILE_SPLIT % COLS][n % TILE_SPLIT][e]);
+        }
+    }
+    return sum < INFINITY;
+}
+
 /* What the keys of boundary blocks that the row sees have of NaN and Inf in this column. */
 INLINE float mma_not_finite(const struct params *p, __global const element *v, int row, int4 span,
                             int col) {
@@ -239,7 +255,12 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local element tile_k[BLOCK_N * (WIDTH + TILE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * TILE_SCRATCH];
-    __local int bad; /* some boundary block's V had NaN or Inf */
+    __local int bad; /* some sum was not finite */
+    /* Needed late, and so not kept in registers, of which none is left over. */
+    __local struct {
+        long v, o, lse;  /* where their slices begin */
+        int row0, begin; /* the first row and key */
+    } later;
 
     const int wave = (int)get_local_id(0) / TILE_LANES;
     const struct tile_wave w = {(int)get_local_id(0) % TILE_LANES, scratch + wave * TILE_SCRATCH};
@@ -253,105 +274,123 @@ fwd_mma(const struct params p, __global const element *restrict q,
     const int head_kv = head / p.group;
     q += p.q.offset + batch * p.q.batch + head * p.q.head;
     k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
-    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+    const long slice_v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
 
     const int4 span = span_of_block(&p, row0, row_last);
     const int last = span.y - 1;
     tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
-    if (span.x < span.y) {
-        tile_copy(tile_k, k, p.k.row, span.x, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
-    }
     if (get_local_id(0) == 0) {
         bad = 0;
+        later.o = p.o.offset + batch * p.o.batch + head * p.o.head;
+        later.lse = p.lse.offset + batch * p.lse.batch + head * p.lse.head;
+        later.v = slice_v;
+        later.row0 = row0;
+        later.begin = span.x;
     }
-    tile_copied();
-    if (score_negates(&p)) {
-        tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
     const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
-    TILE_UNROLL
-    for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
-            m[a][i] = -INFINITY;
-            l[a][i] = 0.0f;
+    int careful = 0, begin = span.x;
+    do {
+        if (begin < span.y) {
+            tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
         }
-        TILE_UNROLL
-        for (int c = 0; c < COLS; c++) {
-            TILE_UNROLL
-            for (int f = 0; f < TILE_SPLIT; f++) {
-                TILE_UNROLL
-                for (int e = 0; e < TILE_ACC; e++) {
-                    sum[a][c][f][e] = 0.0f;
-                }
-            }
-        }
-        TILE_UNROLL
-        for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
-            tile_load_left(fragments[a][d], rows + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + d * 16,
-                           WIDTH_Q + TILE_PAD, w.lane);
-        }
-    }
-
-    for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
-        const int boundary = span_is_boundary(span, key0, BLOCK_N);
-        float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
         tile_copied();
-        barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
-        tile_copy(tile_v, v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V, WIDTH_V, p.aligned);
-        mma_scores(s, fragments, rows, tile_k, w);
-        tile_copied();
-        if (boundary && tile_not_finite(tile_v, BLOCK_N, WIDTH_V)) {
-            tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
-            bad = 1;
+        if (!careful && score_negates(&p)) {
+            tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
         }
-        barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
-        if (key0 + BLOCK_N < span.y) {
-            tile_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
-                      p.aligned);
-        }
-
-        if (SOFTCAP) {
-            mma_cap(s, &p);
-        }
-        if (boundary) {
-            mma_hide(s, &p, row0 + wave_row, row_last, key0, w);
-        }
-        float rescale[ROW_FRAGMENTS][TILE_SLOTS];
+        barrier(CLK_LOCAL_MEM_FENCE);
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_raise(m[a], rescale[a], s[a], unit, w);
-        }
-        /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to do
-         * that the branch costs more than the products (H200, D 256: 314 without it, 287 with it,
-         * TFLOP/s; with two and D 128 301 and 281, causal; f16, S 4096, 2026-11-21). */
-        if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
             TILE_UNROLL
-            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            for (int i = 0; i < TILE_SLOTS; i++) {
+                m[a][i] = -INFINITY;
+                l[a][i] = 0.0f;
+            }
+            TILE_UNROLL
+            for (int c = 0; c < COLS; c++) {
                 TILE_UNROLL
-                for (int i = 0; i < TILE_SLOTS; i++) {
-                    l[a][i] *= rescale[a][i];
-                }
-                TILE_UNROLL
-                for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+                for (int f = 0; f < TILE_SPLIT; f++) {
                     TILE_UNROLL
                     for (int e = 0; e < TILE_ACC; e++) {
-                        sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *= rescale[a][tile_acc_slot(e)];
+                        sum[a][c][f][e] = 0.0f;
                     }
                 }
             }
+            TILE_UNROLL
+            for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
+                tile_load_left(fragments[a][d],
+                               rows + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + d * 16,
+                               WIDTH_Q + TILE_PAD, w.lane);
+            }
         }
-        mma_accumulate(sum, l, s, m, unit, tile_v, w);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
-    o += p.o.offset + batch * p.o.batch + head * p.o.head;
+
+        for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
+            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
+            tile_copied();
+            barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
+            tile_copy(tile_v, v + slice_v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
+                      WIDTH_V, p.aligned);
+            mma_scores(s, fragments, rows, tile_k, w);
+            tile_copied();
+            if (careful && span_is_boundary(span, key0, BLOCK_N)) {
+                tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
+            }
+            barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
+            if (key0 + BLOCK_N < span.y) {
+                tile_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
+                          p.aligned);
+            }
+
+            if (SOFTCAP) {
+                mma_cap(s, &p);
+            }
+            if (MASKED && key0 < span.z) {
+                mma_hide(s, &p, row0 + wave_row, key0, 0, w);
+            }
+            if (key0 + BLOCK_N > span.w) {
+                mma_hide(s, &p, row0 + wave_row, key0, 1, w);
+            }
+            float rescale[ROW_FRAGMENTS][TILE_SLOTS];
+            TILE_UNROLL
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                mma_raise(m[a], rescale[a], s[a], unit, w);
+            }
+            /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to
+             * do that the branch costs more than the products (H200, D 256: 314 without it, 287
+             * with it, TFLOP/s; with two and D 128 301 and 281, causal; f16, S 4096, 2026-11-21).
+             */
+            if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
+                TILE_UNROLL
+                for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                    TILE_UNROLL
+                    for (int i = 0; i < TILE_SLOTS; i++) {
+                        l[a][i] *= rescale[a][i];
+                    }
+                    TILE_UNROLL
+                    for (int c = 0; c < COLS * TILE_SPLIT; c++) {
+                        TILE_UNROLL
+                        for (int e = 0; e < TILE_ACC; e++) {
+                            sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *=
+                                rescale[a][tile_acc_slot(e)];
+                        }
+                    }
+                }
+            }
+            mma_accumulate(sum, l, s, m, unit, tile_v, w);
+        }
+        if (!mma_finite(sum)) {
+            bad = 1;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
+        begin = later.begin;
+    } while (bad && careful++ == 0);
+    o += later.o;
+    lse += later.lse;
+    const int to_row = later.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
 
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
@@ -363,12 +402,11 @@ fwd_mma(const struct params p, __global const element *restrict q,
         }
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
-            const int row = row0 + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+            const int row = to_row + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
             const int slot = tile_acc_slot(e);
-            if (p.write_lse && row <= row_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
+            if (p.write_lse && row <= to_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
                 (w.lane & TILE_SHARE) == 0) {
-                lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-                    state_lse(m[a][slot], l[a][slot]);
+                lse[row * p.lse.row] = state_lse(m[a][slot], l[a][slot]);
             }
         }
         TILE_UNROLL
@@ -392,13 +430,14 @@ fwd_mma(const struct params p, __global const element *restrict q,
     ROLL
     for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
         int row, d;
-        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= row_last && d < HEAD_DIM_V) {
+        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= to_last && d < HEAD_DIM_V) {
             __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
-            __global element *to = o + (row0 + row) * p.o.row + d;
+            __global element *to = o + (to_row + row) * p.o.row + d;
             if (bad) {
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-                    const float more = mma_not_finite(&p, v, row0 + row, span, d + j);
+                    const float more = mma_not_finite(&p, v + later.v, to_row + row,
+                                                      span_of_block(&p, to_row, to_last), d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
                 }

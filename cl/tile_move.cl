@@ -248,23 +248,6 @@ INLINE void tile_negate(__local element *tile, const int rows, const int width,
     }
 }
 
-/* Are there NaN or Inf in the chunks that this work-item has copied? */
-INLINE int tile_not_finite(__local const element *tile, const int rows, const int width) {
-    /* An exponent of ones and a one in its last place carry into the sign's. */
-    const uint exponent = TYPE == F16 ? 0x7c007c00 : 0x7f807f80;
-    const uint one = TYPE == F16 ? 0x04000400 : 0x00800080;
-    uint4 found = (uint4)(0);
-    TILE_UNROLL
-    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
-        int row, d;
-        if (tile_chunk(i, rows, width, &row, &d)) {
-            found |=
-                (*(__local const uint4 *)(tile + row * (width + TILE_PAD) + d) & exponent) + one;
-        }
-    }
-    return ((found.x | found.y | found.z | found.w) & 0x80008000) != 0;
-}
-
 /* Zeros for NaN and Inf in the chunks that this work-item has copied. */
 INLINE void tile_make_finite(__local element *tile, const int rows, const int width) {
     const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
