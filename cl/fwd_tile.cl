@@ -76,10 +76,6 @@
 #define TILE_ROW (BLOCK_D + 4)
 /* Eight work-items along keys: four rows of a SIMD of 32 then write to different banks. */
 #define P_ROW (BLOCK_N + (THREADS_N == 8 ? 8 : 4))
-/* Stands in tile_p for the weight of a key that the band hides: unlike 0 it also
- * keeps NaN and Inf of that key's V out. */
-#define HIDDEN (-1.0f)
-
 #define UNROLL_PRAGMA(text) _Pragma(#text)
 #define UNROLL_TIMES(n) UNROLL_PRAGMA(unroll n)
 
@@ -238,24 +234,9 @@ INLINE void tile_receive(float s[ROWS][KEYS], __local const float *exchange) {
     }
 }
 
-/* What tile_p holds: literals that select code. */
-#define ALL_SEEN 0    /* no hidden key */
-#define HIDDEN_ZERO 1 /* V is finite: a hidden key counts as 0 */
-#define HIDDEN_SKIP 2 /* V holds NaN or Inf: a hidden key is passed over */
-
-INLINE float tile_seen(float weight, const int hidden) {
-    return hidden == HIDDEN_ZERO && weight == HIDDEN ? 0.0f : weight;
-}
-
-/* weight times four columns of V. */
-INLINE float4 tile_weigh(float weight, float4 v4, float4 o, const int hidden) {
-    const float4 sum = fma((float4)(weight), v4, o);
-    return hidden == HIDDEN_SKIP && weight == HIDDEN ? o : sum;
-}
-
 /* o += P V over four keys. */
 INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weights,
-                                 __local const float *v, const int hidden) {
+                                 __local const float *v) {
     float4 v4[4][COLS];
     UNROLL
     for (int j = 0; j < 4; j++) {
@@ -267,14 +248,12 @@ INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weig
     UNROLL
     for (int i = 0; i < ROWS; i++) {
         const float4 w4 = vload4(0, weights + i * THREADS_M * P_ROW);
-        const float w[4] = {tile_seen(w4.x, hidden), tile_seen(w4.y, hidden),
-                            tile_seen(w4.z, hidden), tile_seen(w4.w, hidden)};
         UNROLL
         for (int c = 0; c < COLS; c++) {
-            UNROLL
-            for (int j = 0; j < 4; j++) {
-                o[i][c] = tile_weigh(w[j], v4[j][c], o[i][c], hidden);
-            }
+            o[i][c] = fma((float4)(w4.x), v4[0][c], o[i][c]);
+            o[i][c] = fma((float4)(w4.y), v4[1][c], o[i][c]);
+            o[i][c] = fma((float4)(w4.z), v4[2][c], o[i][c]);
+            o[i][c] = fma((float4)(w4.w), v4[3][c], o[i][c]);
         }
     }
 }
@@ -284,22 +263,25 @@ INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
                             __local const float *v) {
     UNROLL_TIMES(STEP_UNROLL)
     for (int key = 0; key < BLOCK_N; key += 4) {
-        tile_accumulate_four(o, weights + key, v + key * TILE_ROW, ALL_SEEN);
+        tile_accumulate_four(o, weights + key, v + key * TILE_ROW);
     }
 }
 
-/* The same for a boundary block, of which there are few: small rather than fast. */
+/* The same where V holds NaN or Inf, which a weight of 0 would not keep out: hidden keys are passed
+ * over.  Seldom needed: small rather than fast. */
 INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *weights,
-                                 __local const float *v, int odd) {
-    if (odd) {
-        ROLL
-        for (int key = 0; key < BLOCK_N; key += 4) {
-            tile_accumulate_four(o, weights + key, v + key * TILE_ROW, HIDDEN_SKIP);
-        }
-    } else {
-        ROLL
-        for (int key = 0; key < BLOCK_N; key += 4) {
-            tile_accumulate_four(o, weights + key, v + key * TILE_ROW, HIDDEN_ZERO);
+                                 __local const float *v, int3 seen) {
+    ROLL
+    for (int key = 0; key < BLOCK_N; key++) {
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            const int sees = span_sees(seen, THREADS_M * i, key);
+            const float weight = weights[i * THREADS_M * P_ROW + key];
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                const float4 v4 = vload4(0, v + key * TILE_ROW + c * THREADS_O * 4);
+                o[i][c] = sees ? fma((float4)(weight), v4, o[i][c]) : o[i][c];
+            }
         }
     }
 }
@@ -495,18 +477,6 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 tile_r[row] = rescale;
             }
         }
-        if (PASS == 1 ? 0 : boundary) {
-            UNROLL
-            for (int i = 0; i < OWN; i++) {
-                UNROLL
-                for (int j = 0; j < KEYS; j++) {
-                    if (!span_sees(seen, THREADS_M * i, THREADS_N * j)) {
-                        tile_p[(first + THREADS_M * i) * P_ROW + tn + THREADS_N * j] = HIDDEN;
-                    }
-                }
-            }
-        }
-
         UNROLL
         for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
@@ -537,9 +507,9 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 }
             }
             __local const float *weights = tile_p + om * P_ROW;
-            if (boundary) {
+            if (boundary && tile_odd[number % 2] == number) {
                 tile_accumulate_seen(sum[z], weights, tile_kv + on * 4,
-                                     tile_odd[number % 2] == number);
+                                     span_within(&p, row0 + om, key0));
             } else {
                 tile_accumulate(sum[z], weights, tile_kv + on * 4);
             }
