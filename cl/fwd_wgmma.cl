@@ -4,7 +4,8 @@
  *
  * A work-group answers BLOCK_M query rows of one head, a task, and then takes the next
  * one from a counter in global memory: as many groups as the device holds at once do all of
- * them, and the loads of a task begin during the one before.  Its warpgroups:
+ * them, and the loads of a task begin during the one before: K's first block, then Q, as
+ * soon as the last scores have been read off.  Its warpgroups:
  *
  *     0 ... CONSUMERS - 1   64 query rows each: scores, softmax, output, in registers
  *     CONSUMERS             warp 0, one work-item: tells the copy engine what to bring
@@ -15,8 +16,8 @@
  *     tile_v[STAGES][SLABS_V][BLOCK_N][64]
  *
  *     barrier    arrives                        then
- *     q_full     the copy engine                the task's number and Q can be read
- *     q_empty    all who read them              ... be written
+ *     q_full     the copy engine                the task and Q can be read
+ *     q_empty    all who read them              ... Q be loaded anew
  *     k_full     the copy engine                K can be read
  *     k_empty    the consumers                  ... be loaded anew
  *     v_full     the copy engine                V can be looked through
@@ -33,7 +34,7 @@
  * a note; at the end of a task with such a note each consumer adds, from global memory,
  * those that its rows do see.
  *
- * Grid: dimension 0, at most GROUPS work-groups; the longest tasks of a head come first.
+ * Grid: dimension 0, at most GROUPS work-groups.
  */
 #ifndef BLOCK_M
 #error "BLOCK_M: query rows per work-group; a multiple of 64"
@@ -51,7 +52,9 @@
 #define WARPGROUP 128
 #define CONSUMERS (BLOCK_M / 64)
 #define THREADS ((CONSUMERS + 1) * WARPGROUP)
-#define WATCHERS 3 /* warps */
+#define WATCHERS 3                /* warps */
+#define TASKS 2                   /* known at once: one to be loaded, one to be stored */
+#define TOGETHER_BYTES (32 << 20) /* of K and V; the second-level cache has 50 MB */
 
 #define SLABS ((HEAD_DIM + WGMMA_SLAB - 1) / WGMMA_SLAB)
 #define SLABS_V (WGMMA_COLUMNS / WGMMA_SLAB)
@@ -65,7 +68,7 @@
 #define SCORES (BLOCK_N / 2)     /* floats of a work-item */
 #define SUMS (WGMMA_COLUMNS / 2) /* likewise */
 #define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
-#define NO_TASK 0xffffffffu
+#define NO_TASK (-1)             /* blocks of a task that ends the work */
 
 /* Registers of a work-item: 65,536 are there, in units of 8 per work-item. */
 #if BLOCK_M == 64
@@ -83,27 +86,50 @@ struct places {
     uint q_full, q_empty, k_full, k_empty, v_full, v_ready, v_empty;
 };
 
-/* Rows row0 ... row_last of one head, and the blocks of keys that they see. */
+/* Query rows row0 ... row0 + BLOCK_M - 1 of one head, and the blocks of keys that they see.
+ * In local memory from when the producer finds it until its rows are stored. */
 struct task {
-    int batch, head, row0, row_last, blocks;
+    int batch, head, row0, blocks;
     int4 span;
+    uint notes[WATCHERS]; /* 1 where a warp of watchers has replaced something */
 };
 
 INLINE uint tasks_per_head(const struct params *p) {
     return (uint)(p->seq_q + BLOCK_M - 1) / BLOCK_M;
 }
 
-INLINE struct task task_of(const struct params *p, uint number) {
-    const uint per_head = tasks_per_head(p);
-    const uint slice = number / per_head, block = number % per_head;
-    struct task t;
-    t.batch = (int)(slice / (uint)p->heads_q);
-    t.head = (int)(slice % (uint)p->heads_q);
-    t.row0 = (int)(MASKED ? per_head - 1 - block : block) * BLOCK_M;
-    t.row_last = min(t.row0 + BLOCK_M, p->seq_q) - 1;
-    t.span = span_of_block(p, t.row0, t.row_last);
-    t.blocks = (t.span.y - t.span.x + BLOCK_N - 1) / BLOCK_N;
-    return t;
+/*
+ * Where a band makes tasks of different lengths, those of several slices (heads of a batch) stand
+ * together, the longest first: a short one is left for who is early.  As many slices as share
+ * the second-level cache with their K and V; of all together each K would be read from memory
+ * many times.
+ */
+INLINE uint slices_together(const struct params *p) {
+    const long bytes = (long)p->seq_kv * ((HEAD_DIM + HEAD_DIM_V) * (int)sizeof(element));
+    const long heads = TOGETHER_BYTES / max(bytes, 1L);
+    const int slices = p->heads_q * p->batch;
+    return MASKED ? (uint)min(max(heads, 1L) * p->group, (long)slices) : 1u;
+}
+
+/* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
+INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
+    const uint per_head = tasks_per_head(p), slices = (uint)(p->heads_q * p->batch);
+    if (number >= per_head * slices) {
+        t->blocks = NO_TASK;
+        return;
+    }
+    const uint begin = number / (per_head * together) * together;
+    const uint within = number - begin * per_head, width = min(together, slices - begin);
+    const uint slice = begin + within % width, block = within / width;
+    t->batch = (int)(slice / (uint)p->heads_q);
+    t->head = (int)(slice % (uint)p->heads_q);
+    t->row0 = (int)(MASKED ? per_head - 1 - block : block) * BLOCK_M;
+    t->span = span_of_block(p, t->row0, min(t->row0 + BLOCK_M, p->seq_q) - 1);
+    t->blocks = (t->span.y - t->span.x + BLOCK_N - 1) / BLOCK_N;
+    UNROLL
+    for (int i = 0; i < WATCHERS; i++) {
+        t->notes[i] = 0;
+    }
 }
 
 /* The place of block `count` (of a work-group's life) in a ring, and the parity of its turn. */
@@ -116,50 +142,65 @@ INLINE uint ring_parity(uint count) {
 
 /* ---- The producer: one work-item ---- */
 
+/* Rows from row0 on come to a tile, slab after slab. */
+INLINE void load_tile(uint tile, __global const uchar *map, const uint slabs, const uint slab_bytes,
+                      int row0, int head, int batch, uint full) {
+    mbarrier_arrive_expecting(full, slabs * slab_bytes);
+    for (uint i = 0; i < slabs; i++) {
+        copy_slab(tile + i * slab_bytes, map, (int)i * WGMMA_SLAB, row0, head, batch, full);
+    }
+}
+
+/* Block j of a task comes to its place in a ring of K or V, as soon as that is free. */
+INLINE void load_block(uint ring, __global const uchar *map, const uint slabs, const struct task *t,
+                       int head_kv, int j, uint count, uint full, uint empty) {
+    const uint stage = ring_stage(count);
+    mbarrier_wait(empty + 8 * stage, ring_parity(count) ^ 1u);
+    load_tile(ring + stage * slabs * SLAB_KV, map, slabs, SLAB_KV, t->span.x + j * BLOCK_N, head_kv,
+              t->batch, full + 8 * stage);
+}
+
 INLINE void produce(const struct params *p, __global const uchar *maps,
                     volatile __global uint *given_out, const struct places *at,
-                    volatile __local uint *next) {
+                    __local struct task *tasks) {
     __global const uchar *map_q = maps, *map_k = maps + 128, *map_v = maps + 256;
-    const uint tasks = tasks_per_head(p) * (uint)(p->heads_q * p->batch);
+    const uint together = slices_together(p);
     uint number = (uint)get_group_id(0), count = 0;
     copy_acquire(map_q);
     copy_acquire(map_k);
     copy_acquire(map_v);
     for (uint turn = 0;; turn++) {
-        mbarrier_wait(at->q_empty, ~turn & 1u);
-        *next = number < tasks ? number : NO_TASK;
-        if (number >= tasks) {
-            mbarrier_arrive(at->q_full);
-            return;
-        }
-        const struct task t = task_of(p, number);
+        struct task t;
+        task_find(p, together, number, &t);
         const int head_kv = t.head / p->group;
-        if (t.blocks <= 0) {
-            mbarrier_arrive(at->q_full);
+        if (t.blocks > 0) {
+            load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
+        }
+        mbarrier_wait(at->q_empty, ~turn & 1u);
+        tasks[turn % TASKS] = t;
+        if (t.blocks > 0) {
+            load_tile(at->q, map_q, SLABS, SLAB_Q, t.row0, t.head, t.batch, at->q_full);
         } else {
-            mbarrier_arrive_expecting(at->q_full, TILE_Q);
-            for (int i = 0; i < SLABS; i++) {
-                copy_slab(at->q + i * SLAB_Q, map_q, i * WGMMA_SLAB, t.row0, t.head, t.batch,
-                          at->q_full);
-            }
+            mbarrier_arrive(at->q_full);
+        }
+        if (t.blocks == NO_TASK) {
+            return;
         }
         number = GROUPS + atomic_inc(given_out);
         for (int j = 0; j < t.blocks; j++, count++) {
-            const uint stage = ring_stage(count), before = ring_parity(count) ^ 1u;
-            const int key0 = t.span.x + j * BLOCK_N;
-            mbarrier_wait(at->k_empty + 8 * stage, before);
-            mbarrier_arrive_expecting(at->k_full + 8 * stage, TILE_K);
-            for (int i = 0; i < SLABS; i++) {
-                copy_slab(at->k + stage * TILE_K + i * SLAB_KV, map_k, i * WGMMA_SLAB, key0,
-                          head_kv, t.batch, at->k_full + 8 * stage);
-            }
-            mbarrier_wait(at->v_empty + 8 * stage, before);
-            mbarrier_arrive_expecting(at->v_full + 8 * stage, TILE_V);
-            for (int i = 0; i < SLABS_V; i++) {
-                copy_slab(at->v + stage * TILE_V + i * SLAB_KV, map_v, i * WGMMA_SLAB, key0,
-                          head_kv, t.batch, at->v_full + 8 * stage);
+            load_block(at->v, map_v, SLABS_V, &t, head_kv, j, count, at->v_full, at->v_empty);
+            if (j + 1 < t.blocks) {
+                load_block(at->k, map_k, SLABS, &t, head_kv, j + 1, count + 1, at->k_full,
+                           at->k_empty);
             }
         }
+    }
+}
+
+/* A warp has done with what a barrier guards. */
+INLINE void release(uint barrier_at) {
+    if (get_local_id(0) % 32 == 0) {
+        mbarrier_arrive(barrier_at);
     }
 }
 
@@ -174,29 +215,23 @@ INLINE uint clean(__local uint *pair) {
     return bad;
 }
 
-INLINE void watch(const struct params *p, const struct places *at, volatile __local uint *next,
-                  __local uint *tile_v, volatile __local uint *notes) {
+INLINE void watch(const struct places *at, __local struct task *tasks, __local uint *tile_v) {
     const uint item = (uint)get_local_id(0) - (CONSUMERS * WARPGROUP + 32), lane = item % 32u;
     uint count = 0;
     for (uint turn = 0;; turn++) {
         mbarrier_wait(at->q_full, turn & 1u);
-        const uint number = *next;
-        warp_sync();
-        if (lane == 0) {
-            mbarrier_arrive(at->q_empty);
-        }
-        if (number == NO_TASK) {
+        __local struct task *t = tasks + turn % TASKS;
+        const int blocks = t->blocks;
+        const int4 span = t->span;
+        if (blocks == NO_TASK) {
             return;
         }
-        const struct task t = task_of(p, number);
-        volatile __local uint *note = notes + (turn & 1u) * WATCHERS + item / 32u;
-        if (lane == 0) {
-            *note = 0;
-        }
-        for (int j = 0; j < t.blocks; j++, count++) {
+        warp_sync();
+        release(at->q_empty);
+        for (int j = 0; j < blocks; j++, count++) {
             const uint stage = ring_stage(count);
             mbarrier_wait(at->v_full + 8 * stage, ring_parity(count));
-            if (span_is_boundary(t.span, t.span.x + j * BLOCK_N, BLOCK_N)) {
+            if (span_is_boundary(span, span.x + j * BLOCK_N, BLOCK_N)) {
                 __local uint *tile = tile_v + stage * (TILE_V / 4);
                 uint bad = 0;
                 for (uint i = item * 4u; i < TILE_V / 4; i += WATCHERS * 32u * 4u) {
@@ -211,14 +246,12 @@ INLINE void watch(const struct params *p, const struct places *at, volatile __lo
                 if (warp_any(bad != 0)) {
                     copy_publish();
                     if (lane == 0) {
-                        *note = 1;
+                        t->notes[item / 32u] = 1;
                     }
                 }
             }
             warp_sync();
-            if (lane == 0) {
-                mbarrier_arrive(at->v_ready + 8 * stage);
-            }
+            release(at->v_ready + 8 * stage);
         }
     }
 }
@@ -328,21 +361,25 @@ INLINE void rescale_sums(float *o, const float *rescale) {
 }
 
 /* Adds the NaN and Inf of V that the watchers took out and that the rows see. */
-INLINE void restore(const struct params *p, float *o, const struct task *t, const struct rows *rows,
+INLINE void restore(const struct params *p, float *o, __local const struct task *t, int row,
                     __global const element *v) {
-    for (int j = 0; j < t->blocks; j++) {
-        const int key0 = t->span.x + j * BLOCK_N;
-        if (!span_is_boundary(t->span, key0, BLOCK_N)) {
+    const int4 span = t->span;
+    const int2 keys[2] = {span_of_row(p, row), span_of_row(p, row + 8)};
+    v += p->v.offset + t->batch * p->v.batch + t->head / p->group * p->v.head;
+    ROLL
+    for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
+        if (!span_is_boundary(span, key0, BLOCK_N)) {
             continue;
         }
-        for (int key = key0; key < min(key0 + BLOCK_N, t->span.y); key++) {
+        ROLL
+        for (int key = key0; key < min(key0 + BLOCK_N, span.y); key++) {
             UNROLL
             for (int i = 0; i < SUMS / 2; i++) {
                 const int d = i / 2 * 8 + i % 2 + 2 * (int)(get_local_id(0) % 4);
                 const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
                 UNROLL
                 for (int r = 0; r < 2; r++) {
-                    const int seen = key >= rows->keys[r].x && key < rows->keys[r].y;
+                    const int seen = key >= keys[r].x && key < keys[r].y;
                     o[i / 2 * 4 + 2 * r + i % 2] += seen && !isfinite(x) ? x : 0.0f;
                 }
             }
@@ -368,7 +405,8 @@ INLINE void gather_chunk(uint *x) {
 }
 
 INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
-                   const struct task *t, int row, __global element *o, __global float *lse) {
+                   __local const struct task *t, int row, __global element *o,
+                   __global float *lse) {
     const int quarter = (int)(get_local_id(0) % 4);
     o += p->o.offset + t->batch * p->o.batch + t->head * p->o.head;
     lse += p->lse.offset + t->batch * p->lse.batch + t->head * p->lse.head;
@@ -378,7 +416,7 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
         const float normaliser = state_normaliser(l);
-        const int to = row + 8 * r, live = to <= t->row_last;
+        const int to = row + 8 * r, live = to < p->seq_q;
         UNROLL
         for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
             uint x[4];
@@ -399,9 +437,9 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
     }
 }
 
-INLINE void consume(const struct params *p, const struct places *at, volatile __local uint *next,
-                    volatile __local uint *notes, __global const element *v, __global element *o,
-                    __global float *lse) {
+INLINE void consume(const struct params *p, const struct places *at,
+                    __local const struct task *tasks, __global const element *v,
+                    __global element *o, __global float *lse) {
     const uint group = (uint)get_local_id(0) / WARPGROUP, lane = (uint)get_local_id(0) % 32u;
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
@@ -417,23 +455,24 @@ INLINE void consume(const struct params *p, const struct places *at, volatile __
     }
     for (uint turn = 0;; turn++) {
         mbarrier_wait(at->q_full, turn & 1u);
-        const uint number = *next;
-        if (number == NO_TASK) {
+        __local const struct task *t = tasks + turn % TASKS;
+        const int blocks = t->blocks, row = t->row0 + first;
+        const int4 span = t->span;
+        if (blocks == NO_TASK) {
             break;
         }
-        const struct task t = task_of(p, number);
         struct rows rows;
         UNROLL
         for (int r = 0; r < 2; r++) {
             rows.m[r] = -INFINITY;
             rows.l[r] = 0.0f;
-            rows.keys[r] = span_of_row(p, min(t.row0 + first + 8 * r, t.row_last));
+            rows.keys[r] = span_of_row(p, row + 8 * r);
         }
         UNROLL
         for (int i = 0; i < SUMS; i++) {
             sums[i] = 0.0f;
         }
-        if (t.blocks > 0) {
+        if (blocks > 0) {
             /* block 0: scores alone */
             uint stage = ring_stage(count);
             mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
@@ -444,18 +483,19 @@ INLINE void consume(const struct params *p, const struct places *at, volatile __
             turn_end(group);
             wgmma_wait(0);
             wgmma_pin_scores(s);
-            if (lane == 0) {
-                mbarrier_arrive(at->k_empty + 8 * stage);
+            release(at->k_empty + 8 * stage);
+            if (blocks == 1) {
+                release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, t.span.x, span_is_boundary(t.span, t.span.x, BLOCK_N),
-                   unit, negate);
+            soften(p, s, &rows, rescale, span.x, span_is_boundary(span, span.x, BLOCK_N), unit,
+                   negate);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
 
-            for (int j = 1; j < t.blocks; j++) {
+            for (int j = 1; j < blocks; j++) {
                 const uint before = stage;
-                const int key0 = t.span.x + j * BLOCK_N;
+                const int key0 = span.x + j * BLOCK_N;
                 count++;
                 stage = ring_stage(count);
                 mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
@@ -468,10 +508,11 @@ INLINE void consume(const struct params *p, const struct places *at, volatile __
                 turn_end(group);
                 wgmma_wait(1);
                 wgmma_pin_scores(s);
-                if (lane == 0) {
-                    mbarrier_arrive(at->k_empty + 8 * stage);
+                release(at->k_empty + 8 * stage);
+                if (j + 1 == blocks) {
+                    release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, key0, span_is_boundary(t.span, key0, BLOCK_N), unit,
+                soften(p, s, &rows, rescale, key0, span_is_boundary(span, key0, BLOCK_N), unit,
                        negate);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
@@ -479,39 +520,27 @@ INLINE void consume(const struct params *p, const struct places *at, volatile __
                 mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
                 wgmma_wait(0);
                 wgmma_pin_output(sums);
-                if (lane == 0) {
-                    mbarrier_arrive(at->v_empty + 8 * before);
-                }
+                release(at->v_empty + 8 * before);
                 pack_weights(weights, s);
                 rescale_sums(sums, rescale);
             }
 
             /* the last block: its sum alone */
-            warp_sync();
-            if (lane == 0) {
-                mbarrier_arrive(at->q_empty);
-            }
             wgmma_pin_output(sums);
             wgmma_begin();
             start_sums(sums, weights, at->v + stage * TILE_V);
             wgmma_wait(0);
             wgmma_pin_output(sums);
-            if (lane == 0) {
-                mbarrier_arrive(at->v_empty + 8 * stage);
-            }
+            release(at->v_empty + 8 * stage);
             count++;
-            const __local volatile uint *note = notes + (turn & 1u) * WATCHERS;
-            if (note[0] | note[1] | note[2]) {
-                restore(p, sums, &t, &rows,
-                        v + p->v.offset + t.batch * p->v.batch + t.head / p->group * p->v.head);
-            }
         } else {
             warp_sync();
-            if (lane == 0) {
-                mbarrier_arrive(at->q_empty);
-            }
+            release(at->q_empty);
         }
-        finish(p, sums, &rows, &t, t.row0 + first, o, lse);
+        if (t->notes[0] | t->notes[1] | t->notes[2]) {
+            restore(p, sums, t, row, v);
+        }
+        finish(p, sums, &rows, t, row, o, lse);
     }
     if (group == 0) {
         turn_begin(group);
@@ -527,7 +556,7 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
     __local uint tile_k[STAGES * TILE_K / 4] __attribute__((aligned(1024)));
     __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));
     __local ulong barriers[2 + 5 * STAGES];
-    __local uint next, notes[2 * WATCHERS];
+    __local struct task tasks[TASKS];
 
     (void)q; /* the copy engine has their maps */
     (void)k;
@@ -565,14 +594,14 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
         WGMMA_GIVE_REGISTERS(REGISTERS_PRODUCER);
 #endif
         if (item >= CONSUMERS * WARPGROUP + 32) {
-            watch(&p, &at, &next, tile_v, notes);
+            watch(&at, tasks, tile_v);
         } else if (item == CONSUMERS * WARPGROUP) {
-            produce(&p, maps, (volatile __global uint *)(maps + 384), &at, &next);
+            produce(&p, maps, (volatile __global uint *)(maps + 384), &at, tasks);
         }
     } else {
 #ifdef REGISTERS_CONSUMER
         WGMMA_TAKE_REGISTERS(REGISTERS_CONSUMER);
 #endif
-        consume(&p, &at, &next, notes, v, o, lse);
+        consume(&p, &at, tasks, v, o, lse);
     }
 }

@@ -17,6 +17,7 @@ enum {
     WORKSPACE_BYTES = 512, /* three maps of 128 bytes, a counter */
     ROWS = 64,             /* of a warpgroup */
     WARPGROUP = 128,       /* work-items */
+    TASK_BYTES = 48,       /* struct task */
 };
 
 static const struct solver_parameter parameters[COUNT] = {
@@ -46,7 +47,7 @@ static long long local_bytes(const problem *p, const row *r) {
     const long long m = row_number(r, "BLOCK_M", 0), n = row_number(r, "BLOCK_N", 0);
     const long long stages = row_number(r, "STAGES", 0);
     const long long k = row_bytes(p->head_dim), v = row_bytes(p->head_dim_v);
-    return m * k + stages * n * (k + v) + 8 * (2 + 5 * stages) + 64;
+    return m * k + stages * n * (k + v) + 8 * (2 + 5 * stages) + 2 * TASK_BYTES + 64;
 }
 
 /* Scores, weights in pairs and sums that a work-item of a consumer holds. */
