@@ -28,6 +28,7 @@
  * out the softmax of j while the matrix unit does that sum.  While accumulators are under
  * way nothing may touch them, a branch around the product included: ptxas would make
  * everything wait (its message C7514).  So the first and the last block are outside the loop.
+ * Blocks behind the last one that its own 64 rows see are only passed over.
  *
  * A hidden key has weight 0, and 0 times NaN is NaN within the matrix unit.  So where a block
  * has a hidden key (span_is_boundary) the watchers replace NaN and Inf in V by 0 and leave
@@ -86,11 +87,18 @@ struct places {
     uint q_full, q_empty, k_full, k_empty, v_full, v_ready, v_empty;
 };
 
+/* What the 64 rows of a warpgroup see of a task: its first `blocks` blocks, and all of them
+ * the keys full0 ... full1 - 1. */
+struct part {
+    int blocks, full0, full1;
+};
+
 /* Query rows row0 ... row0 + BLOCK_M - 1 of one head, and the blocks of keys that they see.
  * In local memory from when the producer finds it until its rows are stored. */
 struct task {
     int batch, head, row0, blocks;
     int4 span;
+    struct part parts[CONSUMERS];
     uint notes[WATCHERS]; /* 1 where a warp of watchers has replaced something */
 };
 
@@ -111,6 +119,10 @@ INLINE uint slices_together(const struct params *p) {
     return MASKED ? (uint)min(max(heads, 1L) * p->group, (long)slices) : 1u;
 }
 
+INLINE int blocks_until(const struct task *t, int end) {
+    return (end - t->span.x + BLOCK_N - 1) / BLOCK_N;
+}
+
 /* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
 INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
     const uint per_head = tasks_per_head(p), slices = (uint)(p->heads_q * p->batch);
@@ -124,8 +136,17 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
     t->batch = (int)(slice / (uint)p->heads_q);
     t->head = (int)(slice % (uint)p->heads_q);
     t->row0 = (int)(MASKED ? per_head - 1 - block : block) * BLOCK_M;
-    t->span = span_of_block(p, t->row0, min(t->row0 + BLOCK_M, p->seq_q) - 1);
-    t->blocks = (t->span.y - t->span.x + BLOCK_N - 1) / BLOCK_N;
+    const int row_last = p->seq_q - 1;
+    t->span = span_of_block(p, t->row0, min(t->row0 + BLOCK_M - 1, row_last));
+    t->blocks = blocks_until(t, t->span.y);
+    UNROLL
+    for (int i = 0; i < CONSUMERS; i++) {
+        const int first = t->row0 + 64 * i;
+        const int4 span = span_of_block(p, first, min(first + 63, row_last));
+        t->parts[i].blocks = first <= row_last ? blocks_until(t, span.y) : 0;
+        t->parts[i].full0 = span.z;
+        t->parts[i].full1 = span.w;
+    }
     UNROLL
     for (int i = 0; i < WATCHERS; i++) {
         t->notes[i] = 0;
@@ -294,10 +315,24 @@ INLINE void start_sums(float *o, const uint *weights, uint v) {
     wgmma_commit();
 }
 
+/* Scores of a block's keys that a row does not see become -inf: those behind its last key, or
+ * those before its first one; two instructions for each score. */
+INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) {
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const int edge =
+            (behind ? rows->keys[r].y : rows->keys[r].x) - key0 - 2 * (int)(get_local_id(0) % 4);
+        UNROLL
+        for (int i = 0; i < SCORES / 2; i++) {
+            const int key = i / 2 * 8 + i % 2, at = i / 2 * 4 + 2 * r + i % 2;
+            s[at] = (key >= edge) == behind ? -INFINITY : s[at];
+        }
+    }
+}
+
 /* Products become weights, in place; rescale is for what was summed before. */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   int boundary, float unit, int negate) {
-    const int column = 2 * (int)(get_local_id(0) % 4);
+                   const struct part *part, float unit, int negate) {
     if (negate) {
         UNROLL
         for (int i = 0; i < SCORES; i++) {
@@ -310,17 +345,11 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
             s[i] = score_of_product(p, s[i]);
         }
     }
-    if (boundary) {
-        UNROLL
-        for (int r = 0; r < 2; r++) {
-            const int begin = rows->keys[r].x - key0 - column,
-                      end = rows->keys[r].y - key0 - column;
-            UNROLL
-            for (int i = 0; i < SCORES / 2; i++) {
-                const int key = i / 2 * 8 + i % 2, at = i / 2 * 4 + 2 * r + i % 2;
-                s[at] = key < begin || key >= end ? -INFINITY : s[at];
-            }
-        }
+    if (MASKED && key0 < part->full0) {
+        hide(s, rows, key0, 0);
+    }
+    if (key0 + BLOCK_N > part->full1) {
+        hide(s, rows, key0, 1);
     }
     UNROLL
     for (int r = 0; r < 2; r++) {
@@ -437,6 +466,18 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
     }
 }
 
+/* Block `count` holds no key that this warpgroup's rows see: its turn is ended and the block given
+ * back, as others wait for both. */
+INLINE void pass_over(const struct places *at, uint group, uint count) {
+    const uint stage = ring_stage(count), parity = ring_parity(count);
+    mbarrier_wait(at->k_full + 8 * stage, parity);
+    turn_begin(group);
+    turn_end(group);
+    release(at->k_empty + 8 * stage);
+    mbarrier_wait(at->v_ready + 8 * stage, parity);
+    release(at->v_empty + 8 * stage);
+}
+
 INLINE void consume(const struct params *p, const struct places *at,
                     __local const struct task *tasks, __global const element *v,
                     __global element *o, __global float *lse) {
@@ -456,11 +497,11 @@ INLINE void consume(const struct params *p, const struct places *at,
     for (uint turn = 0;; turn++) {
         mbarrier_wait(at->q_full, turn & 1u);
         __local const struct task *t = tasks + turn % TASKS;
-        const int blocks = t->blocks, row = t->row0 + first;
-        const int4 span = t->span;
-        if (blocks == NO_TASK) {
+        const int all_blocks = t->blocks, begin = t->span.x, row = t->row0 + first;
+        if (all_blocks == NO_TASK) {
             break;
         }
+        const struct part part = t->parts[group];
         struct rows rows;
         UNROLL
         for (int r = 0; r < 2; r++) {
@@ -472,7 +513,7 @@ INLINE void consume(const struct params *p, const struct places *at,
         for (int i = 0; i < SUMS; i++) {
             sums[i] = 0.0f;
         }
-        if (blocks > 0) {
+        if (part.blocks > 0) {
             /* block 0: scores alone */
             uint stage = ring_stage(count);
             mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
@@ -484,18 +525,16 @@ INLINE void consume(const struct params *p, const struct places *at,
             wgmma_wait(0);
             wgmma_pin_scores(s);
             release(at->k_empty + 8 * stage);
-            if (blocks == 1) {
+            if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, span.x, span_is_boundary(span, span.x, BLOCK_N), unit,
-                   negate);
+            soften(p, s, &rows, rescale, begin, &part, unit, negate);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
 
-            for (int j = 1; j < blocks; j++) {
+            for (int j = 1; j < part.blocks; j++) {
                 const uint before = stage;
-                const int key0 = span.x + j * BLOCK_N;
                 count++;
                 stage = ring_stage(count);
                 mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
@@ -509,11 +548,10 @@ INLINE void consume(const struct params *p, const struct places *at,
                 wgmma_wait(1);
                 wgmma_pin_scores(s);
                 release(at->k_empty + 8 * stage);
-                if (j + 1 == blocks) {
+                if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, key0, span_is_boundary(span, key0, BLOCK_N), unit,
-                       negate);
+                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, unit, negate);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */
@@ -536,6 +574,9 @@ INLINE void consume(const struct params *p, const struct places *at,
         } else {
             warp_sync();
             release(at->q_empty);
+        }
+        for (int j = part.blocks; j < all_blocks; j++, count++) {
+            pass_over(at, group, count);
         }
         if (t->notes[0] | t->notes[1] | t->notes[2]) {
             restore(p, sums, t, row, v);

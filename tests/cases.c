@@ -146,6 +146,9 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q390 k150 d8:24 window33,17", "bhsd", "",
      "fwd_wgmma BLOCK_M=192 BLOCK_N=16 STAGES=3 GROUPS=1"},
     {"f16 b2 h2 q200 k130 d128 softcap3", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=3"},
+    /* ... warpgroups that pass over many blocks, and some without a row */
+    {"f16 b2 h6:3 q270 k270 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=16 GROUPS=3"},
+    {"bf16 h3 q210 k100 d64", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=32 GROUPS=2"},
     {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
      "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32 Q_REGISTERS=1"},
     {"bf16 h2 q33 k65 d24:40 causal", "padded", "",

@@ -157,7 +157,7 @@ static bool wgmma_runnable(const problem *p, const device *d, const row *r, text
     }
     const long long k = ((long long)p->head_dim + 63) / 64 * 64;
     const long long v = ((long long)p->head_dim_v + 63) / 64 * 64;
-    const long long bytes = 2 * (m * k + stages * n * (k + v)) + 8 * (2 + 5 * stages) + 96;
+    const long long bytes = 2 * (m * k + stages * n * (k + v)) + 8 * (2 + 5 * stages) + 160;
     const long long floats = n / 2 + n / 4 + v / 2, left = m == 192 ? 160 : 232;
     if (bytes > (long long)d->local_memory || floats + 24 > left) {
         text_printf(why, "%lld bytes of local memory, %lld registers", bytes, floats);
