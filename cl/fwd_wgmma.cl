@@ -227,13 +227,41 @@ INLINE void release(uint barrier_at) {
 
 /* ---- The watchers: WATCHERS warps ---- */
 
-/* Replaces NaN and Inf by 0; were there any? */
-INLINE uint clean(__local uint *pair) {
+/* Replaces NaN and Inf by 0. */
+INLINE void clean(__local uint *pair) {
     const uint bad = wgmma_pair_bad(*pair);
-    if (bad) {
-        *pair &= (bad & 0x8000u ? 0u : 0xffffu) | (bad & 0x80000000u ? 0u : 0xffff0000u);
+    *pair &= (bad & 0x8000u ? 0u : 0xffffu) | (bad & 0x80000000u ? 0u : 0xffff0000u);
+}
+
+INLINE uint any_bad(uint4 x) {
+    return wgmma_pair_bad(x.x) | wgmma_pair_bad(x.y) | wgmma_pair_bad(x.z) | wgmma_pair_bad(x.w);
+}
+
+/* Cleans a tile of V, work-item by work-item; true, for all of a warp, where one of it found
+ * something. */
+INLINE int clean_tile(__local uint *tile, uint item) {
+    const uint step = WATCHERS * 32 * 4; /* pairs */
+    uint bad = 0;
+    for (uint i = item * 4; i < TILE_V / 4; i += 4 * step) {
+        uint4 x[4]; /* four reads under way at once */
+        UNROLL
+        for (uint j = 0; j < 4; j++) {
+            const uint from = i + j * step;
+            x[j] = from < TILE_V / 4 ? *(__local const uint4 *)(tile + from) : (uint4)(0);
+        }
+        const uint found = any_bad(x[0]) | any_bad(x[1]) | any_bad(x[2]) | any_bad(x[3]);
+        if (found) {
+            ROLL
+            for (uint j = 0; j < 16; j++) {
+                const uint from = i + j / 4 * step + j % 4;
+                if (from < TILE_V / 4) {
+                    clean(tile + from);
+                }
+            }
+        }
+        bad |= found;
     }
-    return bad;
+    return warp_any(bad != 0);
 }
 
 INLINE void watch(const struct places *at, __local struct task *tasks, __local uint *tile_v) {
@@ -252,23 +280,11 @@ INLINE void watch(const struct places *at, __local struct task *tasks, __local u
         for (int j = 0; j < blocks; j++, count++) {
             const uint stage = ring_stage(count);
             mbarrier_wait(at->v_full + 8 * stage, ring_parity(count));
-            if (span_is_boundary(span, span.x + j * BLOCK_N, BLOCK_N)) {
-                __local uint *tile = tile_v + stage * (TILE_V / 4);
-                uint bad = 0;
-                for (uint i = item * 4u; i < TILE_V / 4; i += WATCHERS * 32u * 4u) {
-                    const uint4 x = *(__local const uint4 *)(tile + i);
-                    if (wgmma_pair_bad(x.x) | wgmma_pair_bad(x.y) | wgmma_pair_bad(x.z) |
-                        wgmma_pair_bad(x.w)) {
-                        for (uint w = 0; w < 4u; w++) {
-                            bad |= clean(tile + i + w);
-                        }
-                    }
-                }
-                if (warp_any(bad != 0)) {
-                    copy_publish();
-                    if (lane == 0) {
-                        t->notes[item / 32u] = 1;
-                    }
+            if (span_is_boundary(span, span.x + j * BLOCK_N, BLOCK_N) &&
+                clean_tile(tile_v + stage * (TILE_V / 4), item)) {
+                copy_publish();
+                if (lane == 0) {
+                    t->notes[item / 32u] = 1;
                 }
             }
             warp_sync();
