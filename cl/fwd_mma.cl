@@ -256,11 +256,11 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * TILE_SCRATCH];
     __local int bad; /* some sum was not finite */
-    /* Needed late, and so not kept in registers, of which none is left over. */
+    /* Needed seldom, and so not kept in registers, of which none is left over. */
     __local struct {
         long v, o, lse;  /* where their slices begin */
         int row0, begin; /* the first row and key */
-    } later;
+    } kept;
 
     const int wave = (int)get_local_id(0) / TILE_LANES;
     const struct tile_wave w = {(int)get_local_id(0) % TILE_LANES, scratch + wave * TILE_SCRATCH};
@@ -274,18 +274,17 @@ fwd_mma(const struct params p, __global const element *restrict q,
     const int head_kv = head / p.group;
     q += p.q.offset + batch * p.q.batch + head * p.q.head;
     k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
-    const long slice_v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
 
     const int4 span = span_of_block(&p, row0, row_last);
     const int last = span.y - 1;
     tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
     if (get_local_id(0) == 0) {
         bad = 0;
-        later.o = p.o.offset + batch * p.o.batch + head * p.o.head;
-        later.lse = p.lse.offset + batch * p.lse.batch + head * p.lse.head;
-        later.v = slice_v;
-        later.row0 = row0;
-        later.begin = span.x;
+        kept.o = p.o.offset + batch * p.o.batch + head * p.o.head;
+        kept.lse = p.lse.offset + batch * p.lse.batch + head * p.lse.head;
+        kept.v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+        kept.row0 = row0;
+        kept.begin = span.x;
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
@@ -332,7 +331,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
             tile_copied();
             barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
-            tile_copy(tile_v, v + slice_v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
+            tile_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
                       WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
@@ -349,10 +348,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 mma_cap(s, &p);
             }
             if (MASKED && key0 < span.z) {
-                mma_hide(s, &p, row0 + wave_row, key0, 0, w);
+                mma_hide(s, &p, kept.row0 + wave_row, key0, 0, w);
             }
             if (key0 + BLOCK_N > span.w) {
-                mma_hide(s, &p, row0 + wave_row, key0, 1, w);
+                mma_hide(s, &p, kept.row0 + wave_row, key0, 1, w);
             }
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
@@ -386,11 +385,11 @@ fwd_mma(const struct params p, __global const element *restrict q,
             bad = 1;
         }
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
-        begin = later.begin;
+        begin = kept.begin;
     } while (bad && careful++ == 0);
-    o += later.o;
-    lse += later.lse;
-    const int to_row = later.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
+    o += kept.o;
+    lse += kept.lse;
+    const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
 
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
@@ -430,13 +429,14 @@ fwd_mma(const struct params p, __global const element *restrict q,
     ROLL
     for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
         int row, d;
-        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && row0 + row <= to_last && d < HEAD_DIM_V) {
+        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && to_row + row <= to_last &&
+            d < HEAD_DIM_V) {
             __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
             __global element *to = o + (to_row + row) * p.o.row + d;
             if (bad) {
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-                    const float more = mma_not_finite(&p, v + later.v, to_row + row,
+                    const float more = mma_not_finite(&p, v + kept.v, to_row + row,
                                                       span_of_block(&p, to_row, to_last), d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
