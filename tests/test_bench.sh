@@ -169,6 +169,41 @@ PATH=$path
 [ "$code" = 5 ] || complain "without gnuplot: exit code $code"
 [ "$(cat err.txt)" = "clattn-bench: --plot: there is no gnuplot" ] || complain "$(cat err.txt)"
 
+echo "== plot of a comparison"
+cat >compared.json <<'END'
+{"torch": "2", "torch_device": "cuda, it's one", "device": "a device", "results": [
+ {"problem": "f16 q1024 d64", "row": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 2000,
+  "torch": {"flash": {"ms": 1, "gflops": 1500, "ratio": 0.75}, "math": {"skipped": "no"}}},
+ {"problem": "f16 q1024 d64 causal", "row": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 1000, "torch": {}},
+ {"problem": "f32 q1024 d64:96", "row": "fwd_tile", "ms": 1, "gflops": 30000, "torch": {}}]}
+END
+# Exit code, a pattern, the arguments.
+draws() {
+    wanted=$1 pattern=$2 code=0
+    shift 2
+    python3 "$compare" "$@" >out.txt 2>err.txt || code=$?
+    [ "$code" = "$wanted" ] || complain "compare_torch $*: exit code $code, not $wanted: $(cat err.txt)"
+    [ -z "$pattern" ] || grep -q -e "$pattern" err.txt || complain "compare_torch $*: nothing like '$pattern': $(cat err.txt)"
+}
+rm -f compared.svg
+echo '{"results": []}' >empty.json
+echo '{"results": 3' >broken.json
+if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
+    draws 0 '' --results compared.json --plot compared.svg
+    for word in '</svg>' 'f16, D 64 ' 'f32, D 64:96 ' 'PyTorch flash' 'fwd_tile' 'TFLOP/s'; do
+        grep -q "$word" compared.svg || complain "plot of a comparison: no '$word'"
+    done
+    ! grep -q 'math' compared.svg || complain "plot of a comparison: shows what was skipped"
+    draws 5 'gnuplot could not draw' --results compared.json --plot no/such/directory/plot.svg
+fi
+if command -v python3 >/dev/null; then
+    draws 2 'it has no results' --results empty.json --plot compared.svg
+    draws 2 'is not what --json leaves' --results broken.json --plot compared.svg
+    draws 2 'is not what --json leaves' --results missing.json --plot compared.svg
+    draws 2 'goes with --plot' --results compared.json
+    draws 2 'goes with --plot' --results compared.json --plot compared.svg "$full"
+fi
+
 echo "== refusals"
 refuses 2 'no solver' "$@" --rows nonsense "$full"
 refuses 2 'BLOCK_Q' "$@" --rows "fwd_rows BLOCK_Q=3" "$full"

@@ -8,10 +8,14 @@ many passes at a time; on a CPU, what one call takes until its result is there. 
 is PyTorch's time by clattn's, above 1 where clattn is faster: the median over rounds of
 what one round showed, so that a clock that drifts does not count.
 
+--plot draws speed over length, a panel for each type and head dimension, through gnuplot; with
+--results it draws what an earlier run left by --json, on a machine that has gnuplot.
+
 The last lines hold the geometric mean of the ratios of each of --rows and each back end, over
 the problems that all of --rows ran.
 
-Exit code: 0 done, or PyTorch is missing; 2 wrong usage; 5 nothing could be compared.
+Exit code: 0 done, or PyTorch is missing; 2 wrong usage; 5 nothing could be compared, or no
+gnuplot.
 """
 
 import argparse
@@ -313,6 +317,82 @@ def summarise(rows, problems):
     return means
 
 
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+def panels(results):
+    """{title: {(name, masked): [(length, GFLOP/s)]}}, in the order of the results."""
+    found = {}
+    for entry in results:
+        p = Problem(entry["problem"])
+        panel = found.setdefault(f"{p.type}, D {p.d}" + (f":{p.dv}" if p.dv != p.d else ""), {})
+        masked = p.left >= 0 or p.right >= 0
+        panel.setdefault((entry["row"].split()[0], masked), []).append((p.k, entry["gflops"]))
+        for name, other in entry["torch"].items():
+            if "gflops" in other:
+                points = panel.setdefault((f"PyTorch {name}", masked), [])
+                if (p.k, other["gflops"]) not in points:  # once, also beside several rows
+                    points.append((p.k, other["gflops"]))
+    return found
+
+
+def gnuplot_script(results, title, path):
+    found = panels(results)
+    names = list(dict.fromkeys(name for panel in found.values() for name, _ in panel))
+    unit, scale = ("TFLOP/s", 1e-3) if max(e["gflops"] for e in results) >= 1000 else ("GFLOP/s", 1)
+
+    def quoted(text):
+        return "'" + text.replace("'", "''") + "'"
+
+    lines = [
+        f"set terminal svg size {360 * len(found)},480 font 'sans-serif,12' background rgb 'white'",
+        f"set output {quoted(path)}",
+        f"set multiplot layout 1,{len(found)} title {quoted(title)} noenhanced",
+        "set logscale x 2; set xlabel 'length'; set yrange [0:*]; set grid; set key bmargin center noenhanced",
+        f"set ylabel '{unit}'",
+    ]
+    for number, (heading, panel) in enumerate(found.items()):
+        curves = []
+        for curve, ((name, masked), points) in enumerate(panel.items()):
+            data = "".join(f"{length} {speed * scale:.6g}\n" for length, speed in sorted(points))
+            lines.append(f"$data{number}_{curve} << END\n{data}END")
+            alone = not masked or (name, False) not in panel  # else the colour says who it is
+            label = f"title {quoted(name)}" if alone else "notitle"
+            curves.append(
+                f"$data{number}_{curve} with linespoints lw 2 pt {7 if masked else 5} ps 0.6"
+                f" dt {2 if masked else 1} lc rgb '{COLOURS[names.index(name) % len(COLOURS)]}' {label}"
+            )
+        lines.append(f"set title {quoted(heading + ' (dashed: masked)')} noenhanced\nplot {', '.join(curves)}")
+    return "\n".join(lines) + "\nunset multiplot\n"
+
+
+def plot(head, path):
+    if not shutil.which("gnuplot"):
+        say("--plot: there is no gnuplot")
+        return False
+    title = f"clattn on {head['device']}, PyTorch {head['torch']} on {head['torch_device']}"
+    script = gnuplot_script(head["results"], title, path)
+    done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or not os.path.exists(path):
+        say(f"gnuplot could not draw {path}: {first_line(done.stderr)}")
+        return False
+    return True
+
+
+def draw_results(options):
+    """The exit code of --results."""
+    try:
+        with open(options.results, encoding="utf-8") as file:
+            head = json.load(file)
+        if not head["results"]:
+            raise ValueError("it has no results")
+        drawn = plot(head, options.plot)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        say(f"--results: {options.results} is not what --json leaves: {type(error).__name__}: {error}")
+        return 2
+    return 0 if drawn else 5
+
+
 def find_bench():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     built = glob.glob(os.path.join(root, "build*", "tools", "clattn-bench"))
@@ -342,6 +422,8 @@ def parse_options():
     parser.add_argument("--back-ends", help="flash, cudnn, efficient, math with , between (default: all)")
     parser.add_argument("--threads", type=int, help="of PyTorch on a CPU (default: all that may run)")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too; -: only these, to stdout")
+    parser.add_argument("--plot", metavar="FILE.svg", help="draw speed over length; needs gnuplot")
+    parser.add_argument("--results", metavar="FILE", help="draw those of an earlier --json; measure nothing")
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help='"f16 b2 h32:8 q4096 d128 causal"')
     options = parser.parse_args()
     if options.rounds < 1 or not 0 < options.time < 1e6 or (options.threads or 1) < 1:
@@ -351,11 +433,15 @@ def parse_options():
         for name in options.back_ends:
             if name not in ("flash", "cudnn", "efficient", "math"):
                 parser.error(f"--back-ends: there is no '{name}'")
+    if options.results is not None and (options.plot is None or options.problems):
+        parser.error("--results goes with --plot and without problems")
     for text in options.problems:
         try:
             Problem(text)
         except ValueError as error:
             parser.error(f"'{text}' is not a problem: {error}")
+    if options.results is not None:
+        return options
     options.bench = options.bench or find_bench()
     if not options.bench or not shutil.which(options.bench):
         parser.error(f"there is no clattn-bench{' ' + options.bench if options.bench else ''}; see --bench")
@@ -364,6 +450,8 @@ def parse_options():
 
 def main():
     options = parse_options()
+    if options.results is not None:
+        return draw_results(options)
     try:
         import torch
         import torch.nn.attention
@@ -410,6 +498,8 @@ def main():
         with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:
             json.dump(head, file, indent=2)
             file.write("\n")
+    if head["results"] and options.plot is not None and not plot(head, options.plot):
+        return 5
     return 0 if head["results"] else 5
 
 
