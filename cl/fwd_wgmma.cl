@@ -14,10 +14,11 @@
  *     tile_q[SLABS][BLOCK_M][64]             64 elements of a row, 128 bytes (tile_wgmma.cl)
  *     tile_k[STAGES][SLABS][BLOCK_N][64]     a ring: one is loaded while another is used
  *     tile_v[STAGES][SLABS_V][BLOCK_N][64]
+ *     tasks[2]                               the one being loaded, the one being stored
  *
  *     barrier    arrives                        then
  *     q_full     the copy engine                the task and Q can be read
- *     q_empty    all who read them              ... Q be loaded anew
+ *     q_empty    all who read them              ... Q be loaded anew; the task before is stored
  *     k_full     the copy engine                K can be read
  *     k_empty    the consumers                  ... be loaded anew
  *     v_full     the copy engine                V can be looked through
@@ -35,7 +36,7 @@
  * a note; at the end of a task with such a note each consumer adds, from global memory,
  * those that its rows do see.
  *
- * Grid: dimension 0, at most GROUPS work-groups.
+ * Grid: dimension 0, at most GROUPS work-groups; tasks go by slices_together().
  */
 #ifndef BLOCK_M
 #error "BLOCK_M: query rows per work-group; a multiple of 64"
@@ -489,8 +490,10 @@ INLINE void pass_over(const struct places *at, uint group, uint count) {
     mbarrier_wait(at->k_full + 8 * stage, parity);
     turn_begin(group);
     turn_end(group);
+    warp_sync(); /* all of the warp have left the wait */
     release(at->k_empty + 8 * stage);
     mbarrier_wait(at->v_ready + 8 * stage, parity);
+    warp_sync();
     release(at->v_empty + 8 * stage);
 }
 

@@ -95,7 +95,7 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
         /* Few query rows: no block with a warpgroup that has none. */
         const bool too_high = shapes[i].block_m - ROWS >= (long long)p->seq_q;
         /* Short and masked: 192 rows are no faster (H200, D 64, S 1024, causal, 16,384 tokens,
-         * 32 heads: 305 TFLOP/s, 128 rows 308), and 128 make more tasks to share. */
+         * 32 heads: 305 TFLOP/s, 128 rows 308, 2026-11-22), and 128 make more tasks to share. */
         const bool too_wide = shapes[i].block_m > 2 * ROWS && problem_masked(p) && p->seq_q <= 1024;
         if (shapes[i].most >= wider && !too_wide && (!too_high || shapes[i].block_m == ROWS)) {
             long long *c = candidates[count++];

@@ -26,8 +26,14 @@ static const char *refuses(const problem *p, const device *d) {
     return schedule_for(d)->refuses(p, d);
 }
 
+/* A row that names a parameter of fwd_tile gets it on a CPU, too. */
 static bool complete(const problem *p, const device *d, row *r, text *why) {
-    return schedule_for(d)->complete(p, d, r, why);
+    const bool tile = row_find(r, "THREADS_M") != NULL;
+    if (tile && solver_fwd_tile.refuses(p, d)) {
+        text_printf(why, "%s", solver_fwd_tile.refuses(p, d));
+        return false;
+    }
+    return (tile ? &solver_fwd_tile : schedule_for(d))->complete(p, d, r, why);
 }
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {

@@ -153,12 +153,17 @@ static const struct probe {
     enum tensors_name tensor;
     double value;
     struct demands demands; /* on the queries that see it; column is set later */
+    unsigned where;         /* its column: 0 the first, 1 the middle, 2 the last */
 } probes[] = {
-    {"NaN in one q", TENSOR_Q, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}},
-    {"NaN in one k", TENSOR_K, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}},
-    {"Inf in one k", TENSOR_K, INFINITY, {.o = ANYTHING, .lse = ANYTHING}},
-    {"NaN in one v", TENSOR_V, NAN, {.o = NOT_A_NUMBER, .lse = SAME_BITS, .only_column = true}},
-    {"Inf in one v", TENSOR_V, INFINITY, {.o = NOT_FINITE, .lse = SAME_BITS, .only_column = true}},
+    {"NaN in one q", TENSOR_Q, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}, 1},
+    {"NaN in one k", TENSOR_K, NAN, {.o = NOT_A_NUMBER, .lse = NOT_A_NUMBER}, 1},
+    {"Inf in one k", TENSOR_K, INFINITY, {.o = ANYTHING, .lse = ANYTHING}, 1},
+    {"NaN in one v", TENSOR_V, NAN, {.o = NOT_A_NUMBER, .lse = SAME_BITS, .only_column = true}, 2},
+    {"Inf in one v",
+     TENSOR_V,
+     INFINITY,
+     {.o = NOT_FINITE, .lse = SAME_BITS, .only_column = true},
+     0},
 };
 
 static cl_uint count_seeing(const clattn_desc *desc, bool keys, cl_uint index) {
@@ -198,7 +203,7 @@ static bool bad_element(struct run *run, const struct probe *probe) {
         return true;
     cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
     struct demands demands = probe->demands;
-    demands.column = view->dim / 2;
+    demands.column = (view->dim - 1) * probe->where / 2;
 
     struct outcome outcome;
     tensors_fill(&run->tensors, FILL_ZERO);
@@ -223,6 +228,92 @@ static bool bad_element(struct run *run, const struct probe *probe) {
     return ok;
 }
 
+/* ---- Many bad elements ---- */
+
+enum { BAD = 24 };
+enum { BAD_NAN = 1, BAD_INF = 2, BAD_MINUS_INF = 4 };
+
+struct bad {
+    cl_uint batch, head, row, column;
+    unsigned kind;
+};
+
+/* Scattered over V, none twice; how many. */
+static unsigned scatter(const struct tensors_view *view, struct bad list[BAD]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < BAD; i++) {
+        const unsigned many = i * 2654435761u; /* Knuth's multiplicative hash */
+        const struct bad bad = {i % view->batch, i / 2 % view->heads, (many >> 8) % view->rows,
+                                (many >> 20) % view->dim, 1u << i % 3};
+        bool known = false;
+        for (unsigned j = 0; j < count; j++)
+            known |= list[j].batch == bad.batch && list[j].head == bad.head &&
+                     list[j].row == bad.row && list[j].column == bad.column;
+        if (!known)
+            list[count++] = bad;
+    }
+    return count;
+}
+
+/* What a row sees of them in a column. */
+static unsigned kinds_seen(const clattn_desc *desc, const struct bad *list, unsigned count,
+                           size_t row, cl_uint column) {
+    cl_uint query = (cl_uint)(row % desc->seq_q);
+    cl_uint head = (cl_uint)(row / desc->seq_q % desc->heads_q);
+    cl_uint batch = (cl_uint)(row / desc->seq_q / desc->heads_q);
+    unsigned kinds = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (list[i].column == column && list[i].batch == batch &&
+            list[i].head == head / (desc->heads_q / desc->heads_kv) &&
+            reference_sees(desc, query, list[i].row))
+            kinds |= list[i].kind;
+    return kinds;
+}
+
+static bool bad_elements(struct run *run) {
+    static const char *const words[] = {"the bits of the clean run", "NaN", "NaN or Inf"};
+    const clattn_desc *desc = &run->tensors.live;
+    const struct tensors_view *view = &run->tensors.view[TENSOR_V];
+    const struct demands untouched = {.o = ANYTHING, .lse = SAME_BITS};
+    struct bad list[BAD];
+    /* Broadcast keys are shared: others than those of the list would see them. */
+    if (!desc->batch || !desc->seq_kv || run->given->tensors.layout == LAYOUT_BROADCAST)
+        return true;
+    const unsigned count = scatter(view, list);
+    struct outcome outcome;
+    tensors_fill(&run->tensors, FILL_ZERO);
+    for (unsigned i = 0; i < count; i++) {
+        const double value = list[i].kind == BAD_NAN   ? NAN
+                             : list[i].kind == BAD_INF ? INFINITY
+                                                       : -INFINITY;
+        reference_encode(view->type, value,
+                         view->memory->image + tensors_at(view, list[i].batch, list[i].head,
+                                                          list[i].row, list[i].column));
+    }
+    bool ok = launch(run, &outcome);
+    if (!ok)
+        fprintf(stderr, "many bad elements of v\n");
+    const size_t size = reference_type_size(desc->type);
+    const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    for (size_t row = 0; ok && row < rows; row++) {
+        for (cl_uint d = 0; ok && d < desc->head_dim_v; d++) {
+            const unsigned kinds = kinds_seen(desc, list, count, row, d);
+            const enum demand demand = kinds == 0                                   ? SAME_BITS
+                                       : kinds == BAD_INF || kinds == BAD_MINUS_INF ? NOT_FINITE
+                                                                                    : NOT_A_NUMBER;
+            const size_t at = (row * desc->head_dim_v + d) * size;
+            const double x = reference_decode(desc->type, outcome.o + at);
+            ok = meets(demand, outcome.o + at, run->clean.o + at, desc->type) &&
+                 !(demand == NOT_FINITE && isinf(x) && (x > 0) != (kinds == BAD_INF));
+            if (!ok)
+                report(run, "many bad elements of v", row, (long)d, x, words[demand]);
+        }
+        ok = ok && row_meets(run, &outcome, row, &untouched, "many bad elements of v");
+    }
+    outcome_free(&outcome);
+    return ok;
+}
+
 /* ---- All of it ---- */
 
 static bool right(struct run *run, struct compare_result *result) {
@@ -236,7 +327,7 @@ static bool right(struct run *run, struct compare_result *result) {
     }
     for (size_t i = 0; ok && i < sizeof probes / sizeof *probes; i++)
         ok = bad_element(run, &probes[i]);
-    return ok;
+    return ok && bad_elements(run);
 }
 
 bool attention_right(const struct attention_case *given, struct compare_result *result) {

@@ -149,6 +149,9 @@ const struct test_case cases_table[] = {
     /* ... warpgroups that pass over many blocks, and some without a row */
     {"f16 b2 h6:3 q270 k270 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=16 GROUPS=3"},
     {"bf16 h3 q210 k100 d64", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=32 GROUPS=2"},
+    /* ... and more K and V than are taken together: two heads, then one; groups of two heads */
+    {"f16 h3 q130 k11000 d256 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=2"},
+    {"f16 h4:2 q70 k20000 d256 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=3"},
     {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
      "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32 Q_REGISTERS=1"},
     {"bf16 h2 q33 k65 d24:40 causal", "padded", "",
@@ -167,6 +170,11 @@ const struct test_case cases_table[] = {
     {"f32 h2 q150 k300 d64 window100,50", "bhsd", "",
      "fwd_lanes LANES=16 ROW_VECTORS=2 KEY_UNROLL=8 COL_UNROLL=8 BLOCK_N=128"},
     {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_lanes BLOCK_N=24"},
+    /* memory_efficient by another schedule than a CPU's own */
+    {"f32 h2 q65 k130 d40:24 window33,17", "padded", "",
+     "memory_efficient BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=4 THREADS_N=2 THREADS_D=2"},
+    {"bf16 h2 q33 k65 d40:72 causal", "bshd", "",
+     "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4"},
     {"f32 h2 q33 k130 d40 causal", "padded", "",
      "standard SOFTMAX=three_pass WORK_GROUP=64 LANES=4"},
     {"f16 h2 q65 k300 d40:33 window33,17", "bshd", "unordered",
