@@ -258,8 +258,8 @@ typedef struct clattn_forward_args {
     const clattn_tensor
         *lse;         /* F32, natural log of the row's sum of exp(score); NULL: not written */
     cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
-                         NULL if that is 0.  One at a time: two enqueues that may run
-                         together need two. */
+                         NULL if that is 0 (then what stands here is ignored).  One at a
+                         time: two enqueues that may run together need two. */
     size_t workspace_offset; /* bytes; a multiple of 256 */
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
