@@ -38,6 +38,7 @@
 #define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
 #define KEYS (BLOCK_N / 16)
 #define COLS (WIDTH_V / 16)
+#define COLS_FIRST (TILE_HALVES ? COLS / 2 : COLS)
 
 /* s = Q K^T of one block of keys. */
 INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
@@ -174,6 +175,24 @@ INLINE int mma_rises(float rescale[ROW_FRAGMENTS][TILE_SLOTS]) {
     return rises;
 }
 
+/* o += P V of 16 keys and the columns first * 16 ... end * 16 - 1. */
+INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
+                        uint left[ROW_FRAGMENTS][TILE_LEFT / 2], __local const element *rows,
+                        const int first, const int end, struct tile_wave w) {
+    TILE_UNROLL
+    for (int c = first; c < end; c++) {
+        uint right[TILE_SPLIT][TILE_RIGHT / 2];
+        tile_load_columns(right, rows + c * 16, WIDTH_V + TILE_PAD, w.lane);
+        TILE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            TILE_UNROLL
+            for (int f = 0; f < TILE_SPLIT; f++) {
+                tile_multiply(o[a][c][f], left[a], right[f], w);
+            }
+        }
+    }
+}
+
 /* o += P V of one block of keys, with the weights of the scores s. */
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                            float l[ROW_FRAGMENTS][TILE_SLOTS],
@@ -193,23 +212,34 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
             mma_weigh(s[a][n], part[a], m[a], unit);
             tile_weights(left[a], s[a][n], w);
         }
-        TILE_UNROLL
-        for (int c = 0; c < COLS; c++) {
-            uint right[TILE_SPLIT][TILE_RIGHT / 2];
-            tile_load_columns(right, tile_v + n * 16 * (WIDTH_V + TILE_PAD) + c * 16,
-                              WIDTH_V + TILE_PAD, w.lane);
-            TILE_UNROLL
-            for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                TILE_UNROLL
-                for (int f = 0; f < TILE_SPLIT; f++) {
-                    tile_multiply(o[a][c][f], left[a], right[f], w);
-                }
-            }
-        }
+        __local const element *rows = tile_v + n * 16 * (WIDTH_V + TILE_PAD);
+        mma_columns(o, left, rows, 0, COLS_FIRST, w);
+        mma_columns(o, left, rows, COLS_FIRST, COLS, w);
     }
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
         l[i / TILE_SLOTS][i % TILE_SLOTS] += part[i / TILE_SLOTS][i % TILE_SLOTS];
+    }
+}
+
+/* The same columns of fragment a of O to where Q was. */
+INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC],
+                    const float normaliser[TILE_SLOTS], const int a, const int first, const int end,
+                    struct tile_wave w) {
+    TILE_UNROLL
+    for (int c = first * TILE_SPLIT; c < end * TILE_SPLIT; c++) {
+        const float *four = sum[c / TILE_SPLIT][c % TILE_SPLIT];
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e += 2) {
+            const int at = (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
+                           c * TILE_OTHERS;
+            const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
+            const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
+                                       four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
+            rows[at + tile_acc_other(w.lane, e)] = (element)two;
+            rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
+                (element)(two >> 16);
+        }
     }
 }
 
@@ -408,22 +438,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 lse[row * p.lse.row] = state_lse(m[a][slot], l[a][slot]);
             }
         }
-        TILE_UNROLL
-        for (int c = 0; c < COLS * TILE_SPLIT; c++) {
-            const float *four = sum[a][c / TILE_SPLIT][c % TILE_SPLIT];
-            TILE_UNROLL
-            for (int e = 0; e < TILE_ACC; e += 2) {
-                const int at =
-                    (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
-                    c * TILE_OTHERS;
-                const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
-                const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
-                                           four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
-                rows[at + tile_acc_other(w.lane, e)] = (element)two;
-                rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
-                    (element)(two >> 16);
-            }
-        }
+        mma_put(rows, sum[a], normaliser, a, 0, COLS_FIRST, w);
+        mma_put(rows, sum[a], normaliser, a, COLS_FIRST, COLS, w);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL

@@ -22,6 +22,8 @@
  *     TILE_SHARE             lanes that differ in these bits of their number share queries
  *     TILE_COPIES            0, or: lanes that differ in this bit hold the same operands
  *     TILE_ATTRIBUTES        of the kernel
+ *     TILE_HALVES            1 where the compiler stops unrolling long loops, which leaves their
+ *                            arrays in memory: those over columns then come in two halves
  *     tile_left_query, tile_left_depth, tile_right_other, tile_right_depth, tile_acc_query,
  *     tile_acc_other (lane, e)
  *                            which element of the matrix is element e of that lane; the order

@@ -23,6 +23,7 @@
 #define TILE_SLOTS 1
 #define TILE_SHARE 48
 #define TILE_COPIES 0
+#define TILE_HALVES 0
 #define TILE_ATTRIBUTES
 
 INLINE int tile_left_query(int lane, int e) {

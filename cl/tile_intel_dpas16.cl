@@ -21,6 +21,7 @@
 #define TILE_SLOTS 1
 #define TILE_SHARE 0
 #define TILE_COPIES 0
+#define TILE_HALVES 1
 #if EMULATED
 #define TILE_ATTRIBUTES
 #else

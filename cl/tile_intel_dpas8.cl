@@ -21,6 +21,7 @@
 #define TILE_SLOTS 1
 #define TILE_SHARE 0
 #define TILE_COPIES 0
+#define TILE_HALVES 1
 #if EMULATED
 #define TILE_ATTRIBUTES
 #else
@@ -114,10 +115,8 @@ INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
 
 INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
     (void)w;
-    const int8 a = as_int8(
-        (uint8)(right[0], right[1], right[2], right[3], right[4], right[5], right[6], right[7]));
-    const int8 b =
-        as_int8((uint8)(left[0], left[1], left[2], left[3], left[4], left[5], left[6], left[7]));
+    const int8 a = as_int8(vload8(0, right));
+    const int8 b = as_int8(vload8(0, left));
     float8 c = (float8)(acc[0], acc[1], acc[2], acc[3], acc[4], acc[5], acc[6], acc[7]);
 #if TYPE == F16
     c = intel_sub_group_f16_f16_matrix_mad_k16(a, b, c);
@@ -144,10 +143,7 @@ INLINE void tile_fast_left(uint *left, __local const element *tile, const int st
     TILE_UNROLL
     for (int half_row = 0; half_row < 2; half_row++) {
         const uint4 four = *(__local const uint4 *)(tile + lane * stride + half_row * 8);
-        left[half_row * 4] = four.s0;
-        left[half_row * 4 + 1] = four.s1;
-        left[half_row * 4 + 2] = four.s2;
-        left[half_row * 4 + 3] = four.s3;
+        vstore4(four, half_row, left);
     }
 }
 
@@ -170,14 +166,9 @@ INLINE void tile_fast_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local co
         const uint4 odd = *(__local const uint4 *)(at + stride);
         const uint4 first = (even & 0xffffu) | odd << 16;
         const uint4 second = even >> 16 | (odd & 0xffff0000u);
-        right[f][0] = first.s0;
-        right[f][1] = second.s0;
-        right[f][2] = first.s1;
-        right[f][3] = second.s1;
-        right[f][4] = first.s2;
-        right[f][5] = second.s2;
-        right[f][6] = first.s3;
-        right[f][7] = second.s3;
+        vstore8((uint8)(first.s0, second.s0, first.s1, second.s1, first.s2, second.s2, first.s3,
+                        second.s3),
+                0, right[f]);
     }
 }
 

@@ -12,6 +12,7 @@
 #define TILE_SLOTS 1
 #define TILE_SHARE 0
 #define TILE_COPIES 0
+#define TILE_HALVES 0
 #define TILE_ATTRIBUTES
 
 /* It runs where arrays have no place in registers: loops over them stay loops. */

@@ -21,8 +21,10 @@ struct engine {
      * right operand in each lane. */
     cl_uint lanes, queries, left, right;
 
-    /* Sums and scores that a lane can keep in registers beside everything else. */
-    cl_uint floats;
+    /* What the formula keeps to, so that compilers keep all in registers.  floats: of sums and
+     * scores in a lane.  address: what each chunk costs beside them that a work-item copies
+     * without staying in its column (tile_move.cl).  keys: of a block. */
+    cl_uint floats, address, keys;
 
     const char *options; /* to build with, after the library's own; or "" */
 };

@@ -82,28 +82,39 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     return false;
 }
 
-/* Sums of O and scores. */
+/* Chunks of a tile of K or V that a work-item copies, where it does not stay in its column. */
+static cl_ulong chunks_apart(cl_ulong keys, cl_uint head_dim, cl_ulong threads) {
+    const cl_ulong columns = width_of(head_dim) / 8;
+    const bool stays = threads % columns == 0 && keys * columns % threads == 0;
+    return stays ? 0 : size_div_up(keys * columns, threads);
+}
+
+/* Sums of O and scores, and addresses. */
 static bool fits_registers(const problem *p, const struct engine *engine, const long long *shape) {
-    const cl_ulong fragments = (cl_ulong)shape[1], keys = (cl_ulong)shape[2];
-    const cl_ulong rows = fragments * engine->queries;
+    const cl_ulong waves = (cl_ulong)shape[0], keys = (cl_ulong)shape[2];
+    const cl_ulong rows = (cl_ulong)shape[1] * engine->queries, threads = waves * engine->lanes;
     const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
-    return floats <= engine->floats;
+    const cl_ulong chunks =
+        chunks_apart(keys, p->head_dim, threads) + chunks_apart(keys, p->head_dim_v, threads);
+    return keys <= engine->keys && floats + chunks * engine->address <= engine->floats;
 }
 
 /* WAVES, ROW_FRAGMENTS, BLOCK_N; from large to small. */
-enum { SHAPES = 10 };
+enum { SHAPES = 12 };
 static const long long shapes[SHAPES][3] = {
-    {4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {8, 1, 32}, {4, 1, 32},
-    {8, 1, 16},  {4, 1, 16}, {2, 1, 32}, {1, 1, 32}, {1, 1, 16},
+    {4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {8, 1, 32}, {4, 1, 32}, {16, 1, 16},
+    {8, 1, 16},  {4, 1, 16}, {2, 1, 32}, {2, 1, 16}, {1, 1, 32}, {1, 1, 16},
 };
 
 static const char *unsuited(const problem *p, const device *d) {
-    const long long *least = shapes[SHAPES - 1];
     const struct engine *engine = engines_first(d);
+    bool fits = false;
+    for (size_t i = 0; engine && i < SHAPES; i++) {
+        fits = fits || fits_registers(p, engine, shapes[i]);
+    }
     return !engine ? no_engine
-           : !fits_registers(p, engine, least)
-               ? "rows of v are too long for the registers beside the device's matrix engine"
-               : NULL;
+           : !fits ? "rows of v are too long for the registers beside the device's matrix engine"
+                   : NULL;
 }
 
 static bool complete(const problem *p, const device *d, row *r, text *why) {

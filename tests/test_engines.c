@@ -65,7 +65,7 @@ static const struct {
       {"tile_fast_rows(", "lane / 16", "(3 - lane / 16)", true}}},
     {"intel_dpas8",
      {{"tile_weights(", "s[i / 4][i % 4 * 2]", "s[1 - i / 4][i % 4 * 2]", false},
-      {"tile_fast_left(", "four.s1", "four.s2", true},
+      {"tile_fast_left(", "four, half_row", "four, 1 - half_row", true},
       {"tile_fast_rows(", "lane * 2", "(lane ^ 1) * 2", true},
       {"tile_fast_columns(", "first.s1", "second.s1", true}}},
     {"intel_dpas16",
