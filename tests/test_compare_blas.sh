@@ -9,6 +9,7 @@ code=0
 "$compare" --device "$device" --rounds 1 "f32 h4:2 q70 d24:40 causal" "f32 b2 q33 k50 d8" \
     >compare_blas.txt 2>&1 || code=$?
 cat compare_blas.txt
+cp compare_blas.txt first.txt
 if [ "$code" = 3 ] && grep -q 'is no CPU' compare_blas.txt; then
     exit 77
 fi
@@ -33,7 +34,15 @@ refuses 5 'nothing to compare' --device "$device" "q0 d1"
 refuses 5 'nothing to compare' --device "$device" "b0 q4 d1"
 refuses 5 'nothing to compare' --device "$device" "q4 k0 d1"
 refuses 2 'not a problem' --device "$device" "f32 nonsense"
+refuses 2 'not a problem' --device "$device" "f32 q4 d8" "f32 nonsense"
+! grep -q 'GFLOP/s' compare_blas.txt || complain "measured before it read all problems"
 refuses 2 'from 1 to' --rounds 0
+refuses 2 'from 1 to' --threads 0
+refuses 2 'from 1 to' --threads 1001
+most=$(sed -n 's/^OpenBLAS .*MAX_THREADS=\([0-9]*\).*/\1/p' first.txt)
+[ -z "$most" ] || refuses 2 "from 1 to $most " --threads $((most + 1))
+"$compare" --help >compare_blas.txt
+grep -q '^  f32 h8 q4096 d128 causal$' compare_blas.txt || complain "help: no default problems"
 refuses 2 '--nonsense' --nonsense
 refuses 4 'no such device' --device "no such device"
 exit $failed

@@ -43,6 +43,13 @@ const char *blas_attention_core(void) {
     return openblas_get_corename();
 }
 
+unsigned blas_attention_most_threads(void) {
+    static const char name[] = "MAX_THREADS=";
+    const char *found = strstr(openblas_get_config(), name);
+    const long most = found ? strtol(found + strlen(name), NULL, 10) : 0;
+    return most > 0 && most < 1000 ? (unsigned)most : 1000;
+}
+
 /* e^x for x <= 0; 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]. */
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;

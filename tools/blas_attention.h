@@ -19,6 +19,9 @@ typedef struct blas_attention blas_attention;
 const char *blas_attention_library(void);
 const char *blas_attention_core(void);
 
+/* So many threads may call it at a time. */
+unsigned blas_attention_most_threads(void);
+
 /* For F32 tensors without gaps, [batch, head, row, d].  desc: heads_kv and head_dim_v filled in,
  * full or causal, every row sees a key, no softcap.  NULL: too little memory, or no thread. */
 blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_rows,

@@ -53,6 +53,10 @@ static const char *const about =
     "ratio is OpenBLAS's time by clattn's (median, and its 10th and 90th percentile over the\n"
     "rounds), peak clattn's share of the f32 multiply-adds that a small kernel reaches.\n"
     "PROBLEM is the words of a problem, f32, full or causal: \"f32 h8 q1024 d64 causal\".\n"
+    "Without one, it is these, which take about two minutes on two cores:\n"
+    "\n";
+
+static const char *const codes =
     "\n"
     "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
     "5 anything else: nothing to compare, a result beyond its bound, out of memory.\n";
@@ -252,9 +256,7 @@ static const char *refusal(const clattn_desc *d) {
 static int compare(bench_machine *m, bench_limits *limits, const char *text, unsigned rounds,
                    unsigned threads) {
     clattn_desc desc = CLATTN_DESC_INIT;
-    if (clattn_desc_parse(text, &desc) != CL_SUCCESS) {
-        return fail(OUTCOME_USAGE, "'%s' is not a problem; see --help", text);
-    }
+    clattn_desc_parse(text, &desc); /* parse_all has seen that it succeeds */
     cl_int status = bench_machine_check_problem(m, &desc);
     if (status != CL_SUCCESS) {
         return fail(outcome_of(status), "%s: %s", text, m->why);
@@ -323,14 +325,37 @@ static int compare_all(const select_device *device, const char *const *problems,
     return outcome;
 }
 
+static int parse_all(const char *const *problems) {
+    for (; *problems; problems++) {
+        clattn_desc desc = CLATTN_DESC_INIT;
+        if (clattn_desc_parse(*problems, &desc) != CL_SUCCESS) {
+            return fail(OUTCOME_USAGE, "'%s' is not a problem; see --help", *problems);
+        }
+    }
+    return OUTCOME_DONE;
+}
+
+static int print_help(poptContext context) {
+    poptPrintHelp(context, stdout, 0);
+    fputs(about, stdout);
+    for (const char *const *problem = default_problems; *problem; problem++) {
+        printf("  %s\n", *problem);
+    }
+    fputs(codes, stdout);
+    return fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+
 int main(int argc, char **argv) {
     char *wanted = NULL;
-    int rounds = 11, threads = (int)sysconf(_SC_NPROCESSORS_ONLN), help = 0;
+    const int most = (int)blas_attention_most_threads();
+    const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int rounds = 11, threads = cores < most ? cores : most, help = 0;
     const struct poptOption options[] = {
         {"device", 0, POPT_ARG_STRING, &wanted, 0,
          "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
         {"rounds", 0, POPT_ARG_INT, &rounds, 0, "1 to 1000 (default 11)", "N"},
-        {"threads", 0, POPT_ARG_INT, &threads, 0, "of OpenBLAS's side (default: one a core)", "N"},
+        {"threads", 0, POPT_ARG_INT, &threads, 0,
+         "of OpenBLAS's side (default: one a core, as far as OpenBLAS takes them)", "N"},
         {"help", 'h', POPT_ARG_NONE, &help, 0, "print this", NULL},
         POPT_TABLEEND,
     };
@@ -346,12 +371,14 @@ int main(int argc, char **argv) {
     if (bad < -1) {
         outcome = fail(OUTCOME_USAGE, "%s: %s; see --help",
                        poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(bad));
-    } else if (rounds < 1 || rounds > MOST_ROUNDS || threads < 1 || threads > 1000) {
-        outcome = fail(OUTCOME_USAGE, "--rounds and --threads go from 1 to 1000");
     } else if (help) {
-        poptPrintHelp(context, stdout, 0);
-        fputs(about, stdout);
-        outcome = fflush(stdout) == 0 ? OUTCOME_DONE : OUTCOME_FAILED;
+        outcome = print_help(context);
+    } else if (rounds < 1 || rounds > MOST_ROUNDS) {
+        outcome = fail(OUTCOME_USAGE, "--rounds goes from 1 to %d", MOST_ROUNDS);
+    } else if (threads < 1 || threads > most) {
+        outcome = fail(OUTCOME_USAGE, "--threads goes from 1 to %d with this OpenBLAS", most);
+    } else if (parse_all(problems) != OUTCOME_DONE) {
+        outcome = OUTCOME_USAGE;
     } else if (select_all(&list) != CL_SUCCESS || !select_find(&list, wanted)) {
         outcome = fail(OUTCOME_NO_DEVICE, "there is no OpenCL device%s%s", wanted ? " " : "",
                        wanted ? wanted : "");
