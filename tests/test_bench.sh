@@ -54,7 +54,8 @@ assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
 assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
 keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
-        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction", "sets"]
+        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction", "sets",
+        "asked"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
 full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 4 * 2 * 4 * 48
 causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 * 2 * 33, 4 * 2 * 33
@@ -74,6 +75,7 @@ for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results
     assert abs(result["bandwidth_fraction"] / bandwidth - 1) < 1e-3, (result, bandwidth)
     assert result["peak_fraction"] > 0, result
     assert result["sets"] >= 2, result
+    assert result["asked"] == ("memory_efficient" if i % 2 else "auto"), result
 END
 else
     echo "python3 is missing: the JSON was not read"
@@ -89,23 +91,29 @@ refuses 2 'malformed.txt:2: ' "$@" --tuning=malformed.txt "$full"
 refuses 2 '--tuning' "$@" --tuning '' "$full"
 
 echo "== CSV, and a preset that is cut before it begins"
-refuses 5 'all 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
+refuses 5 '33 of 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
     --budget 0.001 "$full"
+last=$(head -n 1 out.txt)
+refuses 5 '1 of 1 problem is left out' "$@" --budget 0.001 "$full"
 header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound
-[ "$(head -n 1 out.txt)" = "$header,peak_fraction,bandwidth_fraction,sets" ] || complain "CSV: the header"
-answers 0 "$@" --csv --rows "nonsense;auto" "$full" "f16 q8 d1000" "$causal"
+[ "$last" = "$header,peak_fraction,bandwidth_fraction,sets,asked" ] || complain "CSV: the header"
+answers 0 "$@" --csv --rows "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
-awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 13 { exit 1 }' out.txt || complain "CSV: not 13 columns"
+awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 14 { exit 1 }' out.txt || complain "CSV: not 14 columns"
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
-[ "$(grep -c 'nonsense: .*no solver' err.txt)" = 2 ] || complain "an unknown row: $(cat err.txt)"
+[ "$(grep -c ',"auto"$' out.txt)" = 2 ] || complain "CSV: not what was asked for: $(cat out.txt)"
+[ "$(grep -c 'fwd_rows BLOCK_Q=3: row: ' err.txt)" = 2 ] || complain "a row that does not fit: $(cat err.txt)"
 [ "$(grep -c 'd1000: .*head_dim' err.txt)" = 1 ] || complain "an unsupported problem: $(cat err.txt)"
 
 echo "== sets of tensors"
 for sets in 1 5; do
     answers 0 "$@" --csv --sets "$sets" "$full" "$causal"
-    [ "$(awk -F, 'NR > 1 && $NF == wanted' wanted="$sets" out.txt | grep -c .)" = 2 ] ||
+    [ "$(awk -F, 'NR > 1 && $(NF - 1) == wanted' wanted="$sets" out.txt | grep -c .)" = 2 ] ||
         complain "--sets $sets: $(cat out.txt)"
 done
+code=0 # 0.5 GiB in one allocation: PoCL gives a quarter of its memory, others may give it
+POCL_MEMORY_LIMIT=1 "$bench" --device "$device" "$@" --sets 64 "f32 q4096 k1 d512:1" >out.txt 2>err.txt || code=$?
+[ "$code" = 0 ] || grep -q 'at most .* GiB at once\|its tensors take' err.txt || complain "one allocation: $(cat err.txt)"
 answers 0 "$@" --sets 1 "$full"
 grep -q '^sets  *1, the same tensors' out.txt || complain "--sets: not in the table: $(cat out.txt)"
 answers 0 "$@" --sets 2 "$full"
@@ -136,7 +144,7 @@ fi
 cat >problems.py <<'END'
 import sys
 sys.path.append(sys.argv[1])
-from compare_torch import Problem, summarise
+from compare_torch import Problem, panels, summarise
 fast, slow, alone = ([{"torch": {"flash": {"ratio": r}, "math": {"skipped": "no"}}} for r in some]
                      for some in ((4, 9), (1, 1), (100,)))
 assert [(m["row"], m["back_end"], m["problems"], round(m["ratio"], 9))
@@ -145,6 +153,21 @@ for text, pairs in (("q3 d1", 9), ("q4 k6 d1 causal", 3 + 4 + 5 + 6), ("q4 k6 d1
                     ("q6 k4 d1 causal", 0 + 0 + 1 + 2 + 3 + 4), ("q5 d1 window1,2", 3 + 4 + 4 + 3 + 2),
                     ("q5 k2 d1 window0,-1 start", 2 + 1), ("q5 d1 window1,0", 1 + 2 + 2 + 2 + 2)):
     assert Problem(text).operations() == 4 * pairs, (text, Problem(text).operations())
+def drawn(*results):
+    return panels([{"problem": text, "row": row, "asked": asked, "gflops": 1, "torch": {"flash": {"gflops": 2}}}
+                   for text, row, asked in results])
+found = drawn(*((text, "fwd_tile", "auto") for text in (
+    "f32 h8 q4 d8", "f32 h16 q4 d8", "f32 h8 q4 d8 causal", "f32 h8 q4 d8 window1,0", "f32 h8 q1 k4 d8", "f32 h8:4 q4 d8")))
+assert list(found) == ["f32, D 8, h8", "f32, D 8, h16", "f32, D 8, h8, window1,0", "f32, D 8, h8, q1",
+                       "f32, D 8, h8:4"], found
+assert all(len(points) == 1 for panel in found.values() for points in panel.values()), found
+assert list(found["f32, D 8, h8"]) == [(name, mask) for mask in (False, True) for name in ("fwd_tile", "PyTorch flash")]
+found = drawn(("b8 q4 d8", "fwd_rows", "auto"), ("b4 q8 d8", "fwd_rows", "auto"))
+assert found["f32, D 8, h1"]["fwd_rows", False] == [(4, 1), (8, 1)], found
+assert list(drawn(("b8 q4 d8", "fwd_rows", "auto"), ("b4 q4 d8", "fwd_rows", "auto"))) == [
+    "f32, D 8, h1, b8", "f32, D 8, h1, b4"]
+found = drawn(("q4 d8", "fwd_tile A=1", "auto"), ("q4 d8", "fwd_tile A=2", "fwd_tile A=2"), ("q4 d8", "fwd_rows", "fwd_rows"))
+assert [name for name, _ in found["f32, D 8, h1"]] == ["auto: fwd_tile", "PyTorch flash", "fwd_tile A=2", "fwd_rows"], found
 END
 ! command -v python3 >/dev/null || python3 -B problems.py "$(dirname "$compare")" ||
     complain "compare_torch counts pairs differently"
@@ -155,8 +178,17 @@ if command -v gnuplot >/dev/null; then
     answers 0 "$@" --plot "it's.svg" --rows "auto;fwd_rows" "$full" "$causal"
     grep -q '</svg>' "it's.svg" || complain "plot: not an SVG"
     grep -q 'f16 h2 d16:24 causal' "it's.svg" || complain "plot: the key is not there"
-    answers 5 "$@" --plot no/such/directory/plot.svg "$full"
+    refuses 5 'plot.svg cannot be written' "$@" --plot no/such/directory/plot.svg "$full"
+    [ ! -s out.txt ] || complain "plot: measured before it tried the file"
+    mkdir -p fails
+    printf '#!/bin/sh\n[ "$1" = --version ] && exit 0\ncat >/dev/null\necho "<svg>"\nexit 1\n' >fails/gnuplot
+    chmod +x fails/gnuplot
+    code=0
+    PATH=$PWD/fails:$PATH "$bench" --device "$device" "$@" --csv --plot plot.svg "$full" >out.txt 2>err.txt || code=$?
+    [ "$code" = 5 ] || complain "gnuplot fails: exit code $code, not 5"
     grep -q 'gnuplot could not draw' err.txt || complain "plot: $(cat err.txt)"
+    ! grep -q '<svg>' out.txt || complain "plot: gnuplot wrote into the results"
+    [ ! -e plot.svg ] || complain "plot: left an empty file"
 else
     echo "gnuplot is missing: nothing was drawn"
 fi
@@ -190,22 +222,132 @@ echo '{"results": []}' >empty.json
 echo '{"results": 3' >broken.json
 if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
     draws 0 '' --results compared.json --plot compared.svg
-    for word in '</svg>' 'f16, D 64 ' 'f32, D 64:96 ' 'PyTorch flash' 'fwd_tile' 'TFLOP/s'; do
+    for word in '</svg>' 'f16, D 64, h1 ' 'f32, D 64:96, h1 ' 'PyTorch flash' 'fwd_tile' 'TFLOP/s'; do
         grep -q "$word" compared.svg || complain "plot of a comparison: no '$word'"
     done
     ! grep -q 'math' compared.svg || complain "plot of a comparison: shows what was skipped"
-    draws 5 'gnuplot could not draw' --results compared.json --plot no/such/directory/plot.svg
+    draws 2 'cannot be written' --results compared.json --plot no/such/directory/plot.svg
+    printf '%s' '{"torch": "2", "torch_device": "x", "device": "a\nsystem \u0027touch injected\u0027\u2028", "results": [
+     {"problem": "f16 q1024 d64", "row": "a\u000bb", "ms": 1, "gflops": 2, "torch": {"b\nsystem \"touch injected\"\n": {"gflops": 3}}}]}' >evil.json
+    draws 0 '' --results evil.json --plot compared.svg
+    [ ! -e injected ] || complain "plot of a comparison: a results file ran a command"
+    sed 's/"gflops": 2,/"gflops": "2\\nEND\\nsystem \\"touch injected\\"\\n",/' evil.json >number.json
+    draws 2 'is not what --json leaves' --results number.json --plot compared.svg
+    [ ! -e injected ] || complain "plot of a comparison: a number ran a command"
 fi
-if command -v python3 >/dev/null; then
+if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
+    echo '{"torch": "2", "torch_device": "x", "device": "d", "results": [
+     {"problem": "q4 d8", "row": "", "gflops": 1, "torch": {}}]}' >blank.json
     draws 2 'it has no results' --results empty.json --plot compared.svg
     draws 2 'is not what --json leaves' --results broken.json --plot compared.svg
-    draws 2 'is not what --json leaves' --results missing.json --plot compared.svg
+    draws 2 'is not what --json leaves' --results blank.json --plot compared.svg
+    draws 2 'No such file' --results missing.json --plot compared.svg
+fi
+if command -v python3 >/dev/null; then
+    draws 2 'does not end in .svg' --results compared.json --plot compared.png
     draws 2 'goes with --plot' --results compared.json
     draws 2 'goes with --plot' --results compared.json --plot compared.svg "$full"
 fi
 
+echo "== a comparison with what is not PyTorch"
+mkdir -p fake/torch/nn
+cat >fake/torch/__init__.py <<'END'
+from types import SimpleNamespace
+__version__, float32, float16, bfloat16 = "0", None, None, None
+cuda = SimpleNamespace(is_available=lambda: False)
+backends = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)))
+class rand:
+    def __init__(self, *shape, device): pass
+    def to(self, kind): return self
+    def __mul__(self, number): return self
+    __sub__ = __mul__
+class no_grad:
+    def __enter__(self): pass
+    def __exit__(self, *how): pass
+manual_seed = set_num_threads = lambda n: None
+get_num_threads = lambda: 1
+END
+cat >fake/torch/nn/__init__.py <<'END'
+import time
+from types import SimpleNamespace
+functional = SimpleNamespace(scaled_dot_product_attention=lambda *tensors, **options: time.sleep(0.001))
+END
+cat >fake/torch/nn/attention.py <<'END'
+import contextlib
+from types import SimpleNamespace
+SDPBackend = SimpleNamespace(FLASH_ATTENTION=0, MATH=1)
+@contextlib.contextmanager
+def sdpa_kernel(back_end):
+    yield
+END
+# Runs every row but "broken", and says that it ran.
+cat >fake/bench <<'END'
+#!/bin/sh
+echo "fake bench" >&2
+for text; do :; done
+second=', {"problem": "'$text'", "row": "fwd_rows A=1", "asked": "fwd_rows", "ms": 1, "wall_ms": 1, "gflops": 1}'
+case "$*" in
+*broken*) second= ;;
+*"--rows auto "*) second= ;;
+esac
+echo '{"device": "d", "results": [{"problem": "'$text'", "row": "fwd_lanes", "asked": "auto", "ms": 1, "wall_ms": 1,'
+echo ' "gflops": 1}'"$second"']}'
+END
+chmod +x fake/bench
+# Exit code, a pattern, whether it measures, the arguments; answer.json is left.
+compares() {
+    wanted=$1 pattern=$2 runs=$3 code=0
+    shift 3
+    rm -f answer.json
+    PYTHONPATH=fake "$python" -B "$compare" --bench "$PWD/fake/bench" --rounds 1 --time 0.01 "$@" >out.txt 2>err.txt || code=$?
+    [ "$code" = "$wanted" ] || complain "compare_torch $*: exit code $code, not $wanted: $(cat err.txt)"
+    [ -z "$pattern" ] || grep -q -e "$pattern" err.txt || complain "compare_torch $*: nothing like '$pattern': $(cat err.txt)"
+    measured=no
+    ! grep -q '^fake bench' err.txt || measured=yes
+    [ "$measured" = "$runs" ] || complain "compare_torch $*: measured: $measured"
+    ! grep -q Traceback err.txt || complain "compare_torch $*: $(cat err.txt)"
+}
+python=$(python3 -c 'import sys; print(sys.executable)') || python=
+if [ -n "$python" ]; then
+    compares 0 '' yes --json answer.json --rows "auto;fwd_rows" "f32 q4 d8" "f32 q8 d8"
+    "$python" - <<'END' || complain "compare_torch --json: see above"
+import json
+answer = json.load(open("answer.json"))
+assert list(answer) == ["torch", "torch_device", "times", "rounds", "device", "results", "means"], answer
+assert len(answer["results"]) == 4, answer
+for entry in answer["results"]:
+    assert list(entry) == ["problem", "asked", "row", "ms", "gflops", "torch"], entry
+    for other in entry["torch"].values():
+        assert list(other) == ["ms", "gflops", "ratio", "ratio_low", "ratio_high"], other
+assert [(m["row"], m["back_end"], m["problems"]) for m in answer["means"]] == [
+    (row, end, 2) for row in ("auto", "fwd_rows") for end in ("flash", "math")], answer["means"]
+END
+    compares 0 'all problems are left out, as not all of --rows' yes --rows "auto;broken" "f32 q4 d8"
+    compares 0 'no back end cudnn' yes --back-ends cudnn,flash "f32 q4 d8"
+    compares 5 'no back end cudnn, efficient' no --back-ends cudnn,efficient "f32 q4 d8"
+    compares 5 'nothing could be compared' yes "f32 q4 d8 softcap2"
+    compares 0 '' yes --json answer.json --back-ends flash "f32 q1000000 k1000000 d1"
+    ! grep -q '"math"' answer.json || complain "compare_torch --back-ends flash: $(cat answer.json)"
+    compares 0 '' yes "f32 q1000000 k1000000 d1"
+    grep -q 'math: its scores would take' out.txt || complain "compare_torch, large: $(cat out.txt)"
+    compares 2 'above 0' no --threads 0 "f32 q4 d8"
+    compares 2 'results.json cannot be written: ' no --json no/such/results.json "f32 q4 d8"
+    compares 2 'speed.svg cannot be written: ' no --plot no/such/speed.svg "f32 q4 d8"
+    [ ! -e /dev/full ] || compares 5 'full cannot be written: ' yes --json /dev/full "f32 q4 d8"
+    PATH=/nowhere
+    code=0
+    PYTHONPATH=fake "$python" -B "$compare" --bench "$PWD/fake/bench" --plot speed.svg "f32 q4 d8" >out.txt 2>err.txt || code=$?
+    PATH=$path
+    [ "$code" = 5 ] || complain "compare_torch without gnuplot: exit code $code"
+    [ "$(cat err.txt)" = "compare_torch: --plot: there is no gnuplot" ] || complain "$(cat err.txt)"
+fi
+
 echo "== refusals"
-refuses 2 'no solver' "$@" --rows nonsense "$full"
+refuses 2 "there is no solver 'nonsense'" "$@" --rows "auto;nonsense" "$full"
+[ ! -s out.txt ] || complain "a row that is none: measured before it was refused"
+refuses 2 "there is no solver 'workspace'" "$@" --rows "workspace" "$full"
+refuses 2 "'BLOCK_Q' is not of the form" "$@" --rows "auto;fwd_rows BLOCK_Q" "$full"
+refuses 2 "'BLOCK_Q=' is not of the form" "$@" --rows "auto;fwd_rows BLOCK_Q=" "$full"
 refuses 2 'BLOCK_Q' "$@" --rows "fwd_rows BLOCK_Q=3" "$full"
 refuses 3 'head_dim' "$@" "f32 q4 d1000"
 refuses 2 'heads_q 32 is not a multiple of heads_kv 7' "$@" "h32:7 q1 d64"
@@ -216,6 +358,11 @@ refuses 5 'its tensors take' "$@" "f32 b100000 q400000 d8"
 refuses 5 'its tensors take' "$@" --sets 100000 "f32 q400000 d8"
 refuses 2 'no problem' "$@"
 refuses 2 'is not a problem' "$@" "f32 nonsense"
+refuses 2 "'casual' is none of the words" "$@" "f32 h8 q256 d64 casual"
+refuses 2 "'d0' is none of the words" "$@" "f32 h8 q256 d0 causal"
+refuses 2 'quotes make' "$@" f32 h8 q256 d64
+refuses 2 'of one kind' "$@" "f32 q4 q8 d64"
+refuses 2 'plot.png. is not FILE.svg' "$@" --plot plot.png "$full"
 refuses 2 'is not a problem' "$@" ""
 refuses 2 '--rows' --rows "auto;;auto" "$full"
 refuses 2 '--rows' --rows "" "$full"

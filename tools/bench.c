@@ -75,7 +75,8 @@ static const char *const columns =
     "The rows of a problem take turns.  What cannot run is one sentence on stderr.\n"
     "\n"
     "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
-    "5 anything else: nothing could be measured, an error beyond its bound, no gnuplot.\n";
+    "5 anything else: nothing could be measured, an error beyond its bound, no gnuplot, no "
+    "picture.\n";
 
 enum {
     OPTION_DEVICE = 1,
@@ -188,7 +189,8 @@ static bool set_option(job *j, int option, const char *text) {
     case OPTION_BUDGET:
         return get_seconds(text, &j->budget);
     case OPTION_PLOT:
-        return get_string(text, &j->plot);
+        return strlen(text) > 4 && strcmp(text + strlen(text) - 4, ".svg") == 0 &&
+               get_string(text, &j->plot);
     default:
         j->json = j->json || option == OPTION_JSON;
         j->csv = j->csv || option == OPTION_CSV;
@@ -221,12 +223,27 @@ static bool split_rows(job *j) {
     return j->row != NULL;
 }
 
+static int refuse_problem(const char *text) {
+    char word[BENCH_WORD];
+    if (bench_problems_bad_word(text, word)) {
+        return fail(OUTCOME_USAGE,
+                    "'%s' is not a problem: '%s' is none of the words of one; see --help", text,
+                    word);
+    }
+    return fail(OUTCOME_USAGE,
+                "'%s' is not a problem: its q or d is missing, or two of its words are of one "
+                "kind (quotes make its words one argument); see --help",
+                text);
+}
+
 static int parse_problems(job *j, poptContext context) {
     for (const char *text; (text = poptGetArg(context)) != NULL;) {
         cl_int status = bench_problems_add(&j->problems, text);
+        if (status == CLATTN_INVALID_TEXT) {
+            return refuse_problem(text);
+        }
         if (status != CL_SUCCESS) {
-            return fail(outcome_of(status), "'%s' is %s; see --help", text,
-                        status == CLATTN_INVALID_TEXT ? "not a problem" : "too much for memory");
+            return fail(outcome_of(status), "'%s' is too much for memory", text);
         }
     }
     for (size_t i = 0; j->type && i < j->problems.count; i++) {
@@ -301,8 +318,10 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
     for (; j->measured < j->problems.count; j->measured++) {
         if (bench_machine_now() >= deadline) {
             bench_progress_clear(&j->progress);
-            fail(0, "%s%zu problems are left out: the budget of %g s is spent",
-                 j->measured > 0 ? "" : "all ", j->problems.count - j->measured, j->budget);
+            const size_t left = j->problems.count - j->measured;
+            fail(0, "%zu of %zu problem%s %s left out: the budget of %g s is spent", left,
+                 j->problems.count, j->problems.count > 1 ? "s" : "", left > 1 ? "are" : "is",
+                 j->budget);
             break;
         }
         show_progress(j, 0);
@@ -343,6 +362,15 @@ static int conclude(const job *j, const bench_report *report, cl_int first_failu
                              j->result_count);
 }
 
+/* Is each of --rows one?  Else `why` says so. */
+static cl_int check_rows(const job *j, bench_machine *m) {
+    cl_int status = CL_SUCCESS;
+    for (size_t i = 0; i < j->row_count && status == CL_SUCCESS; i++) {
+        status = j->row[i] ? bench_machine_check_row(m, j->row[i]) : CL_SUCCESS;
+    }
+    return status;
+}
+
 static int bench_on(job *j, const select_device *device) {
     const double start = bench_machine_now();
     bench_machine m;
@@ -352,12 +380,14 @@ static int bench_on(job *j, const select_device *device) {
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);
     cl_int status = bench_machine_open(&m, device, j->tuning);
-    if (status == CL_SUCCESS) {
+    const cl_int of_rows = status == CL_SUCCESS ? check_rows(j, &m) : status;
+    if (of_rows == CL_SUCCESS) {
         status = bench_limits_measure(&m, &limits);
     }
-    if (status != CL_SUCCESS) {
+    if (status != CL_SUCCESS || of_rows != CL_SUCCESS) {
         bench_progress_clear(&j->progress);
-        outcome = fail(outcome_of(status), "%s: %s", device->label, m.why);
+        outcome = status != CL_SUCCESS ? fail(outcome_of(status), "%s: %s", device->label, m.why)
+                                       : fail(outcome_of(of_rows), "--rows: %s; see --help", m.why);
     } else {
         bench_progress_clear(&j->progress);
         bench_report_begin(&report);
@@ -372,6 +402,9 @@ static int bench_on(job *j, const select_device *device) {
 static int bench(job *j) {
     if (j->plot && !bench_plot_possible()) {
         return fail(OUTCOME_FAILED, "--plot: there is no gnuplot");
+    }
+    if (j->plot && !bench_plot_writable(j->plot)) {
+        return fail(OUTCOME_FAILED, "--plot: %s cannot be written: %s", j->plot, strerror(errno));
     }
     j->results = calloc(j->problems.count * j->row_count, sizeof *j->results);
     if (!j->results) {

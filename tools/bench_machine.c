@@ -42,6 +42,44 @@ cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc) {
     return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
 }
 
+/* A plan describes every solver, a line each after that of the workspace. */
+static bool is_solver(bench_machine *m, const char *name) {
+    clattn_desc desc = CLATTN_DESC_INIT;
+    clattn_plan plan;
+    char text[4096] = "", line[64];
+    desc.seq_q = desc.head_dim = 1;
+    desc.row = "fwd_rows";
+    if (clattn_plan_create(m->attention, &desc, &plan) != CL_SUCCESS) {
+        return true; /* nobody knows */
+    }
+    clattn_plan_describe(plan, text, sizeof text, NULL);
+    clattn_plan_destroy(plan);
+    const char *solvers = strstr(text, "\nworkspace ");
+    snprintf(line, sizeof line, "\n%s ", name);
+    return !solvers || strstr(solvers + 1, line);
+}
+
+cl_int bench_machine_check_row(bench_machine *m, const char *row) {
+    const char *const blanks = " \t\n";
+    char solver[48];
+    const char *at = row + strcspn(row, blanks);
+    snprintf(solver, sizeof solver, "%.*s", (int)(at - row), row);
+    if (!is_solver(m, solver)) {
+        snprintf(m->why, sizeof m->why, "there is no solver '%s'", solver);
+        return CLATTN_INVALID_ROW;
+    }
+    for (at += strspn(at, blanks); *at; at += strspn(at, blanks)) {
+        const int length = (int)strcspn(at, blanks);
+        const char *sign = memchr(at, '=', (size_t)length);
+        if (!sign || sign == at || sign + 1 == at + length) {
+            snprintf(m->why, sizeof m->why, "'%.*s' is not of the form NAME=VALUE", length, at);
+            return CLATTN_INVALID_ROW;
+        }
+        at += length;
+    }
+    return CL_SUCCESS;
+}
+
 static void read_facts(bench_machine *m) {
     cl_device_type type = 0;
     clGetDeviceInfo(m->device, CL_DEVICE_TYPE, sizeof type, &type, NULL);

@@ -38,6 +38,10 @@ cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, co
 /* CL_SUCCESS, or `why` says why desc is no problem, or none that clattn offers. */
 cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc);
 
+/* CL_SUCCESS, or `why` says that a row is no solver with NAME=VALUE behind it.  Whether a solver
+ * takes them here, only its plans say. */
+cl_int bench_machine_check_row(bench_machine *m, const char *row);
+
 /* A kernel of a program of its own.  NULL on failure. */
 cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,
                                const char *name, cl_int *status);

@@ -11,6 +11,9 @@
 /* Whether there is a gnuplot. */
 bool bench_plot_possible(void);
 
+/* Can the file be written?  One that was not there is not left there. */
+bool bench_plot_writable(const char *path);
+
 /* Writes an SVG.  False if gnuplot, which has said why, could not. */
 bool bench_plot(const char *path, const char *device, const bench_limits *limits,
                 const bench_result *results, size_t count);

@@ -138,7 +138,7 @@ static void add_to_csv(const bench_report *r, const bench_result *results, size_
                 fprintf(r->to, ",%.*g", DIGITS, value);
             }
         }
-        fputs("\n", r->to);
+        fprintf(r->to, ",\"%s\"\n", results[i].asked);
     }
 }
 
@@ -158,6 +158,7 @@ static bool write_json(const bench_report *r, const bench_result *results, size_
         for (size_t c = 0; c < COLUMNS; c++) {
             json_object_set_new(entry, columns[c].name, number(columns[c].value(&results[i])));
         }
+        json_object_set_new(entry, "asked", json_string(results[i].asked));
         json_array_append_new(list, entry);
     }
     json_t *all = json_pack("{s:s, s:s, s:{s:f, s:s, s:f, s:s}, s:o}", "device", r->machine->label,
@@ -180,7 +181,7 @@ void bench_report_begin(const bench_report *r) {
         for (size_t c = 0; c < COLUMNS; c++) {
             fprintf(r->to, ",%s", columns[c].name);
         }
-        fputs("\n", r->to);
+        fputs(",asked\n", r->to);
     }
     fflush(r->to);
 }

@@ -6,10 +6,11 @@
  *     {"device", "driver", "limits": {"fma_gflops", "fma_by", "copy_gbs", "copy_by"},
  *      "results": [{"problem", "row", "ms", "ms_spread", "wall_ms", "gflops",
  *                   "model_bytes", "workspace_bytes", "max_error", "error_bound",
- *                   "peak_fraction", "bandwidth_fraction", "sets"}]}
+ *                   "peak_fraction", "bandwidth_fraction", "sets", "asked"}]}
  *
  * ms_spread is the 90th percentile of the device time less its 10th; sets counts those
- * of tensors that took turns; what is not a finite number is null, in CSV empty.
+ * of tensors that took turns; asked is what --rows said, or auto; what is not a finite
+ * number is null, in CSV empty.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H

@@ -8,6 +8,7 @@
 #define CHECK 5e7
 
 #define LEAST_CACHE 0x1p26 /* bytes */
+#define GIB 0x1p30
 
 enum { FIRST_OUTPUT = BENCH_O, MOST_SETS = 256, SET_ALIGNMENT = 4096 };
 
@@ -104,6 +105,14 @@ static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
             clCreateBuffer(m->context, CL_MEM_READ_WRITE, t->sets * t->step[i], NULL, &status);
         t->view[i] = bshd ? (clattn_tensor)CLATTN_TENSOR_BSHD(buffer, s.heads, s.rows, s.dim)
                           : (clattn_tensor)CLATTN_TENSOR_BHSD(buffer, s.heads, s.rows, s.dim);
+        /* Some devices give more than they say: they are asked first. */
+        if (status != CL_SUCCESS && t->sets * t->step[i] > m->largest) {
+            snprintf(m->why, sizeof m->why,
+                     "of its tensors %s takes %.3g GiB, the device gives at most %.3g GiB at once",
+                     names[i], (double)t->sets * (double)t->step[i] / GIB,
+                     (double)m->largest / GIB);
+            return status;
+        }
         /* Outputs, too: the first touch of a page can take longer than what is measured. */
         if (bench_machine_check(m, status, "clCreateBuffer", names[i]) == CL_SUCCESS) {
             status = fill(t, m, i);
@@ -116,7 +125,6 @@ static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
 
 cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd,
                             unsigned sets) {
-    const double gib = 1 << 30;
     double needed = 0;
     *t = (bench_tensors){.desc = *desc};
     for (int i = 0; i < BENCH_TENSORS; i++) {
@@ -124,7 +132,7 @@ cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_des
     }
     if (needed > 0.9 * (double)m->memory) {
         snprintf(m->why, sizeof m->why, "its tensors take %.3g GiB, the device has %.3g GiB",
-                 needed / gib, (double)m->memory / gib);
+                 needed / GIB, (double)m->memory / GIB);
         return CL_MEM_OBJECT_ALLOCATION_FAILURE;
     }
     cl_int status;

@@ -8,14 +8,25 @@ many passes at a time; on a CPU, what one call takes until its result is there. 
 is PyTorch's time by clattn's, above 1 where clattn is faster: the median over rounds of
 what one round showed, so that a clock that drifts does not count.
 
---plot draws speed over length, a panel for each type and head dimension, through gnuplot; with
---results it draws what an earlier run left by --json, on a machine that has gnuplot.
+--plot draws speed over length through gnuplot, full and causal in one panel, and a panel for
+each type, head dimension, number of heads and other mask; with --results it draws what an
+earlier run left by --json, on a machine that has gnuplot.
 
 The last lines hold the geometric mean of the ratios of each of --rows and each back end, over
-the problems that all of --rows ran.
+the problems that all of --rows ran and that this back end ran: means of two back ends can be
+over different problems.  How many they are stands beside each.
 
-Exit code: 0 done, or PyTorch is missing; 2 wrong usage; 5 nothing could be compared, or no
-gnuplot.
+--json writes an object:
+  torch, torch_device, device  PyTorch's version, its device, and clattn's device
+  times      "device" or "wall": which times are compared
+  rounds     as asked
+  results    one for each problem and row: problem, asked (of --rows), row (that ran), ms, gflops,
+             and torch: for each back end ms, gflops, ratio, ratio_low, ratio_high (the least and
+             the greatest of the rounds), or skipped: why
+  means      one for each of --rows and each back end: row, back_end, problems (how many), ratio
+
+Exit code: 0 done, or PyTorch is missing; 2 wrong usage, or a file that cannot be read or
+written; 5 nothing could be compared, no gnuplot, or the results could not be written.
 """
 
 import argparse
@@ -184,6 +195,14 @@ def back_ends(device):
     }
 
 
+def asked_back_ends(options):
+    return {
+        name: back_end
+        for name, back_end in back_ends(options.torch_device).items()
+        if options.back_ends is None or name in options.back_ends
+    }
+
+
 def too_large(torch, problem, device):
     """Why the math back end, which writes all scores, had better not be asked."""
     if device == "cuda":
@@ -197,6 +216,19 @@ def too_large(torch, problem, device):
 
 def first_line(error):
     return (str(error).strip().splitlines() or ["it fails and says nothing"])[0]
+
+
+def unwritable(path):
+    """Why a file cannot be written, or None.  Leaves no file that was not there."""
+    existed = os.path.lexists(path)
+    try:
+        with open(path, "ab"):
+            pass
+        if not existed:
+            os.remove(path)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def run_bench(options, text):
@@ -229,11 +261,7 @@ def run_torch(torch, options, subject, names, skipped):
 def compare(torch, options, text):
     """Results of one problem, one for each row; None if clattn-bench has none."""
     problem, subject, rounds, skipped = None, None, [], {}
-    names = {
-        name: back_end
-        for name, back_end in back_ends(options.torch_device).items()
-        if options.back_ends is None or name in options.back_ends
-    }
+    names = asked_back_ends(options)
     for turn in range(options.rounds):
         first = run_bench(options, text) if turn % 2 == 0 else None
         if turn == 0:
@@ -241,7 +269,7 @@ def compare(torch, options, text):
                 return None
             problem = Problem(first["results"][0]["problem"])
             why = too_large(torch, problem, options.torch_device)
-            if why:
+            if why and "math" in names:
                 skipped["math"] = why
             if problem.softcap:
                 skipped = dict.fromkeys(names, "scaled_dot_product_attention has no softcap")
@@ -265,6 +293,7 @@ def conclude(options, problem, rounds, skipped):
         ours = [answer["results"][i][key] for answer, _ in rounds]
         entry = {
             "problem": result["problem"],
+            "asked": result["asked"],
             "row": result["row"],
             "ms": statistics.median(ours),
             "gflops": problem.operations() / statistics.median(ours) / 1e6,
@@ -320,28 +349,56 @@ def summarise(rows, problems):
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
+def family(problem):
+    """What problems of one panel share: all but batch, length, and whether they are causal."""
+    p = problem
+    words = [p.type, f"D {p.d}" + (f":{p.dv}" if p.dv != p.d else "")]
+    words.append(f"h{p.hq}" + (f":{p.hkv}" if p.hkv != p.hq else ""))
+    if p.q != p.k:
+        words.append(f"q{p.q}")
+    if p.left >= 0 or p.right > 0:
+        words.append(f"window{p.left},{p.right}")
+    if p.align_start:
+        words.append("start")
+    if p.softcap:
+        words.append("softcap")
+    return ", ".join(words)
+
+
 def panels(results):
     """{title: {(name, masked): [(length, GFLOP/s)]}}, in the order of the results."""
-    found = {}
+    asked, batches, found = {}, {}, {}
     for entry in results:
         p = Problem(entry["problem"])
-        panel = found.setdefault(f"{p.type}, D {p.d}" + (f":{p.dv}" if p.dv != p.d else ""), {})
+        asked.setdefault(entry["row"].split()[0], set()).add(entry.get("asked"))
+        batches.setdefault((family(p), p.k, p.left, p.right), set()).add(p.batch)
+    split = {key[0] for key, some in batches.items() if len(some) > 1}
+    for entry in results:
+        p = Problem(entry["problem"])
+        title = family(p) + (f", b{p.batch}" if family(p) in split else "")
+        panel = found.setdefault(title, {})
         masked = p.left >= 0 or p.right >= 0
-        panel.setdefault((entry["row"].split()[0], masked), []).append((p.k, entry["gflops"]))
+        name = entry["row"].split()[0]
+        if len(asked[name]) > 1:  # the solver's name is not enough
+            name = f"auto: {name}" if entry.get("asked") == "auto" else str(entry.get("asked"))
+        panel.setdefault((name, masked), []).append((p.k, float(entry["gflops"])))
         for name, other in entry["torch"].items():
             if "gflops" in other:
+                point = (p.k, float(other["gflops"]))
                 points = panel.setdefault((f"PyTorch {name}", masked), [])
-                if (p.k, other["gflops"]) not in points:  # once, also beside several rows
-                    points.append((p.k, other["gflops"]))
+                if point not in points:  # once, also beside several rows
+                    points.append(point)
     return found
 
 
 def gnuplot_script(results, title, path):
     found = panels(results)
     names = list(dict.fromkeys(name for panel in found.values() for name, _ in panel))
-    unit, scale = ("TFLOP/s", 1e-3) if max(e["gflops"] for e in results) >= 1000 else ("GFLOP/s", 1)
+    unit, scale = ("TFLOP/s", 1e-3) if max(float(e["gflops"]) for e in results) >= 1000 else ("GFLOP/s", 1)
 
     def quoted(text):
+        """A line break would end the string, and what follows would be a command."""
+        text = "".join(c if c.isprintable() else " " for c in text)
         return "'" + text.replace("'", "''") + "'"
 
     lines = [
@@ -367,14 +424,12 @@ def gnuplot_script(results, title, path):
 
 
 def plot(head, path):
-    if not shutil.which("gnuplot"):
-        say("--plot: there is no gnuplot")
-        return False
     title = f"clattn on {head['device']}, PyTorch {head['torch']} on {head['torch_device']}"
     script = gnuplot_script(head["results"], title, path)
     done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not os.path.exists(path):
-        say(f"gnuplot could not draw {path}: {first_line(done.stderr)}")
+        lines = done.stderr.strip().splitlines()
+        say(f"gnuplot could not draw {path}: {lines[-1].strip() if lines else 'it says nothing'}")
         return False
     return True
 
@@ -387,7 +442,10 @@ def draw_results(options):
         if not head["results"]:
             raise ValueError("it has no results")
         drawn = plot(head, options.plot)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        say(f"--results: {options.results} cannot be read: {error.strerror}")
+        return 2
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         say(f"--results: {options.results} is not what --json leaves: {type(error).__name__}: {error}")
         return 2
     return 0 if drawn else 5
@@ -426,7 +484,8 @@ def parse_options():
     parser.add_argument("--results", metavar="FILE", help="draw those of an earlier --json; measure nothing")
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help='"f16 b2 h32:8 q4096 d128 causal"')
     options = parser.parse_args()
-    if options.rounds < 1 or not 0 < options.time < 1e6 or (options.threads or 1) < 1:
+    threads = 1 if options.threads is None else options.threads
+    if options.rounds < 1 or not 0 < options.time < 1e6 or threads < 1:
         parser.error("--rounds, --time and --threads are above 0")
     if options.back_ends is not None:
         options.back_ends = options.back_ends.split(",")
@@ -435,6 +494,12 @@ def parse_options():
                 parser.error(f"--back-ends: there is no '{name}'")
     if options.results is not None and (options.plot is None or options.problems):
         parser.error("--results goes with --plot and without problems")
+    if options.plot is not None and not options.plot.endswith(".svg"):
+        parser.error(f"--plot: '{options.plot}' does not end in .svg, which is what it would be")
+    for name, path in (("--plot", options.plot), ("--json", options.json)):
+        why = unwritable(path) if path not in (None, "-") else None
+        if why:
+            parser.error(f"{name}: {path} cannot be written: {why}")
     for text in options.problems:
         try:
             Problem(text)
@@ -450,6 +515,9 @@ def parse_options():
 
 def main():
     options = parse_options()
+    if options.plot is not None and not shutil.which("gnuplot"):
+        say("--plot: there is no gnuplot")
+        return 5
     if options.results is not None:
         return draw_results(options)
     try:
@@ -463,6 +531,12 @@ def main():
     if options.torch_device == "cuda" and not cuda:
         say("nothing is compared: PyTorch has no CUDA device")
         return 0
+    missing = [name for name in options.back_ends or () if name not in back_ends(options.torch_device)]
+    if missing:
+        say(f"PyTorch's {options.torch_device} device has no back end {', '.join(missing)}")
+    if not asked_back_ends(options):
+        say("nothing is compared")
+        return 5
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
@@ -490,17 +564,29 @@ def main():
         problems.append(found["results"])
         if table:
             show(found["results"])
-    head["means"] = summarise(options.rows.split(";"), problems)
+    rows = options.rows.split(";")
+    head["means"] = summarise(rows, problems)
+    partial = sum(len(results) != len(rows) for results in problems)
+    if partial:
+        which = f"{partial} of {len(problems)}" if partial < len(problems) else "all"
+        say(f"geometric means: {which} problems are left out, as not all of --rows ran there")
     for mean in head["means"] if table else ():
         count = f"{mean['problems']} problem{'s' if mean['problems'] > 1 else ''}"
         print(f"\ngeometric mean over {count}: {mean['row']} / PyTorch {mean['back_end']}: {mean['ratio']:.3g}")
     if options.json:
-        with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:
-            json.dump(head, file, indent=2)
-            file.write("\n")
+        try:
+            with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:
+                json.dump(head, file, indent=2)
+                file.write("\n")
+        except OSError as error:
+            say(f"--json: {options.json} cannot be written: {error.strerror}")
+            return 5
     if head["results"] and options.plot is not None and not plot(head, options.plot):
         return 5
-    return 0 if head["results"] else 5
+    if not any("ratio" in other for entry in head["results"] for other in entry["torch"].values()):
+        say("nothing could be compared")
+        return 5
+    return 0
 
 
 if __name__ == "__main__":
