@@ -184,6 +184,7 @@ expect 2 'an empty device' $io --device ''
 expect 4 'a device number too high' $io --device 4711
 expect 4 'a device name that nobody has' $io --device 'no such device'
 expect 5 'OUT in a directory that is not there' in.safetensors -o nowhere/out.safetensors
+! grep -q '^device ' stderr || complain 'OUT in a directory that is not there: computed first'
 mkdir directory
 expect 5 'OUT that is a directory' in.safetensors -o directory
 mkfifo pipe

@@ -56,7 +56,8 @@ static int open_temporary(const char *target, char *temporary, size_t capacity) 
     return -1;
 }
 
-/* mode is negative for a file that is not there yet. */
+/* mode is negative for a file that is not there yet.  Without pieces the temporary file is made and
+ * removed, and that is all. */
 static bool replace_target(const char *target, int mode, const replace_piece *pieces,
                            size_t count) {
     size_t capacity = strlen(target) + SUFFIX;
@@ -64,10 +65,11 @@ static bool replace_target(const char *target, int mode, const replace_piece *pi
     int file = temporary ? open_temporary(target, temporary, capacity) : -1;
     bool good = false;
     if (file >= 0) {
-        good = write_pieces(file, pieces, count) && (mode < 0 || fchmod(file, (mode_t)mode) == 0) &&
-               rename(temporary, target) == 0;
+        good = !pieces ||
+               (write_pieces(file, pieces, count) &&
+                (mode < 0 || fchmod(file, (mode_t)mode) == 0) && rename(temporary, target) == 0);
         int reason = errno;
-        if (!good) {
+        if (!good || !pieces) {
             unlink(temporary);
         }
         close(file);
@@ -89,4 +91,10 @@ const char *replace_file(const char *path, const replace_piece *pieces, size_t c
     bool good = target && replace_target(target, (int)(old.st_mode & 0777), pieces, count);
     free(target);
     return good ? NULL : strerror(errno);
+}
+
+const char *replace_check(const char *path) {
+    const size_t length = strlen(path);
+    return length == 0 || path[length - 1] == '/' ? "it names no file"
+                                                  : replace_file(path, NULL, 0);
 }

@@ -20,4 +20,8 @@ typedef struct replace_piece {
  * regular file is refused: renaming over /dev/null would remove the device. */
 const char *replace_file(const char *path, const replace_piece *pieces, size_t count);
 
+/* Returns NULL, or why replace_file would fail, as far as that can be known before the
+ * contents are there: whoever computes long asks first. */
+const char *replace_check(const char *path);
+
 #endif

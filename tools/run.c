@@ -22,6 +22,7 @@
 #include "execute.h"
 #include "outcome.h"
 #include "problem_file.h"
+#include "replace.h"
 #include "select.h"
 #include "verify.h"
 
@@ -300,6 +301,10 @@ static int run(job *j) {
     int outcome = problem_file_load(&j->problem, j->in, why);
     if (outcome != OUTCOME_DONE) {
         return fail(outcome, "%s: %s", j->in, why);
+    }
+    const char *reason = replace_check(j->out);
+    if (reason) {
+        return fail(OUTCOME_FAILED, "%s: cannot be written: %s", j->out, reason);
     }
     clattn_desc *desc = &j->problem.desc;
     desc->band_left = j->window[0];
