@@ -553,8 +553,9 @@ fwd_tile(const struct params p, __global const element *restrict q,
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
-                tile_store(o + row * p.o.row + d, sum[z][i][c] * normaliser, HEAD_DIM_V - d,
-                           p.aligned);
+                /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
+                const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
+                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned);
             }
         }
     }
