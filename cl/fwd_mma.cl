@@ -15,7 +15,8 @@
  * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
  * engine.  Sums that are not finite in the end are the sign of it: then all is done once
  * more, carefully.  Boundary blocks, where keys are hidden, get zeros for them then, and what
- * the rows that see such a key lose by it is made good at the end.
+ * the rows that see such a key lose by it is made good at the end.  A NaN that comes by right
+ * costs its work-group that second pass, too.
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten
  * them), then heads, then batch.
@@ -243,6 +244,7 @@ INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC]
     }
 }
 
+/* Is none of this lane's sums NaN or Inf? */
 INLINE int mma_finite(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
     float sum = 0.0f;
     TILE_UNROLL

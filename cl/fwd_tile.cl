@@ -76,6 +76,7 @@
 #define TILE_ROW (BLOCK_D + 4)
 /* Eight work-items along keys: four rows of a SIMD of 32 then write to different banks. */
 #define P_ROW (BLOCK_N + (THREADS_N == 8 ? 8 : 4))
+
 #define UNROLL_PRAGMA(text) _Pragma(#text)
 #define UNROLL_TIMES(n) UNROLL_PRAGMA(unroll n)
 
@@ -477,6 +478,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 tile_r[row] = rescale;
             }
         }
+
         UNROLL
         for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */

@@ -3,8 +3,8 @@
  * O, two launches with O(S) memory between them that read K (and Q) twice.
  *
  * Both launches are the schedule that would answer in one (fwd_lanes on CPU devices,
- * fwd_tile elsewhere) with a part left out, so that a comparison shows what the second
- * reading costs and nothing else.
+ * fwd_tile elsewhere and wherever a row says THREADS_M) with a part left out, so that a
+ * comparison shows what the second reading costs and nothing else.
  */
 #include <string.h>
 
@@ -26,7 +26,6 @@ static const char *refuses(const problem *p, const device *d) {
     return schedule_for(d)->refuses(p, d);
 }
 
-/* A row that names a parameter of fwd_tile gets it on a CPU, too. */
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     const bool tile = row_find(r, "THREADS_M") != NULL;
     if (tile && solver_fwd_tile.refuses(p, d)) {

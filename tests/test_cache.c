@@ -2,13 +2,13 @@
  * The program cache, and what a plan says of itself: how long a first and a second
  * plan take, CLATTN_DUMP, descriptions, and the message of a failed build.
  */
-#define _POSIX_C_SOURCE 200809L /* setenv, directories, a clock that never goes back */
+#define _POSIX_C_SOURCE 200809L /* setenv, mkdir, a clock that never goes back */
 #include "context.h"
 #include "device.h"
+#include "dumped.h"
 #include "heard.h"
 #include "program.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,20 +168,6 @@ static void contexts_tell_their_facts(void **state) {
 
 /* ---- CLATTN_DUMP ---- */
 
-static char *read_text(const char *path) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    const long size = ftell(file);
-    assert_true(size > 0);
-    rewind(file);
-    char *const chars = calloc(1, (size_t)size + 1);
-    assert_non_null(chars);
-    assert_int_equal(fread(chars, 1, (size_t)size, file), size);
-    fclose(file);
-    return chars;
-}
-
 /* What is dumped is all that the driver needs. */
 static void dumped_texts_are_complete(void **state) {
     (void)state;
@@ -190,34 +176,19 @@ static void dumped_texts_are_complete(void **state) {
     setenv("CLATTN_DUMP", folder, 1);
     clattn_plan_destroy(open_plan("f32 q9 d5", "fwd_rows WORK_GROUP=8"));
     unsetenv("CLATTN_DUMP");
-    DIR *const files = opendir(folder);
-    assert_non_null(files);
-    int found = 0;
-    for (struct dirent *file; (file = readdir(files)) != NULL;) {
-        if (file->d_name[0] == '.') {
-            continue;
-        }
-        found++;
-        char path[512];
-        snprintf(path, sizeof path, "%s/%s", folder, file->d_name);
-        assert_int_equal(strncmp(file->d_name, "fwd_rows-", strlen("fwd_rows-")), 0);
-        char *const chars = read_text(path);
-        assert_non_null(strstr(chars, "fwd_rows WORK_GROUP=8"));
-        cl_int status;
-        const char *whole = chars;
-        cl_program program = clCreateProgramWithSource(tested.context, 1, &whole, NULL, &status);
-        assert_int_equal(status, CL_SUCCESS);
-        assert_int_equal(clBuildProgram(program, 1, &tested.id, "-cl-std=CL1.2", NULL, NULL),
-                         CL_SUCCESS);
-        cl_kernel kernel = clCreateKernel(program, "fwd_rows", &status);
-        assert_int_equal(status, CL_SUCCESS);
-        clReleaseKernel(kernel);
-        clReleaseProgram(program);
-        free(chars);
-        remove(path);
-    }
-    closedir(files);
-    assert_int_equal(found, 1);
+    char *const chars = dumped_take(folder, "fwd_rows");
+    assert_non_null(strstr(chars, "fwd_rows WORK_GROUP=8"));
+    cl_int status;
+    const char *whole = chars;
+    cl_program program = clCreateProgramWithSource(tested.context, 1, &whole, NULL, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    assert_int_equal(clBuildProgram(program, 1, &tested.id, "-cl-std=CL1.2", NULL, NULL),
+                     CL_SUCCESS);
+    cl_kernel kernel = clCreateKernel(program, "fwd_rows", &status);
+    assert_int_equal(status, CL_SUCCESS);
+    clReleaseKernel(kernel);
+    clReleaseProgram(program);
+    free(chars);
 
     setenv("CLATTN_DUMP", "no/such/folder", 1); /* is no error */
     clattn_plan_destroy(open_plan("f32 q9 d6", "fwd_rows WORK_GROUP=8"));

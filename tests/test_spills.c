@@ -5,8 +5,7 @@
  * there the test is skipped (the offline tests look at other compilers).  The text is that
  * of CLATTN_DUMP with a comment of its own: for a program in its cache the driver has no log.
  */
-#define _POSIX_C_SOURCE 200809L /* setenv, directories */
-#include <dirent.h>
+#define _POSIX_C_SOURCE 200809L /* setenv, mkdir */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #include "clattn.h"
 #include "device.h"
+#include "dumped.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,37 +55,6 @@ static void logs_are_read(void **state) {
                              "loads\n 8 bytes stack frame, 8 bytes spill stores, 8 bytes spill "
                              "loads\n"),
                      56);
-}
-
-/* The one program of fwd_mma in the folder, which is empty afterwards; to be freed. */
-static char *take_dump(void) {
-    char *chars = NULL;
-    DIR *const files = opendir(folder);
-    assert_non_null(files);
-    for (struct dirent *file; (file = readdir(files)) != NULL;) {
-        if (file->d_name[0] == '.') {
-            continue;
-        }
-        char path[512];
-        snprintf(path, sizeof path, "%s/%s", folder, file->d_name);
-        if (strncmp(file->d_name, "fwd_mma-", strlen("fwd_mma-")) == 0) {
-            assert_null(chars);
-            FILE *const from = fopen(path, "rb");
-            assert_non_null(from);
-            assert_int_equal(fseek(from, 0, SEEK_END), 0);
-            const long size = ftell(from);
-            assert_true(size > 0);
-            rewind(from);
-            chars = calloc(1, (size_t)size + 1);
-            assert_non_null(chars);
-            assert_int_equal(fread(chars, 1, (size_t)size, from), size);
-            fclose(from);
-        }
-        remove(path);
-    }
-    closedir(files);
-    assert_non_null(chars);
-    return chars;
 }
 
 /* The options in the text's second line, and the one that makes the driver talk. */
@@ -147,7 +116,7 @@ static void built_in_rows_keep_to_registers(void **state) {
             skip();
         }
         assert_int_equal(status, CL_SUCCESS);
-        chars = take_dump();
+        chars = dumped_take(folder, "fwd_mma");
         const long bytes = build(chars);
         print_message("%s: %s: %ld bytes spilled\n", words, clattn_plan_row(plan), bytes);
         wrong += bytes != 0;
