@@ -405,7 +405,7 @@ def gnuplot_script(results, title, path):
         f"set terminal svg size {360 * len(found)},480 font 'sans-serif,12' background rgb 'white'",
         f"set output {quoted(path)}",
         f"set multiplot layout 1,{len(found)} title {quoted(title)} noenhanced",
-        "set logscale x 2; set xlabel 'length'; set yrange [0:*]; set grid; set key bmargin center noenhanced",
+        "set logscale x 2; set xlabel 'length'; set offsets 0,0,graph 0.05,0; set yrange [0:*]; set grid; set key bmargin center noenhanced height 1",
         f"set ylabel '{unit}'",
     ]
     for number, (heading, panel) in enumerate(found.items()):
