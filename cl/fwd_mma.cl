@@ -103,11 +103,21 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const st
     }
 }
 
+/* The work-item's wave, for where it is seldom needed: computed anew, it keeps no register from
+ * the loop.  Unsigned, which the loop's own is not, or a compiler would see that they are one. */
+INLINE struct tile_wave mma_wave(__local float *scratch) {
+    const uint me = (uint)get_local_id(0);
+    const struct tile_wave w = {(int)(me % TILE_LANES), scratch + me / TILE_LANES * TILE_SCRATCH};
+    return w;
+}
+
 /* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
- * block has one kind.  row0: this wave's first. */
+ * block has one kind.  band: span_first and span_last of a row, this wave's first is `rows`
+ * after it. */
 INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p,
-                     int row0, int key0, const int after, struct tile_wave w) {
-    const int3 seen = span_within(p, row0, key0);
+                     __local const long *band, int rows, int key0, const int after,
+                     struct tile_wave w) {
+    const int3 seen = span_within_band(p, band, rows, key0);
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         TILE_UNROLL
@@ -290,7 +300,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local int bad; /* some sum was not finite */
     /* Needed seldom, and so not kept in registers, of which none is left over. */
     __local struct {
+        long band[2];    /* span_first and span_last of row0 */
         long v, o, lse;  /* where their slices begin */
+        int careful;     /* is this the second pass? */
         int row0, begin; /* the first row and key */
     } kept;
 
@@ -317,6 +329,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
         kept.v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
         kept.row0 = row0;
         kept.begin = span.x;
+        kept.careful = 0;
+        kept.band[0] = span_first(&p, row0);
+        kept.band[1] = span_last(&p, row0);
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
@@ -324,15 +339,16 @@ fwd_mma(const struct params p, __global const element *restrict q,
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
-    int careful = 0, begin = span.x;
+    int again = 0, begin = span.x;
+    if (score_negates(&p)) {
+        tile_copied();
+        tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
+    }
     do {
         if (begin < span.y) {
             tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
         }
         tile_copied();
-        if (!careful && score_negates(&p)) {
-            tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
-        }
         barrier(CLK_LOCAL_MEM_FENCE);
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
@@ -367,7 +383,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                       WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
-            if (careful && span_is_boundary(span, key0, BLOCK_N)) {
+            if (span_is_boundary(span, key0, BLOCK_N) && kept.careful) {
                 tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -380,10 +396,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 mma_cap(s, &p);
             }
             if (MASKED && key0 < span.z) {
-                mma_hide(s, &p, kept.row0 + wave_row, key0, 0, w);
+                mma_hide(s, &p, kept.band, wave_row, key0, 0, mma_wave(scratch));
             }
             if (key0 + BLOCK_N > span.w) {
-                mma_hide(s, &p, kept.row0 + wave_row, key0, 1, w);
+                mma_hide(s, &p, kept.band, wave_row, key0, 1, mma_wave(scratch));
             }
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
@@ -418,30 +434,39 @@ fwd_mma(const struct params p, __global const element *restrict q,
         }
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
         begin = kept.begin;
-    } while (bad && careful++ == 0);
+        again = bad && !kept.careful;
+        barrier(CLK_LOCAL_MEM_FENCE); /* everybody knows it */
+        if (get_local_id(0) == 0) {
+            kept.careful = bad;
+        }
+    } while (again);
     o += kept.o;
     lse += kept.lse;
     const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
+    const struct tile_wave here = mma_wave(scratch);
+    const int here_row = (int)((uint)get_local_id(0) / TILE_LANES) * ROW_FRAGMENTS * TILE_QUERIES;
 
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         float normaliser[TILE_SLOTS];
         TILE_UNROLL
         for (int i = 0; i < TILE_SLOTS; i++) {
-            l[a][i] = tile_sum(l[a][i], w);
+            l[a][i] = tile_sum(l[a][i], here);
             normaliser[i] = state_normaliser(l[a][i]);
         }
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
-            const int row = to_row + wave_row + a * TILE_QUERIES + tile_acc_query(w.lane, e);
+            const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
             const int slot = tile_acc_slot(e);
             if (p.write_lse && row <= to_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
-                (w.lane & TILE_SHARE) == 0) {
+                (here.lane & TILE_SHARE) == 0) {
                 lse[row * p.lse.row] = state_lse(m[a][slot], l[a][slot]);
             }
         }
-        mma_put(rows, sum[a], normaliser, a, 0, COLS_FIRST, w);
-        mma_put(rows, sum[a], normaliser, a, COLS_FIRST, COLS, w);
+        mma_put(tile_q + here_row * (WIDTH_Q + TILE_PAD), sum[a], normaliser, a, 0, COLS_FIRST,
+                here);
+        mma_put(tile_q + here_row * (WIDTH_Q + TILE_PAD), sum[a], normaliser, a, COLS_FIRST, COLS,
+                here);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL

@@ -13,8 +13,8 @@
  * are in the machine code; its local memory fits the device; registers, local memory, scratch,
  * spills and their moves among matrix instructions stay within the budget, where each spill is
  * there to be seen.  Of the rows that the library chooses: that they are among these programs,
- * that a matrix engine is used where there is one, that fwd_mma spills nothing but where the table
- * of targets excuses it, and, on NVIDIA, how many warps are resident.
+ * that a matrix engine is used where there is one, that fwd_mma spills nothing and, on NVIDIA, how
+ * many warps are resident.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,17 +39,16 @@ static const struct target {
     long long local_memory; /* bytes, of a multiprocessor */
     long long warps;        /* resident at once, at most */
     long long least;        /* warps to be resident where only one work-group is */
-    bool keeps;             /* chosen rows of fwd_mma keep everything in registers */
 } targets[] = {
-    {"gfx90a", "mi250", NULL, NULL, 0, 0, 0, 0, true},
-    {"gfx942", "mi300x", NULL, NULL, 0, 0, 0, 0, true},
-    {"gfx1100", "rx_7900_xtx", NULL, NULL, 0, 0, 0, 0, true},
-    {"gfx1201", "rx_9070_xt", NULL, NULL, 0, 0, 0, 0, true},
-    {"sm_80", "a100", NULL, NULL, 65536, 164 << 10, 64, 8, false},
-    {"sm_86", "rtx_4090", "nvidia/8.6", "nv80", 65536, 100 << 10, 48, 4, true},
-    {"sm_90", "h200", NULL, NULL, 65536, 228 << 10, 64, 8, true},
-    {"dg2", "arc_a770", NULL, NULL, 0, 0, 0, 0, true},
-    {"pvc", "gpu_max_1550", NULL, NULL, 0, 0, 0, 0, true},
+    {"gfx90a", "mi250", NULL, NULL, 0, 0, 0, 0},
+    {"gfx942", "mi300x", NULL, NULL, 0, 0, 0, 0},
+    {"gfx1100", "rx_7900_xtx", NULL, NULL, 0, 0, 0, 0},
+    {"gfx1201", "rx_9070_xt", NULL, NULL, 0, 0, 0, 0},
+    {"sm_80", "a100", NULL, NULL, 65536, 164 << 10, 64, 8},
+    {"sm_86", "rtx_4090", "nvidia/8.6", "nv80", 65536, 100 << 10, 48, 4},
+    {"sm_90", "h200", NULL, NULL, 65536, 228 << 10, 64, 8},
+    {"dg2", "arc_a770", NULL, NULL, 0, 0, 0, 0},
+    {"pvc", "gpu_max_1550", NULL, NULL, 0, 0, 0, 0},
 };
 
 static const char *const problems[] = {
@@ -309,7 +308,7 @@ static void judge_chosen(const struct target *target, const device *d) {
                     if (target->registers && !programs[n].failed) {
                         judge_residence(&programs[n], target);
                     }
-                    if (target->keeps && strcmp(solver->name, "fwd_mma") == 0) {
+                    if (strcmp(solver->name, "fwd_mma") == 0) {
                         judge_figure(programs[n].name, "spills", programs[n].spills, 0);
                         judge_figure(programs[n].name, "scratch", programs[n].scratch, 0);
                     }
