@@ -16,7 +16,8 @@
  * fail returns CL_SUCCESS, one of OpenCL's own codes unchanged, or one of
  * CLATTN_*; where there is a context, the sentence that explains it goes to its
  * notify callback.  Nothing is ever printed.  The environment variable
- * CLATTN_DUMP names a directory that composed programs are written to.
+ * CLATTN_DUMP names a directory that composed programs are written to; what cannot be
+ * written is remarked to notify.
  *
  * Threads: any function from any thread, the same plan included, except that
  * nothing may run beside the destruction of what it uses.

@@ -10,6 +10,7 @@
 static void destroy(clattn_context c) {
     cache_destroy(&c->programs);
     free(c->tuning);
+    text_destroy(&c->tuning_name);
     if (c->id) {
         clReleaseDevice(c->id);
     }
@@ -119,7 +120,10 @@ static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status
         probe_engines(c, d);
     }
     if (code == CL_SUCCESS && d->tuning_path) {
-        code = tuning_read(d->tuning_path, &c->tuning, status);
+        text_printf(&c->tuning_name, "the tuning file %s", d->tuning_path);
+        code = c->tuning_name.failed
+                   ? status_set(status, CL_OUT_OF_HOST_MEMORY, "context: no memory")
+                   : tuning_read(d->tuning_path, &c->tuning, status);
         if (code == CL_SUCCESS) {
             code = tuning_check(c->tuning, d->tuning_path, status);
         }

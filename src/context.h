@@ -15,7 +15,8 @@ struct clattn_context_s {
     clattn_notify notify;
     void *user_data;
     device device;
-    char *tuning; /* the user's table, or NULL */
+    char *tuning;     /* the user's table, or NULL */
+    text tuning_name; /* what is said of where it is from */
     cache programs;
     lock lock;      /* of references */
     bool locked;    /* lock exists */

@@ -61,8 +61,13 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver, 
     clattn_context c = m->plan->context;
     const struct program_recipe *recipe = solver->recipe(r, index);
     cl_program program;
+    text remarks = {0};
     cl_int code = program_get(recipe, &m->plan->problem, r, &c->programs, c->context, c->id,
-                              &program, status);
+                              &program, &remarks, status);
+    if (remarks.length) {
+        context_remark(c, text_chars(&remarks));
+    }
+    text_destroy(&remarks);
     if (code != CL_SUCCESS) {
         return code;
     }
@@ -117,10 +122,11 @@ static cl_int choose_second(clattn_plan plan, text *description, struct status *
     }
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
     text ignored = {0};
+    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     struct making m = {plan, second};
-    cl_int code =
-        plan_choose(&plan->problem, &context->device, NULL, context->tuning, first->solver,
-                    build_or_remark, &m, &second->solver, &second->row, &ignored, &ignored, status);
+    cl_int code = plan_choose(&plan->problem, &context->device, NULL,
+                              context->tuning ? &user : NULL, first->solver, build_or_remark, &m,
+                              &second->solver, &second->row, &ignored, &ignored, status);
     text_destroy(&ignored);
     if (code == CL_SUCCESS) {
         text_printf(description, "%s: ", first->solver->misses);
@@ -135,9 +141,10 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     struct plan_step *first = &plan->steps[0];
     struct making m = {plan, first};
     text solvers = {0}, remarks = {0};
-    cl_int code = plan_choose(&plan->problem, &context->device, asked, context->tuning, NULL,
-                              asked ? build : build_or_remark, &m, &first->solver, &first->row,
-                              &solvers, &remarks, status);
+    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
+    cl_int code = plan_choose(&plan->problem, &context->device, asked,
+                              context->tuning ? &user : NULL, NULL, asked ? build : build_or_remark,
+                              &m, &first->solver, &first->row, &solvers, &remarks, status);
     if (code == CL_SUCCESS) {
         code = choose_second(plan, &solvers, status);
     }

@@ -35,15 +35,15 @@ struct clattn_plan_s {
  * appends to description a line for each solver, to remarks one for each line of a table
  * that was passed over.  `build` (may be NULL: everything
  * builds) is asked for each row in turn until one builds; asked is the caller's row or
- * NULL, user_table the user's tuning table or NULL, without a solver that must not be chosen or
+ * NULL, user the user's tuning table or NULL, without a solver that must not be chosen or
  * NULL.  A build that fails because the
  * kernel runs only in smaller work-groups says how small in *work_group. */
 typedef cl_int (*plan_build)(void *data, const struct solver *solver, const row *r,
                              size_t *work_group, struct status *status);
 
-cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
-                   const struct solver *without, plan_build build, void *data,
-                   const struct solver **solver, row *r, text *description, text *remarks,
-                   struct status *status);
+cl_int plan_choose(const problem *p, const device *d, const char *asked,
+                   const struct tuning_table *user, const struct solver *without, plan_build build,
+                   void *data, const struct solver **solver, row *r, text *description,
+                   text *remarks, struct status *status);
 
 #endif

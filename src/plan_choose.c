@@ -142,15 +142,15 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
     return c->chosen ? CL_SUCCESS : code;
 }
 
-cl_int plan_choose(const problem *p, const device *d, const char *asked, const char *user_table,
-                   const struct solver *without, plan_build build, void *data,
-                   const struct solver **solver, row *r, text *description, text *remarks,
-                   struct status *status) {
+cl_int plan_choose(const problem *p, const device *d, const char *asked,
+                   const struct tuning_table *user, const struct solver *without, plan_build build,
+                   void *data, const struct solver **solver, row *r, text *description,
+                   text *remarks, struct status *status) {
     struct choice c = {.problem = p, .device = d, .without = without, .build = build, .data = data};
     cl_int code;
     if (asked) {
         code = choose_asked(&c, asked, status);
-    } else if ((user_table && choose_from_table(&c, user_table, "the tuning file")) ||
+    } else if ((user && choose_from_table(&c, user->text, user->name)) ||
                choose_from_table(&c, sources_find("tuning.txt")->text, "tuning.txt")) {
         code = CL_SUCCESS;
     } else {

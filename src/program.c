@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,20 +87,31 @@ cl_int program_compose(const struct program_recipe *recipe, const problem *p, co
     return CL_SUCCESS;
 }
 
+struct build {
+    const struct program_recipe *recipe;
+    const char *map;
+    cl_context context;
+    cl_device_id id;
+    text *remarks;
+};
+
 /* Writes a text to $CLATTN_DUMP/<kernel>-<hash of composed>.<kind>.  For people: a failure is
- * no error. */
-static void dump(const char *kernel, const char *composed, const char *kind, const char *chars) {
+ * worth a remark, no more. */
+static void dump(const struct build *build, const char *composed, const char *kind,
+                 const char *chars) {
     const char *directory = getenv("CLATTN_DUMP");
     if (!directory || !*directory) {
         return;
     }
     text path = {0};
-    text_printf(&path, "%s/%s-%016llx.%s", directory, kernel,
+    text_printf(&path, "%s/%s-%016llx.%s", directory, build->recipe->kernel,
                 (unsigned long long)cache_hash(composed), kind);
+    errno = 0;
     FILE *file = path.failed ? NULL : fopen(text_chars(&path), "wb");
-    if (file) {
-        fputs(chars, file);
-        fclose(file);
+    const bool written = file && fputs(chars, file) >= 0;
+    if ((file && fclose(file) != 0) || !written) {
+        text_printf(build->remarks, "CLATTN_DUMP: %s cannot be written: %s\n", text_chars(&path),
+                    errno ? strerror(errno) : "no memory");
     }
     text_destroy(&path);
 }
@@ -116,13 +129,6 @@ static void append_build_log(cl_program program, cl_device_id id, text *out) {
     }
     free(log);
 }
-
-struct build {
-    const struct program_recipe *recipe;
-    const char *map;
-    cl_context context;
-    cl_device_id id;
-};
 
 /* Builds what was created.  A failure's message carries the log; the program is released. */
 static cl_int build_created(const struct build *build, cl_program created, const char *options,
@@ -193,7 +199,7 @@ static cl_int build_for_chip(const struct build *build, const char *composed, co
         code = ptx_for_sm_90a(text_chars(&made), made.length, &changed, status);
     }
     if (code == CL_SUCCESS) {
-        dump(build->recipe->kernel, composed, "ptx", text_chars(&changed));
+        dump(build, composed, "ptx", text_chars(&changed));
         const unsigned char *chars = (const unsigned char *)text_chars(&changed);
         cl_program created = clCreateProgramWithBinary(build->context, 1, &build->id,
                                                        &changed.length, &chars, NULL, &code);
@@ -212,7 +218,7 @@ static cl_int build_for_chip(const struct build *build, const char *composed, co
 static cl_int build_program(void *data, const char *composed, const char *options,
                             cl_program *program, struct status *status) {
     const struct build *build = data;
-    dump(build->recipe->kernel, composed, "cl", composed);
+    dump(build, composed, "cl", composed);
     cl_int code;
     cl_program built = clCreateProgramWithSource(build->context, 1, &composed, NULL, &code);
     if (code != CL_SUCCESS) {
@@ -230,13 +236,13 @@ static cl_int build_program(void *data, const char *composed, const char *option
 }
 
 cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
-                   cl_context context, cl_device_id id, cl_program *program,
+                   cl_context context, cl_device_id id, cl_program *program, text *remarks,
                    struct status *status) {
     text options = {0}, composed = {0}, map = {0};
     *program = NULL;
     cl_int code = program_compose(recipe, p, r, &composed, &options, &map, status);
     if (code == CL_SUCCESS) {
-        struct build build = {recipe, text_chars(&map), context, id};
+        struct build build = {recipe, text_chars(&map), context, id, remarks};
         code = cache_get(c, text_chars(&composed), text_chars(&options), build_program, &build,
                          program, status);
     }

@@ -31,8 +31,10 @@ cl_int program_compose(const struct program_recipe *recipe, const problem *p, co
                        text *composed, text *options, text *map, struct status *status);
 
 /* Composes and builds (or finds) the program.  The caller releases *program.  A
- * failed build's message carries the log and says which lines are which part's. */
+ * failed build's message carries the log and says which lines are which part's.  remarks gets a
+ * line for each text that could not be written to $CLATTN_DUMP. */
 cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
-                   cl_context context, cl_device_id id, cl_program *program, struct status *status);
+                   cl_context context, cl_device_id id, cl_program *program, text *remarks,
+                   struct status *status);
 
 #endif

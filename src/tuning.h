@@ -47,6 +47,12 @@ void row_set(row *r, const char *name, long long value);
 /* Sets a parameter to a word, likewise. */
 void row_set_word(row *r, const char *name, const char *value);
 
+/* Lines "DEVICE ; PROBLEM ; ROW". */
+struct tuning_table {
+    const char *name; /* for what is said of its lines: "NAME:3" */
+    const char *text; /* NULL: none */
+};
+
 /* How closely a table's line names the device: 3 by name, 2 by architecture, 1 by
  * vendor or kind, 0 by "*"; -1 when it does not. */
 int tuning_specificity(const device *d, const char *pattern, size_t length);

@@ -14,7 +14,8 @@ static bool compose(const struct solver *solver, const problem *p, const device 
     const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &r, &why) &&
                          cache_create(&programs, &status) == CL_SUCCESS;
     for (size_t kernel = 0; answers && kernel < solver->kernels; kernel++) {
-        program_get(solver->recipe(&r, kernel), p, &r, &programs, NULL, NULL, &program, &status);
+        program_get(solver->recipe(&r, kernel), p, &r, &programs, NULL, NULL, &program, &why,
+                    &status);
         *composed += 1;
     }
     cache_destroy(&programs);

@@ -191,8 +191,11 @@ static void dumped_texts_are_complete(void **state) {
     free(chars);
 
     setenv("CLATTN_DUMP", "no/such/folder", 1); /* is no error */
+    heard.remarks = 0;
     clattn_plan_destroy(open_plan("f32 q9 d6", "fwd_rows WORK_GROUP=8"));
     unsetenv("CLATTN_DUMP");
+    assert_int_equal(heard.remarks, 1);
+    assert_non_null(strstr(heard.message, "CLATTN_DUMP: no/such/folder/fwd_rows-"));
 }
 
 /* ---- A build that fails ---- */
@@ -206,6 +209,7 @@ static void failed_builds_carry_log_and_map(void **state) {
         .constants = constants,
     };
     struct status status = {0};
+    text remarks = {0};
     problem p;
     row r;
     cl_program program = NULL;
@@ -214,7 +218,7 @@ static void failed_builds_carry_log_and_map(void **state) {
     assert_int_equal(row_parse(&r, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
     for (int i = 0; i < 2; i++) { /* a failure is not cached */
         assert_int_equal(program_get(&recipe, &p, &r, &context->programs, tested.context, tested.id,
-                                     &program, &status),
+                                     &program, &remarks, &status),
                          CL_BUILD_PROGRAM_FAILURE);
         assert_null(program);
     }
@@ -257,13 +261,14 @@ static void the_binary_of_the_device_is_taken(void **state) {
     problem p;
     row r;
     struct status status = {0};
+    text remarks = {0};
     const clattn_desc desc = desc_of("q9 d5", NULL);
     assert_int_equal(problem_from_desc(&p, &desc, &status), CL_SUCCESS);
     assert_int_equal(row_parse(&r, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
     for (size_t i = 0; i < 2; i++) {
         cl_program program = NULL;
         assert_int_equal(program_get(&recipe, &p, &r, &context->programs, contexts[i], tested.id,
-                                     &program, &status),
+                                     &program, &remarks, &status),
                          CL_INVALID_BINARY);
         assert_null(program);
         print_message("%zu of %u devices: %s\n", i ? (size_t)count : (size_t)1, count,

@@ -79,7 +79,7 @@ says 'a problem that no device supports' '^      error: CLATTN_UNSUPPORTED: .'
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 expect 0 'a tuning file' --device "$device" --tuning=tuning.txt 'f32 q300 d64'
-says 'a tuning file' 'fwd_rows chosen: fwd_rows WORK_GROUP=2.* \(from the tuning file:2\)'
+says 'a tuning file' 'fwd_rows chosen: fwd_rows WORK_GROUP=2.* \(from the tuning file tuning.txt:2\)'
 for option in '' --json; do
     expect 2 'a tuning file that is not there' $option --tuning=no_such_file.txt
     checks=$((checks + 1))

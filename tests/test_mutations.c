@@ -155,8 +155,9 @@ static void choose(const problem *p, const device *d, const char *asked, const c
     row r = {.count = 0};
     text description = {0}, why = {0};
     struct status status = {0};
-    const cl_int code = plan_choose(p, d, asked, table, NULL, NULL, NULL, &solver, &r, &description,
-                                    &description, &status);
+    const struct tuning_table user = {"the tuning file", table};
+    const cl_int code = plan_choose(p, d, asked, table ? &user : NULL, NULL, NULL, NULL, &solver,
+                                    &r, &description, &description, &status);
     if (code == CL_SUCCESS) {
         assert_string_equal(solver->name, r.solver);
         if (!fixtures_runnable(solver, p, d, &r, &why)) {

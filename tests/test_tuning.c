@@ -24,9 +24,10 @@ static cl_int choose(const char *fixture, const char *words, const char *asked, 
     const struct solver *solver;
     struct status status = {0};
     row r;
+    const struct tuning_table user = {"the tuning file", table};
     const cl_int code =
-        plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table, NULL, NULL, NULL,
-                    &solver, &r, description, description, &status);
+        plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table ? &user : NULL,
+                    NULL, NULL, NULL, &solver, &r, description, description, &status);
     if (code == CL_SUCCESS) {
         row_format(&r, row_text);
     }
