@@ -103,13 +103,11 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const st
     }
 }
 
-/* The work-item's wave, for where it is seldom needed: computed anew, it keeps no register from
- * the loop.  Unsigned, which the loop's own is not, or a compiler would see that they are one. */
-INLINE struct tile_wave mma_wave(__local float *scratch) {
-    const uint me = (uint)get_local_id(0);
-    const struct tile_wave w = {(int)(me % TILE_LANES), scratch + me / TILE_LANES * TILE_SCRATCH};
-    return w;
-}
+/* The lane and the wave, for where they are seldom needed: computed anew, they keep no register
+ * from the loop.  Unsigned, which the loop's own are not, or a compiler would see that they are
+ * the same. */
+#define MMA_LANE ((int)((uint)get_local_id(0) % TILE_LANES))
+#define MMA_WAVE ((int)((uint)get_local_id(0) / TILE_LANES))
 
 /* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
  * block has one kind.  band: span_first and span_last of a row, this wave's first is `rows`
@@ -298,7 +296,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * TILE_SCRATCH];
     __local int bad; /* some sum was not finite */
-    /* Needed seldom, and so not kept in registers, of which none is left over. */
+    /* Needed seldom, and so not kept in registers, of which none is left over.  At most 64 bytes
+     * with bad and padding: `rest` in src/solver_fwd_mma.c. */
     __local struct {
         long band[2];    /* span_first and span_last of row0 */
         long v, o, lse;  /* where their slices begin */
@@ -340,7 +339,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
     int again = 0, begin = span.x;
-    if (score_negates(&p)) {
+    if (score_negates(&p)) { /* here, so that Q's address waits in no register, either */
         tile_copied();
         tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
     }
@@ -396,10 +395,12 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 mma_cap(s, &p);
             }
             if (MASKED && key0 < span.z) {
-                mma_hide(s, &p, kept.band, wave_row, key0, 0, mma_wave(scratch));
+                const struct tile_wave here = {MMA_LANE, w.scratch};
+                mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
             }
             if (key0 + BLOCK_N > span.w) {
-                mma_hide(s, &p, kept.band, wave_row, key0, 1, mma_wave(scratch));
+                const struct tile_wave here = {MMA_LANE, w.scratch};
+                mma_hide(s, &p, kept.band, wave_row, key0, 1, here);
             }
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
@@ -443,8 +444,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
     o += kept.o;
     lse += kept.lse;
     const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
-    const struct tile_wave here = mma_wave(scratch);
-    const int here_row = (int)((uint)get_local_id(0) / TILE_LANES) * ROW_FRAGMENTS * TILE_QUERIES;
+    const struct tile_wave here = {MMA_LANE, w.scratch};
+    const int here_row = MMA_WAVE * ROW_FRAGMENTS * TILE_QUERIES;
 
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {

@@ -1,6 +1,5 @@
 #include "engines.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,10 +65,19 @@ void engines_probe_text(const struct engine *engine, text *out) {
     const char *const parts[] = {"base.cl", "tile.cl", text_chars(&part)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         const struct source *source = sources_find(parts[i]);
-        assert(source);
-        text_append(out, source->text, source->length);
+        if (source) {
+            text_append(out, source->text, source->length);
+        } else {
+            text_printf(out, "#error \"there is no cl/%s\"\n", parts[i]);
+        }
     }
     text_destroy(&part);
+    text_printf(
+        out,
+        "#if TILE_LANES != %u || TILE_QUERIES != %u || TILE_LEFT != %u || TILE_RIGHT != %u\n"
+        "#error \"src/engines.c has other sizes than the part\"\n"
+        "#endif\n",
+        engine->lanes, engine->queries, engine->left, engine->right);
     text_printf(out,
                 "__kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(TILE_LANES, 1, 1)))\n"
                 "void probe(__global float *x, __global const uint *y) {\n"

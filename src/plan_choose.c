@@ -42,6 +42,13 @@ static cl_int attempt(struct choice *c, const struct solver *solver, const row *
         return status_set(status, CLATTN_UNSUPPORTED, "row: %s is refused: %s", solver->name,
                           refusal);
     }
+    text lacking = {0};
+    if (solver->lacks && solver->lacks(c->device, r, &lacking)) {
+        text_printf(reason, "refused: %s (row from %s)", text_chars(&lacking), origin);
+        status_set(status, CLATTN_UNSUPPORTED, "row: %s", text_chars(&lacking));
+        text_destroy(&lacking);
+        return status->code;
+    }
     device limited = *c->device;
     for (;;) {
         text why = {0};

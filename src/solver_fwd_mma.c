@@ -63,9 +63,7 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
     const cl_ulong threads = (cl_ulong)row_number(r, "WAVES", 0) * engine->lanes;
-    if (engine->architectures && !emulated && !engines_has(d, engine)) {
-        text_printf(why, "the device does not have the engine %s", engine->name);
-    } else if (!engine->architectures && emulated) {
+    if (!engine->architectures && emulated) {
         text_printf(why, "the engine %s has nothing to emulate", engine->name);
     } else if (row_number(r, "BLOCK_N", 0) % 16 != 0) {
         text_printf(why, "BLOCK_N=%s is not a multiple of 16", row_find(r, "BLOCK_N"));
@@ -117,20 +115,37 @@ static const char *unsuited(const problem *p, const device *d) {
                    : NULL;
 }
 
+static bool lacks(const device *d, const row *r, text *why) {
+    const bool named = row_find(r, "ENGINE") != NULL, emulated = row_number(r, "EMULATED", 0) != 0;
+    const struct engine *const engine = named ? engine_of(r) : NULL, *const own = engines_first(d);
+    if (!named && !own) {
+        text_printf(why, "%s%s", no_engine,
+                    emulated ? "; EMULATED=1 needs the name of one, ENGINE=..." : "");
+        return true;
+    }
+    if (engine && engine->architectures && !emulated && !engines_has(d, engine)) {
+        text_printf(why, "the device's matrix engine is %s, not %s", own ? own->name : "none",
+                    engine->name);
+        return true;
+    }
+    return false;
+}
+
 static bool complete(const problem *p, const device *d, row *r, text *why) {
     const bool emulated = row_number(r, "EMULATED", 0) != 0;
     row given = *r;
+    if (lacks(d, r, why)) {
+        return false;
+    }
     if (!row_find(&given, "ENGINE")) {
-        if (!engines_first(d)) {
-            text_printf(why, "%s%s", no_engine,
-                        emulated ? "; EMULATED=1 needs the name of one, ENGINE=..." : "");
-            return false;
-        }
         row_set_word(&given, "ENGINE", engines_first(d)->name);
     }
     const struct engine *engine = engine_of(&given);
     if (!engine) {
-        text_printf(why, "there is no engine %s", row_find(&given, "ENGINE"));
+        text_printf(why, "there is no engine %s, but", row_find(&given, "ENGINE"));
+        for (size_t i = 0; i < ENGINES; i++) {
+            text_printf(why, "%s %s", i ? "," : "", engines_table[i].name);
+        }
         return false;
     }
     long long candidates[SHAPES][COUNT];
@@ -186,6 +201,7 @@ extern const struct solver solver_fwd_mma;
 const struct solver solver_fwd_mma = {
     .name = "fwd_mma",
     .refuses = refuses,
+    .lacks = lacks,
     .unsuited = unsuited,
     .complete = complete,
     .kernels = 1,

@@ -24,6 +24,9 @@ struct solver {
     /* One sentence why the solver cannot run there, or NULL. */
     const char *(*refuses)(const problem *p, const device *d);
 
+    /* Does a row ask for what the device does not have?  Then why says so.  May be NULL: never. */
+    bool (*lacks)(const device *d, const row *r, text *why);
+
     /* One sentence why it is not the one to choose there, although it could run, or
      * NULL.  May be NULL: never. */
     const char *(*unsuited)(const problem *p, const device *d);

@@ -136,7 +136,8 @@ static int unseen(void) {
     for (const char *at = sources_find("tuning.txt")->text; *at; line++) {
         const size_t length = strcspn(at, "\n");
         if (memchr(at, ';', length) && *at != '#' && (line >= COMPOSE_LINES || !seen[line])) {
-            fprintf(stderr, "tuning.txt:%zu: not composed; give check_kernels.c its device\n",
+            fprintf(stderr,
+                    "tuning.txt:%zu: not composed; give check_kernels.c its device or problem\n",
                     line);
             count++;
         }

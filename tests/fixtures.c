@@ -137,7 +137,7 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
     const long long k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
     const long long v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
     const long long rows = waves * fragments * engine->queries;
-    const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 4;
+    const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 64;
     if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);
         return false;

@@ -187,11 +187,15 @@ static void planted_errors_show(void **state) {
 
 static void every_engine_is_here(void **state) {
     (void)state;
-    size_t emulated = 0;
     for (size_t i = 0; i < ENGINES; i++) {
-        emulated += engines_table[i].architectures != NULL;
+        bool here = engines_table[i].architectures == NULL;
+        for (size_t e = 0; e < EMULATED; e++) {
+            here = here || strcmp(of_engine[e].engine, engines_table[i].name) == 0;
+        }
+        if (!here) {
+            fail_msg("engine %s: give it errors to plant", engines_table[i].name);
+        }
     }
-    assert_int_equal(emulated, EMULATED);
     for (size_t e = 0; e < EMULATED; e++) {
         assert_non_null(engines_find(of_engine[e].engine, strlen(of_engine[e].engine)));
     }
