@@ -1,16 +1,31 @@
 #!/bin/sh
-# check_words.sh SOURCE: the parameters that the kernels ask for are those that
-# cl/README.md explains, no more and no fewer.
+# check_words.sh SOURCE: lists that are kept by hand hold what the code does.
+#
+# The parameters that the kernels ask for are those that cl/README.md explains, no more and no
+# fewer; each engine of src/engines.c has its part and is in every list of engines.
 set -eu
 cd "$1"
 asked=$(sed -n 's/^ *# *error "\([A-Z_0-9]*\): .*/\1/p' cl/*.cl | sort -u)
 explained=$(sed -n 's/^| `\([A-Z_0-9]*\)` | .*/\1/p' cl/README.md | sort)
 [ -n "$asked" ] || { echo "found no parameter in cl/*.cl"; exit 1; }
-[ "$asked" = "$explained" ] && exit 0
+wrong=0
+complain() {
+    echo "$1"
+    wrong=1
+}
 for word in $asked; do
-    echo "$explained" | grep -qx "$word" || echo "cl/README.md: does not explain $word"
+    echo "$explained" | grep -qx "$word" || complain "cl/README.md: does not explain $word"
 done
 for word in $explained; do
-    echo "$asked" | grep -qx "$word" || echo "cl/README.md: $word is asked for nowhere, or twice"
+    echo "$asked" | grep -qx "$word" || complain "cl/README.md: $word is asked for nowhere, or twice"
 done
-exit 1
+
+engines=$(sed -n 's/^    {"\([a-z0-9_]*\)", .*/\1/p' src/engines.c)
+[ -n "$engines" ] || { echo "found no engine in src/engines.c"; exit 1; }
+for engine in $engines; do
+    [ -f "cl/tile_$engine.cl" ] || complain "src/engines.c: $engine has no cl/tile_$engine.cl"
+    for list in README.md cl/README.md tests/CMakeLists.txt tests/fixtures.c; do
+        grep -qw "$engine" "$list" || complain "$list: does not list the engine $engine"
+    done
+done
+exit "$wrong"
