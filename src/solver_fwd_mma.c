@@ -98,11 +98,22 @@ static bool fits_registers(const problem *p, const struct engine *engine, const 
 }
 
 /* WAVES, ROW_FRAGMENTS, BLOCK_N; from large to small. */
-enum { SHAPES = 12 };
+enum { SHAPES = 13, TALL = 2 };
 static const long long shapes[SHAPES][3] = {
-    {4, 2, 128}, {4, 2, 64}, {4, 1, 64}, {8, 1, 32}, {4, 1, 32}, {16, 1, 16},
+    {4, 2, 128}, {4, 2, 64}, {8, 1, 64}, {4, 1, 64}, {8, 1, 32}, {4, 1, 32}, {16, 1, 16},
     {8, 1, 16},  {4, 1, 16}, {2, 1, 32}, {2, 1, 16}, {1, 1, 32}, {1, 1, 16},
 };
+
+/* Is there local memory for two work-groups of the shape after TALL?  A multiprocessor has at
+ * least what a work-group may have. */
+static bool two_are_resident(const problem *p, const device *d, const struct engine *engine) {
+    const long long *const shape = shapes[TALL + 1];
+    row r = {.count = 0};
+    row_set(&r, "WAVES", shape[0]);
+    row_set(&r, "ROW_FRAGMENTS", shape[1]);
+    row_set(&r, "BLOCK_N", shape[2]);
+    return 2 * local_bytes(p, engine, &r) <= d->local_memory;
+}
 
 static const char *unsuited(const problem *p, const device *d) {
     const struct engine *engine = engines_first(d);
@@ -155,9 +166,12 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
         const long long c[COUNT] = {0, waves, shapes[i][1], shapes[i][2], 0, 1, emulated};
         /* Few query rows: no block twice as high as they need. */
         const bool too_high = rows >= 2 * (long long)p->seq_q && waves > 1;
+        /* Twice as many waves in one work-group only where it would be alone. */
+        const bool too_tall = i == TALL && two_are_resident(p, d, engine);
         /* Emulation is for tests: two waves, which can disturb one another, are enough. */
         const bool too_slow = emulated && waves > 2;
-        if ((fits_registers(p, engine, shapes[i]) && !too_high && !too_slow) || i + 1 == SHAPES) {
+        if ((fits_registers(p, engine, shapes[i]) && !too_high && !too_tall && !too_slow) ||
+            i + 1 == SHAPES) {
             memcpy(candidates[count++], c, sizeof c);
         }
     }

@@ -54,9 +54,12 @@ static const struct target {
 static const char *const problems[] = {
     "f32 h32 q4096 d64",
     "f32 h16 q4096 d128 causal",
+    "f16 h16 q4096 d64",
     "f16 h16 q4096 d64 causal",
     "f16 h16 q4096 d128",
     "f16 h16 q4096 d128 causal",
+    "f16 h8 q4096 d256",
+    "f16 h8 q4096 d256 causal",
     "bf16 h16 q4096 d128 causal",
     "bf16 h8 q20 k4096 d192 window128,0",
     "f32 q100 k300 d33:65 causal softcap30",

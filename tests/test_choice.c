@@ -357,11 +357,8 @@ static void the_callers_row_is_that_row_or_none(void **state) {
 
 static void list_rows(text *list) {
     static const char *const problems[] = {
-        "f32 h32 q4096 d64",
-        "f32 h16 q4096 d128 causal",
-        "f16 h16 q4096 d128",
-        "f32 h8:2 q300 d80:256 causal",
-        "bf16 h8 q20 k4096 d192 window128,0",
+        "f32 h32 q4096 d64", "f32 h16 q4096 d128 causal",    "f16 h16 q4096 d128",
+        "f16 h8 q4096 d256", "f32 h8:2 q300 d80:256 causal", "bf16 h8 q20 k4096 d192 window128,0",
     };
     text_printf(list, "# DEVICE ; PROBLEM ; the row that is chosen.  Written by test_choice "
                       "--print.\n");
