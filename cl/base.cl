@@ -20,6 +20,11 @@
 #error "MASKED: 1 where a band can hide keys, else 0"
 #endif
 
+/* Fused multiply-adds are written out, fma(a, b, c).  If a compiler fused product * factor with the
+ * subtraction of a reference that was rounded, the best key's weight would be no 1: see state.cl.
+ */
+#pragma OPENCL FP_CONTRACT OFF
+
 #define F32 1
 #define F16 2
 #define BF16 3

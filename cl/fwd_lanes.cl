@@ -98,14 +98,13 @@ INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct pa
             lanes_transpose(x);
             UNROLL
             for (int j = 0; j < LANES; j++) {
-                q_t[(d + j) * ROW_VECTORS + i] = x[j] * p->factor;
+                q_t[(d + j) * ROW_VECTORS + i] = x[j];
             }
         }
         for (; d < HEAD_DIM; d++) {
             float *rows = (float *)(q_t + d * ROW_VECTORS + i);
             for (int row = 0; row < LANES; row++) {
-                rows[row] =
-                    load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d) * p->factor;
+                rows[row] = load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d);
             }
         }
     }
@@ -275,7 +274,7 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         for (int j = 0; j < KEY_UNROLL; j++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                floatn score = score_of_scaled(p, s[j][i]);
+                floatn score = score_of_product(p, s[j][i]);
                 if (boundary) {
                     const intn at = (intn)(key0 + key + j);
                     score = at >= rows->begin[i] && at < rows->end[i] ? score : (floatn)(-INFINITY);

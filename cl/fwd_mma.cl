@@ -92,7 +92,7 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
     }
 }
 
-INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
+INLINE void mma_scale(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
     TILE_UNROLL
     for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
         TILE_UNROLL
@@ -135,10 +135,9 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const s
     }
 }
 
-/* m of one more block of scores, in units of `unit`; rescale is for what was summed before.  m
- * is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
+/* m of one more block of scores; rescale is for what was summed before. */
 INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
-                      float s[KEYS][TILE_SPLIT][TILE_ACC], float unit, struct tile_wave w) {
+                      float s[KEYS][TILE_SPLIT][TILE_ACC], struct tile_wave w) {
     float most[TILE_SLOTS];
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
@@ -154,21 +153,21 @@ INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
     }
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
-        most[i] = state_max(m[i], tile_max(most[i], w) * unit);
-        rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
+        most[i] = state_max(m[i], tile_max(most[i], w));
+        rescale[i] = state_weight_native(m[i], state_reference(most[i]));
         m[i] = most[i];
     }
 }
 
 /* Scores of 16 keys to weights, and their sums to l. */
-INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS], const float m[TILE_SLOTS],
-                      float unit) {
+INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS],
+                      const float m[TILE_SLOTS]) {
     TILE_UNROLL
     for (int f = 0; f < TILE_SPLIT; f++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             const int slot = tile_acc_slot(e);
-            s[f][e] = state_weight_in(s[f][e], unit, state_reference(m[slot]));
+            s[f][e] = state_weight_native(s[f][e], state_reference(m[slot]));
             l[slot] += s[f][e];
         }
     }
@@ -206,8 +205,8 @@ INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                            float l[ROW_FRAGMENTS][TILE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                           float m[ROW_FRAGMENTS][TILE_SLOTS], float unit,
-                           __local const element *tile_v, struct tile_wave w) {
+                           float m[ROW_FRAGMENTS][TILE_SLOTS], __local const element *tile_v,
+                           struct tile_wave w) {
     float part[ROW_FRAGMENTS][TILE_SLOTS]; /* sums by blocks are more precise than by keys */
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
@@ -218,7 +217,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
         uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_weigh(s[a][n], part[a], m[a], unit);
+            mma_weigh(s[a][n], part[a], m[a]);
             tile_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + TILE_PAD);
@@ -228,6 +227,56 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
         l[i / TILE_SLOTS][i % TILE_SLOTS] += part[i / TILE_SLOTS][i % TILE_SLOTS];
+    }
+}
+
+/*
+ * A segment's sums to those of the row, which wait in memory: volatile, or a compiler would want
+ * registers for them.  After it the sums are those of the row where `back`, else 0.
+ */
+struct mma_totals {
+    volatile float o[ROW_FRAGMENTS * COLS * TILE_SPLIT * TILE_ACC];
+    volatile float m[ROW_FRAGMENTS * TILE_SLOTS], l[ROW_FRAGMENTS * TILE_SLOTS];
+};
+
+INLINE void mma_totals_begin(struct mma_totals *t) {
+    ROLL
+    for (int i = 0; i < ROW_FRAGMENTS * COLS * TILE_SPLIT * TILE_ACC; i++) {
+        t->o[i] = 0.0f;
+    }
+    ROLL
+    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+        t->m[i] = -INFINITY;
+        t->l[i] = 0.0f;
+    }
+}
+
+INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
+                      float m[ROW_FRAGMENTS][TILE_SLOTS], float l[ROW_FRAGMENTS][TILE_SLOTS],
+                      const int back) {
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float rescale[TILE_SLOTS];
+        TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            const int at = a * TILE_SLOTS + i;
+            rescale[i] = state_weight(t->m[at], state_reference(m[a][i]));
+            const float sum = fma(t->l[at], rescale[i], l[a][i]);
+            t->m[at] = m[a][i];
+            t->l[at] = sum;
+            l[a][i] = back ? sum : 0.0f;
+        }
+        TILE_UNROLL
+        for (int n = 0; n < COLS * TILE_SPLIT; n++) {
+            TILE_UNROLL
+            for (int e = 0; e < TILE_ACC; e++) {
+                volatile float *one = &t->o[(a * COLS * TILE_SPLIT + n) * TILE_ACC + e];
+                float *part = &o[a][n / TILE_SPLIT][n % TILE_SPLIT][e];
+                const float sum = fma(*one, rescale[tile_acc_slot(e)], *part);
+                *one = sum;
+                *part = back ? sum : 0.0f;
+            }
+        }
     }
 }
 
@@ -243,8 +292,9 @@ INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC]
             const int at = (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
                            c * TILE_OTHERS;
             const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
-            const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
-                                       four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
+            const uint two =
+                tile_pack(state_output(four[e] * normaliser[tile_acc_slot(e)]),
+                          state_output(four[e + 1] * normaliser[tile_acc_slot(e + 1)]));
             rows[at + tile_acc_other(w.lane, e)] = (element)two;
             rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
                 (element)(two >> 16);
@@ -334,15 +384,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
-    const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
     int again = 0, begin = span.x;
-    if (score_negates(&p)) { /* here, so that Q's address waits in no register, either */
-        tile_copied();
-        tile_negate(tile_q, BLOCK_M, WIDTH, WIDTH_Q);
-    }
     do {
         if (begin < span.y) {
             tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
@@ -374,6 +419,11 @@ fwd_mma(const struct params p, __global const element *restrict q,
             }
         }
 
+        struct mma_totals totals;
+        if (SEGMENT) {
+            mma_totals_begin(&totals);
+        }
+
         for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
             float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
             tile_copied();
@@ -391,9 +441,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                           p.aligned);
             }
 
-            if (SOFTCAP) {
-                mma_cap(s, &p);
-            }
+            mma_scale(s, &p);
             if (MASKED && key0 < span.z) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
@@ -405,7 +453,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                mma_raise(m[a], rescale[a], s[a], unit, w);
+                mma_raise(m[a], rescale[a], s[a], w);
             }
             /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to
              * do that the branch costs more than the products (H200, D 256: 314 without it, 287
@@ -428,7 +476,13 @@ fwd_mma(const struct params p, __global const element *restrict q,
                     }
                 }
             }
-            mma_accumulate(sum, l, s, m, unit, tile_v, w);
+            mma_accumulate(sum, l, s, m, tile_v, w);
+            if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
+                mma_total(&totals, sum, m, l, 0);
+            }
+        }
+        if (SEGMENT) {
+            mma_total(&totals, sum, m, l, 1);
         }
         if (!mma_finite(sum)) {
             bad = 1;
@@ -451,17 +505,17 @@ fwd_mma(const struct params p, __global const element *restrict q,
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         float normaliser[TILE_SLOTS];
         TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
-            l[a][i] = tile_sum(l[a][i], here);
-            normaliser[i] = state_normaliser(l[a][i]);
-        }
-        TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
-            const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
             const int slot = tile_acc_slot(e);
-            if (p.write_lse && row <= to_last && (e == 0 || slot != tile_acc_slot(e - 1)) &&
-                (here.lane & TILE_SHARE) == 0) {
-                lse[row * p.lse.row] = state_lse(m[a][slot], l[a][slot]);
+            if (e == 0 || slot != tile_acc_slot(e - 1)) {
+                const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
+                const int2 keys = span_of_row(&p, row);
+                const float sum =
+                    state_sum(m[a][slot], tile_sum(l[a][slot], here), keys.x < keys.y);
+                normaliser[slot] = state_normaliser(sum);
+                if (p.write_lse && row <= to_last && (here.lane & TILE_SHARE) == 0) {
+                    lse[row * p.lse.row] = state_lse(m[a][slot], sum);
+                }
             }
         }
         mma_put(tile_q + here_row * (WIDTH_Q + TILE_PAD), sum[a], normaliser, a, 0, COLS_FIRST,

@@ -43,9 +43,9 @@ fwd_rows(const struct params p, __global const element *restrict q,
         __global const element *v_row = v + key * p.v.row;
         float product = 0.0f;
         for (int d = 0; d < HEAD_DIM; d++) {
-            product = fma(load(q + d) * p.factor, load(k_row + d), product);
+            product = fma(load(q + d), load(k_row + d), product);
         }
-        const float s = score_of_scaled(&p, product);
+        const float s = score_of_product(&p, product);
         const float m_new = state_max(m, s);
         const float reference = state_reference(m_new);
         const float rescale = state_weight(m, reference);

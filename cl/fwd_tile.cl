@@ -132,13 +132,12 @@ INLINE void tile_fetch(element4 *chunks, __global const element *from, long stri
  * (for K: see tile_scores) the elements of each pair change places in every other
  * THREADS_N rows.
  */
-INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap,
-                     float factor) {
+INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap) {
     UNROLL
     for (int i = 0; i < CHUNKS(rows); i++) {
         int row, d;
         if (tile_chunk(i, rows, &row, &d)) {
-            const float4 x = convert4(chunks[i]) * factor;
+            const float4 x = convert4(chunks[i]);
             const int odd = swap ? row / THREADS_N % 2 : 0;
             vstore4(odd != 0 ? x.yxwz : x, 0, tile + row * TILE_ROW + d);
         }
@@ -161,7 +160,7 @@ INLINE void tile_load_q(__local float *tile, __global const element *q, const st
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
     tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned);
-    tile_put(tile, chunks, BLOCK_M, 0, p->factor);
+    tile_put(tile, chunks, BLOCK_M, 0);
 }
 
 /*
@@ -391,7 +390,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             if (!PREFETCH) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
             }
-            tile_put(tile_kv, next, BLOCK_N, 1, 1.0f);
+            tile_put(tile_kv, next, BLOCK_N, 1);
             if (!Q_RESIDENT) {
                 tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
             }
@@ -420,10 +419,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
             }
         }
         UNROLL
-        for (int i = 0; i < (SOFTCAP ? OWN : 0); i++) {
+        for (int i = 0; i < OWN; i++) {
             UNROLL
             for (int j = 0; j < KEYS; j++) {
-                s[i][j] = score_of_scaled(&p, s[i][j]);
+                s[i][j] = score_of_product(&p, s[i][j]);
             }
         }
         if (boundary) {
@@ -486,7 +485,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
                            p.aligned);
             }
-            tile_put(tile_kv, next, BLOCK_N, 0, 1.0f);
+            tile_put(tile_kv, next, BLOCK_N, 0);
             number++;
             if (boundary && tile_is_odd(next)) {
                 atomic_xchg(tile_odd + number % 2, number);

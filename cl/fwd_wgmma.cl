@@ -349,18 +349,10 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
 
 /* Products become weights, in place; rescale is for what was summed before. */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   const struct part *part, float unit, int negate) {
-    if (negate) {
-        UNROLL
-        for (int i = 0; i < SCORES; i++) {
-            s[i] = -s[i];
-        }
-    }
-    if (SOFTCAP) {
-        UNROLL
-        for (int i = 0; i < SCORES; i++) {
-            s[i] = score_of_product(p, s[i]);
-        }
+                   const struct part *part) {
+    UNROLL
+    for (int i = 0; i < SCORES; i++) {
+        s[i] = score_of_product(p, s[i]);
     }
     if (MASKED && key0 < part->full0) {
         hide(s, rows, key0, 0);
@@ -378,14 +370,14 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         float m = state_max(most[0], most[1]);
         m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-        m = state_max(rows->m[r], m * unit);
+        m = state_max(rows->m[r], m);
         const float reference = state_reference(m);
         rescale[r] = state_weight(rows->m[r], reference);
         rows->m[r] = m;
         UNROLL
         for (int c = 0; c < SCORES / 4; c++) {
-            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit, reference);
-            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit, reference);
+            s[4 * c + 2 * r] = state_weight_native(s[4 * c + 2 * r], reference);
+            s[4 * c + 2 * r + 1] = state_weight_native(s[4 * c + 2 * r + 1], reference);
             sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
         }
         rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
@@ -403,6 +395,43 @@ INLINE void rescale_sums(float *o, const float *rescale) {
     UNROLL
     for (int i = 0; i < SUMS; i++) {
         o[i] *= rescale[i / 2 % 2];
+    }
+}
+
+/* Sums of the row, which wait in memory while those of a segment grow: volatile, or the compiler
+ * would want registers for them. */
+struct totals {
+    volatile float o[SUMS], m[2], l[2];
+};
+
+INLINE void totals_begin(struct totals *t) {
+    ROLL
+    for (int i = 0; i < SUMS; i++) {
+        t->o[i] = 0.0f;
+    }
+    ROLL
+    for (int r = 0; r < 2; r++) {
+        t->m[r] = -INFINITY;
+        t->l[r] = 0.0f;
+    }
+}
+
+/* Adds a segment's sums, which then are those of the row where `back` (a literal), else 0. */
+INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const int back) {
+    float rescale[2];
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        rescale[r] = state_weight(t->m[r], state_reference(rows->m[r]));
+        const float sum = fma(t->l[r], rescale[r], rows->l[r]);
+        t->m[r] = rows->m[r];
+        t->l[r] = sum;
+        rows->l[r] = back ? sum : 0.0f;
+    }
+    UNROLL
+    for (int i = 0; i < SUMS; i++) {
+        const float sum = fma(t->o[i], rescale[i / 2 % 2], sums[i]);
+        t->o[i] = sum;
+        sums[i] = back ? sum : 0.0f;
     }
 }
 
@@ -461,6 +490,7 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
         float l = rows->l[r];
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
+        l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
         const float normaliser = state_normaliser(l);
         const int to = row + 8 * r, live = to < p->seq_q;
         UNROLL
@@ -469,7 +499,8 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
             UNROLL
             for (int i = 0; i < 4; i++) {
                 const float *pair = sums + (4 * c + i) * 4 + 2 * r;
-                x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+                x[i] = wgmma_pack(state_output(pair[0] * normaliser),
+                                  state_output(pair[1] * normaliser));
             }
             gather_chunk(x);
             const int d = (4 * c + quarter) * 8;
@@ -504,8 +535,6 @@ INLINE void consume(const struct params *p, const struct places *at,
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
     const uint tile_q = at->q + group * (64 * WGMMA_ROW_BYTES);
-    const float unit = score_unit(p);
-    const int negate = score_negates(p);
     float s[SCORES], sums[SUMS], rescale[2];
     uint weights[PAIRS];
     uint count = 0;
@@ -532,6 +561,10 @@ INLINE void consume(const struct params *p, const struct places *at,
         for (int i = 0; i < SUMS; i++) {
             sums[i] = 0.0f;
         }
+        struct totals totals;
+        if (SEGMENT) {
+            totals_begin(&totals);
+        }
         if (part.blocks > 0) {
             /* block 0: scores alone */
             uint stage = ring_stage(count);
@@ -547,7 +580,7 @@ INLINE void consume(const struct params *p, const struct places *at,
             if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, begin, &part, unit, negate);
+            soften(p, s, &rows, rescale, begin, &part);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
@@ -570,7 +603,7 @@ INLINE void consume(const struct params *p, const struct places *at,
                 if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, unit, negate);
+                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */
@@ -580,6 +613,9 @@ INLINE void consume(const struct params *p, const struct places *at,
                 release(at->v_empty + 8 * before);
                 pack_weights(weights, s);
                 rescale_sums(sums, rescale);
+                if (state_segment_ends(j * BLOCK_N, BLOCK_N)) {
+                    totals_add(&totals, sums, &rows, 0);
+                }
             }
 
             /* the last block: its sum alone */
@@ -590,6 +626,9 @@ INLINE void consume(const struct params *p, const struct places *at,
             wgmma_pin_output(sums);
             release(at->v_empty + 8 * stage);
             count++;
+            if (SEGMENT) {
+                totals_add(&totals, sums, &rows, 1);
+            }
         } else {
             warp_sync();
             release(at->q_empty);

@@ -63,7 +63,7 @@ INLINE intn softmax_sees(int key, int2 keys) {
 INLINE floatn softmax_scores(const struct params *p, __global const float *row, int key,
                              int2 keys) {
     const floatn product = *(__global const floatn *)(row + key);
-    const floatn score = score_of_scaled(p, product * p->factor);
+    const floatn score = score_of_product(p, product);
     if (key >= keys.x && key + LANES <= keys.y) {
         return score;
     }

@@ -235,19 +235,6 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
     }
 }
 
-/* Negates the chunks of a tile that this work-item has copied. */
-INLINE void tile_negate(__local element *tile, const int rows, const int width,
-                        const int row_length) {
-    ROLL
-    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
-        int row, d;
-        if (tile_chunk(i, rows, width, &row, &d)) {
-            __local ushort8 *chunk = (__local ushort8 *)(tile + row * (row_length + TILE_PAD) + d);
-            *chunk ^= (ushort8)(0x8000);
-        }
-    }
-}
-
 /* Zeros for NaN and Inf in the chunks that this work-item has copied. */
 INLINE void tile_make_finite(__local element *tile, const int rows, const int width) {
     const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;

@@ -61,6 +61,12 @@ bool problem_masked(const problem *p) {
     return p->band_left != CLATTN_UNBOUNDED || p->band_right != CLATTN_UNBOUNDED;
 }
 
+cl_uint problem_keys(const problem *p) {
+    const cl_ulong band = (cl_ulong)p->band_left + (cl_ulong)p->band_right + 1;
+    const bool open = p->band_left == CLATTN_UNBOUNDED || p->band_right == CLATTN_UNBOUNDED;
+    return open || band > p->seq_kv ? p->seq_kv : (cl_uint)band;
+}
+
 /* Drops a side of the band that can hide nothing.  Opposite key of query i:
  * c = i + seq_kv - seq_q (END) or i (START).  A bound that hides nothing at
  * these lengths hides nothing at smaller ones. */

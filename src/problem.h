@@ -32,6 +32,9 @@ cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *sta
 /* True when the band can hide a key. */
 bool problem_masked(const problem *p);
 
+/* The most keys that a query can see. */
+cl_uint problem_keys(const problem *p);
+
 /* Bytes of one element of q, k, v and o. */
 cl_uint problem_element_size(const problem *p);
 

@@ -12,6 +12,10 @@
 /* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
 static const char build_options[] = "-cl-std=CL1.2";
 
+/* Keys whose sums are kept apart in a long row: cl/state.cl.  With 2^12 a row of 2^20 keys is a sum
+ * of at most 2^8 segments of at most 2^8 blocks. */
+enum { SEGMENT = 4096 };
+
 static void compose_options(const struct program_recipe *recipe, const row *r, text *options) {
     const char *const more[] = {recipe->options, recipe->row_options ? recipe->row_options(r) : ""};
     text_printf(options, "%s", build_options);
@@ -24,7 +28,7 @@ static void compose_options(const struct program_recipe *recipe, const row *r, t
 
 static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
                                const char *options, text *composed) {
-    /* No lengths: problems that differ in them alone share a program. */
+    /* No lengths, but one bit of them: other problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
     text_printf(composed, " */\n/* options %s */\n%s", options,
@@ -34,6 +38,7 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
+    text_printf(composed, "#define SEGMENT %d\n", problem_keys(p) > SEGMENT ? SEGMENT : 0);
     text_printf(composed, "%s", recipe->constants);
     for (size_t i = 0; i < r->count; i++) {
         text_printf(composed, "#define %s %s\n", r->parameters[i].name, r->parameters[i].value);
