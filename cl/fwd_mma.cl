@@ -505,13 +505,16 @@ fwd_mma(const struct params p, __global const element *restrict q,
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         float normaliser[TILE_SLOTS];
         TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            l[a][i] = tile_sum(l[a][i], here);
+        }
+        TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             const int slot = tile_acc_slot(e);
             if (e == 0 || slot != tile_acc_slot(e - 1)) {
                 const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&p, row);
-                const float sum =
-                    state_sum(m[a][slot], tile_sum(l[a][slot], here), keys.x < keys.y);
+                const float sum = state_sum(m[a][slot], l[a][slot], keys.x < keys.y);
                 normaliser[slot] = state_normaliser(sum);
                 if (p.write_lse && row <= to_last && (here.lane & TILE_SHARE) == 0) {
                     lse[row * p.lse.row] = state_lse(m[a][slot], sum);
