@@ -92,7 +92,7 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
     }
 }
 
-INLINE void mma_scale(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
+INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
     TILE_UNROLL
     for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
         TILE_UNROLL
@@ -135,9 +135,10 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const s
     }
 }
 
-/* m of one more block of scores; rescale is for what was summed before. */
+/* m of one more block of scores, in units of `unit`; rescale is for what was summed before.  m
+ * is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
 INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
-                      float s[KEYS][TILE_SPLIT][TILE_ACC], struct tile_wave w) {
+                      float s[KEYS][TILE_SPLIT][TILE_ACC], float unit, struct tile_wave w) {
     float most[TILE_SLOTS];
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
@@ -153,21 +154,52 @@ INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
     }
     TILE_UNROLL
     for (int i = 0; i < TILE_SLOTS; i++) {
-        most[i] = state_max(m[i], tile_max(most[i], w));
-        rescale[i] = state_weight_native(m[i], state_reference(most[i]));
+        most[i] = state_max(m[i], tile_max(most[i], w) * unit);
+        rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
         m[i] = most[i];
     }
 }
 
+/* Is any row's reference far from 0? */
+INLINE int mma_far(float m[ROW_FRAGMENTS][TILE_SLOTS]) {
+    int far = 0;
+    TILE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+        far |= state_is_far(m[i / TILE_SLOTS][i % TILE_SLOTS]);
+    }
+    return far;
+}
+
+/* The scores of such rows times the unit, which then is 1 for these rows. */
+INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
+                      float unit[ROW_FRAGMENTS][TILE_SLOTS], float m[ROW_FRAGMENTS][TILE_SLOTS]) {
+    TILE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float factor[TILE_SLOTS];
+        TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            factor[i] = state_is_far(m[a][i]) ? unit[a][i] : 1.0f;
+            unit[a][i] = state_is_far(m[a][i]) ? 1.0f : unit[a][i];
+        }
+        TILE_UNROLL
+        for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
+            TILE_UNROLL
+            for (int e = 0; e < TILE_ACC; e++) {
+                s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] *= factor[tile_acc_slot(e)];
+            }
+        }
+    }
+}
+
 /* Scores of 16 keys to weights, and their sums to l. */
-INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS],
-                      const float m[TILE_SLOTS]) {
+INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS], const float m[TILE_SLOTS],
+                      const float unit[TILE_SLOTS]) {
     TILE_UNROLL
     for (int f = 0; f < TILE_SPLIT; f++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             const int slot = tile_acc_slot(e);
-            s[f][e] = state_weight_native(s[f][e], state_reference(m[slot]));
+            s[f][e] = state_weight_in(s[f][e], unit[slot], state_reference(m[slot]));
             l[slot] += s[f][e];
         }
     }
@@ -205,7 +237,8 @@ INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                            float l[ROW_FRAGMENTS][TILE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                           float m[ROW_FRAGMENTS][TILE_SLOTS], __local const element *tile_v,
+                           float m[ROW_FRAGMENTS][TILE_SLOTS],
+                           float unit[ROW_FRAGMENTS][TILE_SLOTS], __local const element *tile_v,
                            struct tile_wave w) {
     float part[ROW_FRAGMENTS][TILE_SLOTS]; /* sums by blocks are more precise than by keys */
     TILE_UNROLL
@@ -217,7 +250,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
         uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_weigh(s[a][n], part[a], m[a]);
+            mma_weigh(s[a][n], part[a], m[a], unit[a]);
             tile_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + TILE_PAD);
@@ -267,23 +300,53 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SP
             l[a][i] = back ? sum : 0.0f;
         }
         TILE_UNROLL
-        for (int n = 0; n < COLS * TILE_SPLIT; n++) {
+        for (int n = 0; n < COLS; n++) {
+            float before[TILE_SPLIT][TILE_ACC]; /* all under way at once */
+            volatile float *of = t->o + (a * COLS + n) * TILE_SPLIT * TILE_ACC;
             TILE_UNROLL
-            for (int e = 0; e < TILE_ACC; e++) {
-                volatile float *one = &t->o[(a * COLS * TILE_SPLIT + n) * TILE_ACC + e];
-                float *part = &o[a][n / TILE_SPLIT][n % TILE_SPLIT][e];
-                const float sum = fma(*one, rescale[tile_acc_slot(e)], *part);
-                *one = sum;
+            for (int i = 0; i < TILE_SPLIT * TILE_ACC; i++) {
+                before[i / TILE_ACC][i % TILE_ACC] = of[i];
+            }
+            TILE_UNROLL
+            for (int i = 0; i < TILE_SPLIT * TILE_ACC; i++) {
+                float *part = &o[a][n][i / TILE_ACC][i % TILE_ACC];
+                const float sum = fma(before[i / TILE_ACC][i % TILE_ACC],
+                                      rescale[tile_acc_slot(i % TILE_ACC)], *part);
+                of[i] = sum;
                 *part = back ? sum : 0.0f;
             }
         }
     }
 }
 
-/* The same columns of fragment a of O to where Q was. */
-INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC],
-                    const float normaliser[TILE_SLOTS], const int a, const int first, const int end,
-                    struct tile_wave w) {
+/* Sums become elements of O. */
+INLINE void mma_normalise(float sum[COLS][TILE_SPLIT][TILE_ACC],
+                          const float normaliser[TILE_SLOTS]) {
+    float most = 0.0f;
+    TILE_UNROLL
+    for (int n = 0; n < COLS * TILE_SPLIT; n++) {
+        TILE_UNROLL
+        for (int e = 0; e < TILE_ACC; e++) {
+            float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
+            *one *= normaliser[tile_acc_slot(e)];
+            most = fmax(most, fabs(*one));
+        }
+    }
+    if (state_overflows(most)) {
+        TILE_UNROLL
+        for (int n = 0; n < COLS * TILE_SPLIT; n++) {
+            TILE_UNROLL
+            for (int e = 0; e < TILE_ACC; e++) {
+                float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
+                *one = state_output(*one);
+            }
+        }
+    }
+}
+
+/* Columns first * 16 ... end * 16 - 1 of fragment a of O to where Q was. */
+INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC], const int a,
+                    const int first, const int end, struct tile_wave w) {
     TILE_UNROLL
     for (int c = first * TILE_SPLIT; c < end * TILE_SPLIT; c++) {
         const float *four = sum[c / TILE_SPLIT][c % TILE_SPLIT];
@@ -292,9 +355,7 @@ INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC]
             const int at = (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
                            c * TILE_OTHERS;
             const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
-            const uint two =
-                tile_pack(state_output(four[e] * normaliser[tile_acc_slot(e)]),
-                          state_output(four[e + 1] * normaliser[tile_acc_slot(e + 1)]));
+            const uint two = tile_pack(four[e], four[e + 1]);
             rows[at + tile_acc_other(w.lane, e)] = (element)two;
             rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
                 (element)(two >> 16);
@@ -384,10 +445,15 @@ fwd_mma(const struct params p, __global const element *restrict q,
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
+    const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
     int again = 0, begin = span.x;
+    if (score_sign(&p) != 1.0f) { /* here, so that Q's address waits in no register, either */
+        tile_copied();
+        tile_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
+    }
     do {
         if (begin < span.y) {
             tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
@@ -441,7 +507,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
                           p.aligned);
             }
 
-            mma_scale(s, &p);
+            if (SOFTCAP) {
+                mma_cap(s, &p);
+            }
             if (MASKED && key0 < span.z) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
@@ -453,7 +521,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                mma_raise(m[a], rescale[a], s[a], w);
+                mma_raise(m[a], rescale[a], s[a], unit, w);
             }
             /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to
              * do that the branch costs more than the products (H200, D 256: 314 without it, 287
@@ -476,7 +544,15 @@ fwd_mma(const struct params p, __global const element *restrict q,
                     }
                 }
             }
-            mma_accumulate(sum, l, s, m, tile_v, w);
+            float unit_of[ROW_FRAGMENTS][TILE_SLOTS];
+            TILE_UNROLL
+            for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+                unit_of[i / TILE_SLOTS][i % TILE_SLOTS] = unit;
+            }
+            if (!SOFTCAP && mma_far(m)) {
+                mma_level(s, unit_of, m);
+            }
+            mma_accumulate(sum, l, s, m, unit_of, tile_v, w);
             if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
                 mma_total(&totals, sum, m, l, 0);
             }
@@ -521,10 +597,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 }
             }
         }
-        mma_put(tile_q + here_row * (WIDTH_Q + TILE_PAD), sum[a], normaliser, a, 0, COLS_FIRST,
-                here);
-        mma_put(tile_q + here_row * (WIDTH_Q + TILE_PAD), sum[a], normaliser, a, COLS_FIRST, COLS,
-                here);
+        mma_normalise(sum[a], normaliser);
+        __local element *to = tile_q + here_row * (WIDTH_Q + TILE_PAD);
+        mma_put(to, sum[a], a, 0, COLS_FIRST, here);
+        mma_put(to, sum[a], a, COLS_FIRST, COLS, here);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL

@@ -350,9 +350,18 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
 /* Products become weights, in place; rescale is for what was summed before. */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
                    const struct part *part) {
-    UNROLL
-    for (int i = 0; i < SCORES; i++) {
-        s[i] = score_of_product(p, s[i]);
+    const float sign = score_sign(p);
+    if (sign != 1.0f) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] *= sign;
+        }
+    }
+    if (SOFTCAP) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] = score_of_product(p, s[i]);
+        }
     }
     if (MASKED && key0 < part->full0) {
         hide(s, rows, key0, 0);
@@ -360,24 +369,44 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
     if (key0 + BLOCK_N > part->full1) {
         hide(s, rows, key0, 1);
     }
+    const float unit = score_unit(p);
+    float unit_of[2] = {unit, unit};
+    int far = 0;
     UNROLL
     for (int r = 0; r < 2; r++) {
-        float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
+        float most[2] = {-INFINITY, -INFINITY};
         UNROLL
         for (int c = 0; c < SCORES / 4; c++) {
             most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
         }
         float m = state_max(most[0], most[1]);
+        far |= state_is_far(state_max(rows->m[r], m * unit));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-        m = state_max(rows->m[r], m);
-        const float reference = state_reference(m);
-        rescale[r] = state_weight(rows->m[r], reference);
+        m = state_max(rows->m[r], m * unit);
+        rescale[r] = state_weight(rows->m[r], state_reference(m));
         rows->m[r] = m;
+    }
+    if (!SOFTCAP && warp_any(far)) {
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            const int row_is_far = state_is_far(rows->m[r]);
+            const float factor = row_is_far ? unit : 1.0f;
+            unit_of[r] = row_is_far ? 1.0f : unit;
+            UNROLL
+            for (int i = 0; i < SCORES / 2; i++) {
+                s[i / 2 * 4 + 2 * r + i % 2] *= factor;
+            }
+        }
+    }
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const float reference = state_reference(rows->m[r]);
+        float sum[2] = {0.0f, 0.0f};
         UNROLL
         for (int c = 0; c < SCORES / 4; c++) {
-            s[4 * c + 2 * r] = state_weight_native(s[4 * c + 2 * r], reference);
-            s[4 * c + 2 * r + 1] = state_weight_native(s[4 * c + 2 * r + 1], reference);
+            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit_of[r], reference);
+            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit_of[r], reference);
             sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
         }
         rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
@@ -428,10 +457,18 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
         rows->l[r] = back ? sum : 0.0f;
     }
     UNROLL
-    for (int i = 0; i < SUMS; i++) {
-        const float sum = fma(t->o[i], rescale[i / 2 % 2], sums[i]);
-        t->o[i] = sum;
-        sums[i] = back ? sum : 0.0f;
+    for (int i = 0; i < SUMS; i += 16) {
+        float before[16]; /* all under way at once */
+        UNROLL
+        for (int j = 0; j < 16; j++) {
+            before[j] = t->o[i + j];
+        }
+        UNROLL
+        for (int j = 0; j < 16; j++) {
+            const float sum = fma(before[j], rescale[j / 2 % 2], sums[i + j]);
+            t->o[i + j] = sum;
+            sums[i + j] = back ? sum : 0.0f;
+        }
     }
 }
 
@@ -479,7 +516,7 @@ INLINE void gather_chunk(uint *x) {
     }
 }
 
-INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
+INLINE void finish(const struct params *p, float *sums, struct rows *rows,
                    __local const struct task *t, int row, __global element *o,
                    __global float *lse) {
     const int quarter = (int)(get_local_id(0) % 4);
@@ -493,14 +530,27 @@ INLINE void finish(const struct params *p, const float *sums, struct rows *rows,
         l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
         const float normaliser = state_normaliser(l);
         const int to = row + 8 * r, live = to < p->seq_q;
+        float most = 0.0f;
+        UNROLL
+        for (int i = 0; i < SUMS / 2; i++) {
+            float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
+            *sum *= normaliser;
+            most = fmax(most, fabs(*sum));
+        }
+        if (state_overflows(most)) {
+            UNROLL
+            for (int i = 0; i < SUMS / 2; i++) {
+                float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
+                *sum = state_output(*sum);
+            }
+        }
         UNROLL
         for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
             uint x[4];
             UNROLL
             for (int i = 0; i < 4; i++) {
                 const float *pair = sums + (4 * c + i) * 4 + 2 * r;
-                x[i] = wgmma_pack(state_output(pair[0] * normaliser),
-                                  state_output(pair[1] * normaliser));
+                x[i] = wgmma_pack(pair[0], pair[1]);
             }
             gather_chunk(x);
             const int d = (4 * c + quarter) * 8;

@@ -34,9 +34,20 @@ INLINE floatn state_weight(floatn score, floatn reference) {
     return base_exp2(score - reference);
 }
 
-/* The same for weights that are rounded to 16 bits: by the device's own exp2. */
-INLINE floatn state_weight_native(floatn score, floatn reference) {
-    return base_exp2_native(score - reference);
+/*
+ * The same for weights that are rounded to 16 bits: by the device's own exp2, of a score in units
+ * of `unit`, in one fma.  The best key's weight is then 2^(rounding error of the reference), so
+ * near to 1 that it rounds to 1 as long as the reference is near to 0.  A row whose reference is
+ * not multiplies its scores by the unit first, rounded as the reference was, and then has the
+ * unit 1: the best key's weight is 1.
+ */
+INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
+    return base_exp2_native(fma(score, unit, -reference));
+}
+
+/* Up to 2^10 the rounding error is at most 2^-15, 1/16 of what rounding to F16 allows. */
+INLINE int state_is_far(float m) {
+    return fabs(state_reference(m)) > 1024.0f;
 }
 
 /* Does a segment end with a block of `keys` keys, of which `before` keys come before it?  At most
@@ -56,11 +67,15 @@ INLINE floatn state_normaliser(floatn l) {
     return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
 }
 
-/* An element of o from sums with weights that were rounded to 16 bits: these can add up to more
- * than l, and past F16's largest number where V holds it.  Inf and NaN stay. */
+/* Weights that were rounded to 16 bits can add up to more than l.  Can then an element of o, of at
+ * most this magnitude, lie beyond F16's largest number, which V may hold? */
+INLINE int state_overflows(float most) {
+    return TYPE == F16 && most > 65504.0f;
+}
+
+/* If so: what is to be stored.  Inf and NaN stay. */
 INLINE float state_output(float x) {
-    const float most = TYPE == F16 ? 65504.0f : INFINITY;
-    return fabs(x) < INFINITY ? clamp(x, -most, most) : x;
+    return fabs(x) < INFINITY ? clamp(x, -65504.0f, 65504.0f) : x;
 }
 
 /* Log of the row's sum of 2^score to base 2; -inf for a row that saw nothing. */

@@ -235,6 +235,25 @@ INLINE void tile_copy(__local element *tile, __global const element *from, long 
     }
 }
 
+/* Multiplies by -1 or 0 the chunks of a tile that this work-item has copied; NaN and Inf times 0
+ * stay. */
+INLINE void tile_turn(__local element *tile, const int rows, const int width, const int row_length,
+                      float sign) {
+    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+    ROLL
+    for (int i = 0; i < TILE_CHUNKS(rows, width); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, width, &row, &d)) {
+            ROLL
+            for (int j = 0; j < 8; j++) {
+                __local element *one = tile + row * (row_length + TILE_PAD) + d + j;
+                const element zero = (*one & exponent) == exponent ? *one : (element)0;
+                *one = sign == 0.0f ? zero : *one ^ (element)0x8000;
+            }
+        }
+    }
+}
+
 /* Zeros for NaN and Inf in the chunks that this work-item has copied. */
 INLINE void tile_make_finite(__local element *tile, const int rows, const int width) {
     const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
