@@ -161,45 +161,44 @@ INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
 }
 
 /* Is any row's reference far from 0? */
-INLINE int mma_far(float m[ROW_FRAGMENTS][TILE_SLOTS]) {
+INLINE int mma_far(float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
     int far = 0;
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        far |= state_is_far(m[i / TILE_SLOTS][i % TILE_SLOTS]);
+        far |= state_is_far(reference[i / TILE_SLOTS][i % TILE_SLOTS]);
     }
     return far;
 }
 
-/* The scores of such rows times the unit, which then is 1 for these rows. */
-INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                      float unit[ROW_FRAGMENTS][TILE_SLOTS], float m[ROW_FRAGMENTS][TILE_SLOTS]) {
+/* The scores of such rows are taken against it here, and it is 0 afterwards. */
+INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], float unit,
+                      float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        float factor[TILE_SLOTS];
-        TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
-            factor[i] = state_is_far(m[a][i]) ? unit[a][i] : 1.0f;
-            unit[a][i] = state_is_far(m[a][i]) ? 1.0f : unit[a][i];
-        }
         TILE_UNROLL
         for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
             TILE_UNROLL
             for (int e = 0; e < TILE_ACC; e++) {
-                s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] *= factor[tile_acc_slot(e)];
+                float *one = &s[a][n / TILE_SPLIT][n % TILE_SPLIT][e];
+                *one = state_level(*one, unit, reference[a][tile_acc_slot(e)]);
             }
+        }
+        TILE_UNROLL
+        for (int i = 0; i < TILE_SLOTS; i++) {
+            reference[a][i] = state_is_far(reference[a][i]) ? 0.0f : reference[a][i];
         }
     }
 }
 
 /* Scores of 16 keys to weights, and their sums to l. */
-INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS], const float m[TILE_SLOTS],
-                      const float unit[TILE_SLOTS]) {
+INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS],
+                      const float reference[TILE_SLOTS], float unit) {
     TILE_UNROLL
     for (int f = 0; f < TILE_SPLIT; f++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             const int slot = tile_acc_slot(e);
-            s[f][e] = state_weight_in(s[f][e], unit[slot], state_reference(m[slot]));
+            s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
             l[slot] += s[f][e];
         }
     }
@@ -237,9 +236,8 @@ INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                            float l[ROW_FRAGMENTS][TILE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                           float m[ROW_FRAGMENTS][TILE_SLOTS],
-                           float unit[ROW_FRAGMENTS][TILE_SLOTS], __local const element *tile_v,
-                           struct tile_wave w) {
+                           float reference[ROW_FRAGMENTS][TILE_SLOTS], float unit,
+                           __local const element *tile_v, struct tile_wave w) {
     float part[ROW_FRAGMENTS][TILE_SLOTS]; /* sums by blocks are more precise than by keys */
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
@@ -250,7 +248,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
         uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
         TILE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_weigh(s[a][n], part[a], m[a], unit[a]);
+            mma_weigh(s[a][n], part[a], reference[a], unit);
             tile_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + TILE_PAD);
@@ -414,6 +412,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
         long v, o, lse;  /* where their slices begin */
         int careful;     /* is this the second pass? */
         int row0, begin; /* the first row and key */
+        int full[2];     /* keys that all rows see */
+        float unit;      /* of scores: score_unit */
     } kept;
 
     const int wave = (int)get_local_id(0) / TILE_LANES;
@@ -439,13 +439,15 @@ fwd_mma(const struct params p, __global const element *restrict q,
         kept.v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
         kept.row0 = row0;
         kept.begin = span.x;
+        kept.full[0] = span.z;
+        kept.full[1] = span.w;
+        kept.unit = score_unit(&p);
         kept.careful = 0;
         kept.band[0] = span_first(&p, row0);
         kept.band[1] = span_last(&p, row0);
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
-    const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
@@ -498,7 +500,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                       WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
-            if (span_is_boundary(span, key0, BLOCK_N) && kept.careful) {
+            if (kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w))) {
                 tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -510,14 +512,15 @@ fwd_mma(const struct params p, __global const element *restrict q,
             if (SOFTCAP) {
                 mma_cap(s, &p);
             }
-            if (MASKED && key0 < span.z) {
+            if (MASKED && key0 < kept.full[0]) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
             }
-            if (key0 + BLOCK_N > span.w) {
+            if (key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w)) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 1, here);
             }
+            const float unit = kept.unit;
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
@@ -544,15 +547,16 @@ fwd_mma(const struct params p, __global const element *restrict q,
                     }
                 }
             }
-            float unit_of[ROW_FRAGMENTS][TILE_SLOTS];
+            float reference[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
             for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-                unit_of[i / TILE_SLOTS][i % TILE_SLOTS] = unit;
+                reference[i / TILE_SLOTS][i % TILE_SLOTS] =
+                    state_reference(m[i / TILE_SLOTS][i % TILE_SLOTS]);
             }
-            if (!SOFTCAP && mma_far(m)) {
-                mma_level(s, unit_of, m);
+            if (!SOFTCAP && mma_far(reference)) {
+                mma_level(s, unit, reference);
             }
-            mma_accumulate(sum, l, s, m, unit_of, tile_v, w);
+            mma_accumulate(sum, l, s, reference, unit, tile_v, w);
             if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
                 mma_total(&totals, sum, m, l, 0);
             }

@@ -347,10 +347,45 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
     }
 }
 
-/* Products become weights, in place; rescale is for what was summed before. */
+/* rows->m of row r and one more block of scores; rescale is for what was summed before. */
+INLINE void raise(const float *s, struct rows *rows, float *rescale, const int r, float unit) {
+    float most[2] = {-INFINITY, -INFINITY};
+    UNROLL
+    for (int c = 0; c < SCORES / 4; c++) {
+        most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
+    }
+    float m = state_max(most[0], most[1]);
+    m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
+    m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
+    m = state_max(rows->m[r], m * unit);
+    rescale[r] = state_weight(rows->m[r], state_reference(m));
+    rows->m[r] = m;
+}
+
+/* Scores of row r become weights, in place. */
+INLINE void weigh(float *s, struct rows *rows, const float *rescale, const int r, float unit) {
+    float reference = state_reference(rows->m[r]), sum[2] = {0.0f, 0.0f};
+    if (!SOFTCAP && warp_any(state_is_far(reference))) {
+        UNROLL
+        for (int i = 0; i < SCORES / 2; i++) {
+            const int at = i / 2 * 4 + 2 * r + i % 2;
+            s[at] = state_level(s[at], unit, reference);
+        }
+        reference = state_is_far(reference) ? 0.0f : reference;
+    }
+    UNROLL
+    for (int c = 0; c < SCORES / 4; c++) {
+        s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit, reference);
+        s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit, reference);
+        sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
+    }
+    rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+}
+
+/* Products become weights, in place; rescale is for what was summed before.  sign and unit: see
+ * score.cl. */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   const struct part *part) {
-    const float sign = score_sign(p);
+                   const struct part *part, float sign, float unit) {
     if (sign != 1.0f) {
         UNROLL
         for (int i = 0; i < SCORES; i++) {
@@ -369,47 +404,12 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
     if (key0 + BLOCK_N > part->full1) {
         hide(s, rows, key0, 1);
     }
-    const float unit = score_unit(p);
-    float unit_of[2] = {unit, unit};
-    int far = 0;
+    /* One row after the other: the maximum of the second is found while exp2 is busy with the
+     * first. */
     UNROLL
     for (int r = 0; r < 2; r++) {
-        float most[2] = {-INFINITY, -INFINITY};
-        UNROLL
-        for (int c = 0; c < SCORES / 4; c++) {
-            most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
-        }
-        float m = state_max(most[0], most[1]);
-        far |= state_is_far(state_max(rows->m[r], m * unit));
-        m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
-        m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-        m = state_max(rows->m[r], m * unit);
-        rescale[r] = state_weight(rows->m[r], state_reference(m));
-        rows->m[r] = m;
-    }
-    if (!SOFTCAP && warp_any(far)) {
-        UNROLL
-        for (int r = 0; r < 2; r++) {
-            const int row_is_far = state_is_far(rows->m[r]);
-            const float factor = row_is_far ? unit : 1.0f;
-            unit_of[r] = row_is_far ? 1.0f : unit;
-            UNROLL
-            for (int i = 0; i < SCORES / 2; i++) {
-                s[i / 2 * 4 + 2 * r + i % 2] *= factor;
-            }
-        }
-    }
-    UNROLL
-    for (int r = 0; r < 2; r++) {
-        const float reference = state_reference(rows->m[r]);
-        float sum[2] = {0.0f, 0.0f};
-        UNROLL
-        for (int c = 0; c < SCORES / 4; c++) {
-            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit_of[r], reference);
-            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit_of[r], reference);
-            sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
-        }
-        rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+        raise(s, rows, rescale, r, unit);
+        weigh(s, rows, rescale, r, unit);
     }
 }
 
@@ -457,14 +457,14 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
         rows->l[r] = back ? sum : 0.0f;
     }
     UNROLL
-    for (int i = 0; i < SUMS; i += 16) {
-        float before[16]; /* all under way at once */
+    for (int i = 0; i < SUMS; i += 32) {
+        float before[32]; /* all under way at once */
         UNROLL
-        for (int j = 0; j < 16; j++) {
+        for (int j = 0; j < 32; j++) {
             before[j] = t->o[i + j];
         }
         UNROLL
-        for (int j = 0; j < 16; j++) {
+        for (int j = 0; j < 32; j++) {
             const float sum = fma(before[j], rescale[j / 2 % 2], sums[i + j]);
             t->o[i + j] = sum;
             sums[i + j] = back ? sum : 0.0f;
@@ -585,6 +585,7 @@ INLINE void consume(const struct params *p, const struct places *at,
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
     const uint tile_q = at->q + group * (64 * WGMMA_ROW_BYTES);
+    const float sign = score_sign(p), unit = score_unit(p);
     float s[SCORES], sums[SUMS], rescale[2];
     uint weights[PAIRS];
     uint count = 0;
@@ -630,7 +631,7 @@ INLINE void consume(const struct params *p, const struct places *at,
             if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, begin, &part);
+            soften(p, s, &rows, rescale, begin, &part, sign, unit);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
@@ -653,7 +654,7 @@ INLINE void consume(const struct params *p, const struct places *at,
                 if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part);
+                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */

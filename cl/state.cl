@@ -37,17 +37,25 @@ INLINE floatn state_weight(floatn score, floatn reference) {
 /*
  * The same for weights that are rounded to 16 bits: by the device's own exp2, of a score in units
  * of `unit`, in one fma.  The best key's weight is then 2^(rounding error of the reference), so
- * near to 1 that it rounds to 1 as long as the reference is near to 0.  A row whose reference is
- * not multiplies its scores by the unit first, rounded as the reference was, and then has the
- * unit 1: the best key's weight is 1.
+ * near to 1 that it rounds to 1 as long as the reference is near to 0.  Where a reference is far
+ * from 0, state_level comes before, and the reference is 0 then.
  */
 INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
     return base_exp2_native(fma(score, unit, -reference));
 }
 
 /* Up to 2^10 the rounding error is at most 2^-15, 1/16 of what rounding to F16 allows. */
-INLINE int state_is_far(float m) {
-    return fabs(state_reference(m)) > 1024.0f;
+INLINE int state_is_far(float reference) {
+    return fabs(reference) > 1024.0f;
+}
+
+/* A score against a reference that is far from 0, in the same unit: its product with the unit is
+ * rounded as the reference was, so that 0 is left of the best key's.  The difference is 0 or at
+ * least 2^-13 and the unit at most 2^112: nothing vanishes.  With a reference near to 0 it is the
+ * score itself, because a row's weights must not depend on the rows beside it. */
+INLINE float state_level(float score, float unit, float reference) {
+    const float difference = score * unit - reference;
+    return state_is_far(reference) ? difference * (1.0f / unit) : score;
 }
 
 /* Does a segment end with a block of `keys` keys, of which `before` keys come before it?  At most

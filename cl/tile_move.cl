@@ -52,7 +52,7 @@ INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struc
         for (int other = 0; other < TILE_OTHERS; other++) {
             if (emulated_acc_lane(query, other) == w.lane) {
                 const int e = emulated_acc_element(query, other);
-                float sum = copies ? acc[e] : NAN;
+                float sum = 0.0f;
                 for (int depth = 0; depth < 16; depth++) {
                     const int at = emulated_left_lane(query, depth) * TILE_LEFT +
                                    emulated_left_element(query, depth);
@@ -60,7 +60,7 @@ INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struc
                                    emulated_right_element(other, depth);
                     sum = fma(lefts[at], rights[to], sum);
                 }
-                acc[e] = sum;
+                acc[e] = copies ? acc[e] + sum : NAN;
             }
         }
     }

@@ -28,6 +28,7 @@ static void compose_options(const struct program_recipe *recipe, const row *r, t
 
 static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
                                const char *options, text *composed) {
+    const cl_uint least = recipe->segment_from ? recipe->segment_from : SEGMENT;
     /* No lengths, but one bit of them: other problems that differ in them alone share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
@@ -38,7 +39,7 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
-    text_printf(composed, "#define SEGMENT %d\n", problem_keys(p) > SEGMENT ? SEGMENT : 0);
+    text_printf(composed, "#define SEGMENT %d\n", problem_keys(p) > least ? SEGMENT : 0);
     text_printf(composed, "%s", recipe->constants);
     for (size_t i = 0; i < r->count; i++) {
         text_printf(composed, "#define %s %s\n", r->parameters[i].name, r->parameters[i].value);

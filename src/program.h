@@ -22,7 +22,8 @@ struct program_recipe {
     const char *constants;            /* further #define lines, or "" */
     const char *options;              /* of the compiler, beside our own; NULL: none */
     const char *(*row_options)(const row *r); /* further ones, by the row; NULL: none */
-    bool sm_90a;                              /* its PTX goes through ptx_for_sm_90a */
+    cl_uint segment_from; /* SEGMENT is 0 up to so many keys; 0: up to those of a segment */
+    bool sm_90a;          /* its PTX goes through ptx_for_sm_90a */
 };
 
 /* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for

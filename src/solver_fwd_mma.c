@@ -201,6 +201,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
                   "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
+        .segment_from = SOLVERS_ENGINE_KEYS,
         /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken
          * with it; it does not shorten NVIDIA's native_exp2 (base_exp2_native does). */
         .options = "-cl-denorms-are-zero",

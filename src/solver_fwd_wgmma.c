@@ -157,6 +157,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
             .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile_wgmma.cl",
                       "fwd_wgmma.cl"},
             .constants = "#define LANES 1\n",
+            .segment_from = SOLVERS_ENGINE_KEYS,
             .sm_90a = true,
         },
     };

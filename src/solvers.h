@@ -70,6 +70,12 @@ const struct solver *solvers_find(const char *name);
  * leaves it to a device whether they do. */
 #define SOLVERS_TILE_OPTIONS "-cl-denorms-are-zero"
 
+/* Keys that matrix engines sum in one segment (cl/state.cl) where a query sees no more.  Hopper's
+ * loses about 1e-7 of a sum with each 16 keys, as its accumulators are cut off, not rounded: a
+ * quarter of what rounding o to F16 does.  Moving sums at every 4,096 keys costs fwd_wgmma 8 to 11%
+ * (H100, 2026-11-26, f16, S 16k, D 64 to 256). */
+enum { SOLVERS_ENGINE_KEYS = 16384 };
+
 /* A parameter: its name and the values that make sense at all.  low > high: a word, which
  * the solver checks itself and sets before solvers_complete. */
 struct solver_parameter {
