@@ -87,7 +87,8 @@ typedef void(CL_CALLBACK *clattn_notify)(cl_int status, const char *message, voi
 typedef struct clattn_context_desc {
     size_t size;
     cl_context context;      /* retained */
-    cl_device_id device;     /* one of the context's devices; retained */
+    cl_device_id device;     /* one of the context's devices, or a sub-device for which the
+                                driver makes a queue in the context; retained */
     clattn_notify notify;    /* may be NULL */
     void *user_data;         /* passed to notify */
     const char *tuning_path; /* tuning file with rows for this device, or NULL */
