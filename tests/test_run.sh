@@ -19,14 +19,12 @@ complain() {
 
 # expect CODE WHAT ARGUMENT...: runs the tool on in.safetensors to out.safetensors.
 # A failure must leave one sentence on stderr (notes apart), the old OUT, and no other file.
-# $with goes before the command.
-with=
 expect() {
     code=$1 what=$2
     shift 2
     echo old >out.safetensors
     ls -a >before
-    $with "$run" --device "$device" "$@" >stdout 2>stderr
+    "$run" --device "$device" "$@" >stdout 2>stderr
     got=$?
     ls -a >after
     checks=$((checks + 1))
@@ -191,22 +189,26 @@ mkfifo pipe
 expect 5 'OUT that is a pipe' in.safetensors -o pipe
 if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then
     mkdir no_platforms # not every loader can be told where to look
-    with="env OCL_ICD_VENDORS=$PWD/no_platforms"
+    export OCL_ICD_VENDORS="$PWD/no_platforms"
     expect 4 'no OpenCL platform' $io --device 0
+    unset OCL_ICD_VENDORS
+    layers=${OPENCL_LAYERS-}
+    export OPENCL_LAYERS="$layer${layers:+:$layers}"
     # The first call: of the first platform, so of the device that is number 0.
     for call in clCreateContext clCreateBuffer clEnqueueReadBuffer; do
-        with="env OPENCL_LAYERS=$layer CLATTN_FAIL=$call"
+        export CLATTN_FAIL=$call
         expect 5 "$call fails" $io
     done
-    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clGetDeviceIDs"
+    CLATTN_FAIL=clGetDeviceIDs
     expect 4 'no platform lists its devices' $io --device 'Portable Computing Language'
     grep -q 'note: Portable Computing Language does not list its devices' stderr ||
         complain 'a platform that fails is not named'
-    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clCreateCommandQueue"
+    CLATTN_FAIL=clCreateCommandQueue
     expect 0 'a queue without profiling' $io
     grep -q 'host clock' stderr || complain 'a queue without profiling: not timed by the host'
+    unset CLATTN_FAIL OPENCL_LAYERS
+    [ -z "$layers" ] || export OPENCL_LAYERS="$layers"
 fi
-with=
 
 # ---- Answers that are known ----
 # values TENSOR: that tensor of out.safetensors as numbers on one line. The tool
@@ -288,7 +290,7 @@ for solver in $solvers; do
     grep -q "^row *$solver " stderr || complain "--row $solver: another one ran"
 done
 name=$(sed -n 's/^device *//p' stderr)
-verified '--device NAME' --device "$(echo "$name" | tr '[:lower:]' '[:upper:]')"
+verified '--device NAME' --device "$(printf '%s\n' "$name" | tr '[:lower:]' '[:upper:]')"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 verified '--tuning' --tuning=tuning.txt

@@ -158,6 +158,12 @@ static int get_word(const char *text, const char *const words[], int count) {
     return 0;
 }
 
+/* FILE.svg; a line break would end the name in gnuplot's script. */
+static bool is_picture(const char *text) {
+    const size_t length = strlen(text);
+    return length > 4 && strcmp(text + length - 4, ".svg") == 0 && !strpbrk(text, "\r\n");
+}
+
 /* One option and its argument.  Returns false if the argument is wrong. */
 static bool set_option(job *j, int option, const char *text) {
     static const char *const types[] = {"f32", "f16", "bf16"};
@@ -189,8 +195,7 @@ static bool set_option(job *j, int option, const char *text) {
     case OPTION_BUDGET:
         return get_seconds(text, &j->budget);
     case OPTION_PLOT:
-        return strlen(text) > 4 && strcmp(text + strlen(text) - 4, ".svg") == 0 &&
-               get_string(text, &j->plot);
+        return is_picture(text) && get_string(text, &j->plot);
     default:
         j->json = j->json || option == OPTION_JSON;
         j->csv = j->csv || option == OPTION_CSV;

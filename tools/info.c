@@ -58,6 +58,9 @@ static void print_device(json_t *device) {
         const char *fact = json_string_value(value);
         printf("    %-*s%s\n", *fact ? 23 : 0, name, fact);
     }
+    if (json_object_get(device, "tuning_name")) {
+        printf("    %-23s%s\n", "tuning_name", get(device, "tuning_name"));
+    }
     if (plan) {
         printf("    plan\n");
         print_error(plan, 6);
