@@ -158,7 +158,8 @@ typedef struct clattn_desc {
     float softcap;      /* s becomes softcap * tanh(s / softcap); default 0: none */
     const char *row;    /* default NULL: clattn chooses.  Else a solver and its parameters,
                            "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a row that
-                           leaves parameters out, gets the best legal ones.  Copied. */
+                           leaves parameters out, gets the best legal ones (notify hears of it where
+                           clattn would never choose a row with what is given).  Copied. */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \

@@ -59,6 +59,17 @@ void context_remark(clattn_context c, const char *sentence) {
     }
 }
 
+void context_remark_lines(clattn_context c, const text *lines) {
+    for (const char *at = text_chars(lines); *at;) {
+        const size_t length = strcspn(at, "\n");
+        text line = {0};
+        text_append(&line, at, length);
+        context_remark(c, text_chars(&line));
+        text_destroy(&line);
+        at += length + (at[length] == '\n');
+    }
+}
+
 /* Is the device in the context's list? */
 static cl_int find_device(cl_context context, cl_device_id id, bool *found) {
     *found = false;

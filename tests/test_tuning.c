@@ -161,6 +161,37 @@ static void caller_then_user_then_ours_then_formula(void **state) {
     expect("pocl", words, NULL, NULL, "fwd_lanes", "the device's facts");
 }
 
+/* A row that is completed to what clattn would never choose is worth a remark with what was filled
+ * in; one that is complete, or that a row of the solver's own has, is not. */
+static void odd_completions_are_remarked(void **state) {
+    (void)state;
+    static const struct {
+        const char *fixture, *row, *remark; /* NULL: none */
+    } rows[] = {
+        {"mi250", "fwd_tile BLOCK_M=7",
+         "row from the caller: fwd_tile BLOCK_M=7: fwd_tile itself would choose no row with these "
+         "values; filled in: BLOCK_N=4 BLOCK_D=4 THREADS_M=1 "},
+        {"mi250", "fwd_tile BLOCK_M=64 BLOCK_N=33", NULL}, /* refused */
+        {"mi250", "fwd_tile", NULL},
+        {"mi250", "fwd_tile BLOCK_M=64", NULL},
+        {"mi250", "fwd_rows WORK_GROUP=3", NULL}, /* complete */
+        {"pocl", "fwd_lanes LANES=16", NULL},
+        {"pocl", "fwd_lanes BLOCK_N=127", "filled in: LANES=16 ROW_VECTORS="},
+        {"pocl", "memory_efficient BLOCK_N=127", "filled in: LANES=16 ROW_VECTORS="},
+        {"a100", "fwd_mma WAVES=3", "filled in: ENGINE=nv80 ROW_FRAGMENTS="},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        text row_text = {0}, description = {0};
+        choose(rows[i].fixture, "f16 q4096 d64", rows[i].row, NULL, &row_text, &description);
+        const char *remark = strstr(text_chars(&description), "filled in");
+        if (rows[i].remark ? !strstr(text_chars(&description), rows[i].remark) : !!remark) {
+            fail_msg("%s: %s:\n%s", rows[i].fixture, rows[i].row, text_chars(&description));
+        }
+        text_destroy(&row_text);
+        text_destroy(&description);
+    }
+}
+
 /* ---- Lines that do not fit ---- */
 
 static void rows_that_cannot_be_are_passed_over(void **state) {
@@ -407,6 +438,7 @@ int main(void) {
         cmocka_unit_test(how_specific_a_pattern_is),
         cmocka_unit_test(equals_keep_their_order),
         cmocka_unit_test(caller_then_user_then_ours_then_formula),
+        cmocka_unit_test(odd_completions_are_remarked),
         cmocka_unit_test(rows_that_cannot_be_are_passed_over),
         cmocka_unit_test(the_choice_goes_on_after_them),
         cmocka_unit_test(malformed_tables_are_refused),
