@@ -136,6 +136,23 @@ has 'JSON, not supported' '*513*' platforms $platform devices 0 plan error messa
 expect 2 'an option that is not there' --jason
 expect 2 'an option without its argument' --device
 expect 2 'an empty device' --device ''
+# refuses WHAT SENTENCE: stderr of the last command has these words.
+refuses() {
+    checks=$((checks + 1))
+    grep -qF -e "$2" stderr || complain "$1: does not say '$2'"
+}
+expect 2 'a word that is none' 'f16 b2 h8 q64 d64 casual'
+refuses 'a word that is none' "'f16 b2 h8 q64 d64 casual' is not a problem: 'casual' is none of the words"
+expect 2 'a word of many that is none' f16 q64 d0 causal
+refuses 'a word of many that is none' "'d0' is none of the words"
+expect 2 'two words of a kind' 'f16 q64 d64 f32'
+refuses 'two words of a kind' "'f32' and a word before it are of one kind"
+expect 2 'no q' 'f16 d64 k3'
+refuses 'no q' 'its q is missing'
+expect 2 'no d' 'f16 q64'
+refuses 'no d' 'its d is missing'
+expect 2 'no words' ' '
+refuses 'no words' 'its q and d are missing'
 for words in 'q' 'f17 q3 d4' 'q3' 'd4' '' 'q3 d4 q3' 'q-1 d4' 'q3 d4 x'; do
     expect 2 "the problem '$words'" "$words"
 done

@@ -153,20 +153,31 @@ unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(ent
 expect 2 'no arguments'
 expect 2 'no OUT' in.safetensors
 expect 2 'no IN' -o out.safetensors
-expect 2 'two files to read' in.safetensors in.safetensors -o out.safetensors
+expect 2 'two files to read' in.safetensors also.safetensors -o out.safetensors
+grep -qF "'also.safetensors'" stderr || complain 'two files to read: not which'
 expect 2 'an empty OUT' in.safetensors -o ''
 expect 2 'an option that is not there' $io --casual
 expect 2 'an option without its argument' $io --row
 expect 2 'a wrong layout' $io --layout bsh
 expect 2 'a wrong alignment' $io --align middle
+grep -qF -- "--align: 'middle' is not end or start" stderr || complain 'a wrong alignment: not what it may be'
 for word in 3 3, ,3 -2,0 0,-2 1,2,3 a,b 1.5,2 99999999999,0 '1, x' ''; do
     expect 2 "--window '$word'" $io --window "$word"
 done
-for word in '' x 1x nan inf -inf 1e39 3.402823466e38; do
-    expect 2 "--scale '$word'" $io --scale "$word"
+for word in '' x 1x 1/8 nan inf -inf 1e39 3.402823466e38; do
+    expect 2 "--scale '$word'" $io --scale="$word"
+    grep -qF -- "--scale: '$word' is not a number like 0.125 or -1e-3, at most 3.4e38" stderr ||
+        complain "--scale '$word': not what it may be"
 done
-for word in '' x -1 nan inf; do
-    expect 2 "--softcap '$word'" $io --softcap "$word"
+# Numbers, but the kernels' factor is no float.
+for option in --scale=3e38 --scale=-3e38 --scale=1e-45 --softcap=1.7e38 --softcap=1e38 --softcap=1e-45; do
+    expect 2 "$option" $io $option
+    grep -q 'args: scale .* with softcap .* is beyond 32-bit' stderr || complain "$option: not the reason"
+done
+for word in '' x -1 nan inf 1/8 1.8e38 3e38 1e39; do
+    expect 2 "--softcap '$word'" $io --softcap="$word"
+    grep -qF -- "--softcap: '$word' is not a number like 30 or 1.5e2, from 0 (none) to 1.7e38" stderr ||
+        complain "--softcap '$word': not what it may be"
 done
 for word in '' 0 -1 1.5 x 10001; do
     expect 2 "--repeat '$word'" $io --repeat "$word"
