@@ -166,11 +166,13 @@ expect 4 'a device number too high' --device 4711
 expect 4 'a device name that nobody has' --device 'no such device'
 if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then # not every loader can be told where to look
     mkdir no_platforms
+    vendors=${OCL_ICD_VENDORS-}
     export OCL_ICD_VENDORS="$PWD/no_platforms"
     expect 4 'no platform'
     expect 4 'no platform, JSON' --json
     has 'no platform, JSON' 0 platforms
     unset OCL_ICD_VENDORS
+    [ -z "$vendors" ] || export OCL_ICD_VENDORS="$vendors"
 fi
 "$info" >/dev/full 2>stderr
 code=$?

@@ -200,9 +200,11 @@ mkfifo pipe
 expect 5 'OUT that is a pipe' in.safetensors -o pipe
 if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then
     mkdir no_platforms # not every loader can be told where to look
+    vendors=${OCL_ICD_VENDORS-}
     export OCL_ICD_VENDORS="$PWD/no_platforms"
     expect 4 'no OpenCL platform' $io --device 0
     unset OCL_ICD_VENDORS
+    [ -z "$vendors" ] || export OCL_ICD_VENDORS="$vendors"
     layers=${OPENCL_LAYERS-}
     export OPENCL_LAYERS="$layer${layers:+:$layers}"
     # The first call: of the first platform, so of the device that is number 0.
