@@ -87,7 +87,8 @@ typedef void(CL_CALLBACK *clattn_notify)(cl_int status, const char *message, voi
 typedef struct clattn_context_desc {
     size_t size;
     cl_context context;      /* retained */
-    cl_device_id device;     /* one of the context's devices; retained */
+    cl_device_id device;     /* one of the context's devices, or a sub-device for which the
+                                driver makes a queue in the context; retained */
     clattn_notify notify;    /* may be NULL */
     void *user_data;         /* passed to notify */
     const char *tuning_path; /* tuning file with rows for this device, or NULL */
@@ -157,7 +158,8 @@ typedef struct clattn_desc {
     float softcap;      /* s becomes softcap * tanh(s / softcap); default 0: none */
     const char *row;    /* default NULL: clattn chooses.  Else a solver and its parameters,
                            "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a row that
-                           leaves parameters out, gets the best legal ones.  Copied. */
+                           leaves parameters out, gets the best legal ones (notify hears of it where
+                           clattn would never choose a row with what is given).  Copied. */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \

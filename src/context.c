@@ -1,3 +1,5 @@
+/* clCreateCommandQueue is the one that 1.x devices have too. */
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "context.h"
 
 #include <stdlib.h>
@@ -57,8 +59,20 @@ void context_remark(clattn_context c, const char *sentence) {
     }
 }
 
-/* CL_SUCCESS when the device is one of the context's. */
-static cl_int check_device(cl_context context, cl_device_id id, struct status *status) {
+void context_remark_lines(clattn_context c, const text *lines) {
+    for (const char *at = text_chars(lines); *at;) {
+        const size_t length = strcspn(at, "\n");
+        text line = {0};
+        text_append(&line, at, length);
+        context_remark(c, text_chars(&line));
+        text_destroy(&line);
+        at += length + (at[length] == '\n');
+    }
+}
+
+/* Is the device in the context's list? */
+static cl_int find_device(cl_context context, cl_device_id id, bool *found) {
+    *found = false;
     size_t size = 0;
     cl_int code = clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &size);
     cl_device_id *ids = code == CL_SUCCESS ? malloc(size ? size : 1) : NULL;
@@ -68,17 +82,39 @@ static cl_int check_device(cl_context context, cl_device_id id, struct status *s
     if (code == CL_SUCCESS) {
         code = clGetContextInfo(context, CL_CONTEXT_DEVICES, size, ids, NULL);
     }
-    bool found = false;
     for (size_t i = 0; code == CL_SUCCESS && i < size / sizeof *ids; i++) {
-        found = found || ids[i] == id;
+        *found = *found || ids[i] == id;
     }
     free(ids);
+    return code;
+}
+
+/*
+ * CL_SUCCESS when the device is one of the context's.  The list answers for most; PoCL lists the
+ * parent alone in a context that was made for a sub-device, so where the list does not have the
+ * device, the driver has the last word: clCreateCommandQueue gives CL_INVALID_DEVICE for a device
+ * that is not of the context, and a queue is what every enqueue needs.  (To climb from the device
+ * to its parent would be a guess: it also finds sub-devices that another driver refuses.)
+ */
+static cl_int check_device(cl_context context, cl_device_id id, struct status *status) {
+    bool found;
+    cl_int code = find_device(context, id, &found);
     if (code != CL_SUCCESS) {
         return status_set(status, code, "context: the driver does not tell its devices");
     }
-    return found ? CL_SUCCESS
-                 : status_set(status, CL_INVALID_DEVICE,
-                              "context_desc: device is not one of the context's");
+    if (found) {
+        return CL_SUCCESS;
+    }
+    cl_command_queue queue = clCreateCommandQueue(context, id, 0, &code);
+    if (code == CL_SUCCESS) {
+        clReleaseCommandQueue(queue);
+        return CL_SUCCESS;
+    }
+    return code == CL_INVALID_DEVICE
+               ? status_set(status, code, "context_desc: device is not one of the context's")
+               : status_set(status, code,
+                            "context: its list does not have the device, and the driver makes no "
+                            "queue for it");
 }
 
 /* A device that should have a matrix engine, and has none that builds, is worth a remark. */

@@ -32,4 +32,7 @@ cl_int context_report(clattn_context c, struct status *status);
 /* Hands a remark (CL_SUCCESS and a sentence) to notify. */
 void context_remark(clattn_context c, const char *sentence);
 
+/* Hands each line to notify, as a remark of its own. */
+void context_remark_lines(clattn_context c, const text *lines);
+
 #endif

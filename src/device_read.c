@@ -3,7 +3,6 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "device.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +12,14 @@
 #define NV_COMPUTE_CAPABILITY_MAJOR 0x4000
 #define NV_COMPUTE_CAPABILITY_MINOR 0x4001
 
-/* Copies a driver's string without line breaks, cut to fit. */
+/* Copies a driver's string without line breaks, cut to fit.  Blanks are those of ASCII, whatever
+ * the application's locale says: a byte of a longer character is none. */
 static void tidy(char *out, size_t capacity, const char *in) {
+    static const char blanks[] = " \t\n\v\f\r";
     size_t length = 0;
-    while (isspace((unsigned char)*in)) {
-        in++;
-    }
+    in += strspn(in, blanks);
     for (; *in && length + 1 < capacity; in++) {
-        out[length++] = isspace((unsigned char)*in) ? ' ' : *in;
+        out[length++] = strchr(blanks, *in) ? ' ' : *in;
     }
     while (length && out[length - 1] == ' ') {
         length--;

@@ -64,9 +64,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver, 
     text remarks = {0};
     cl_int code = program_get(recipe, &m->plan->problem, r, &c->programs, c->context, c->id,
                               &program, &remarks, status);
-    if (remarks.length) {
-        context_remark(c, text_chars(&remarks));
-    }
+    context_remark_lines(c, &remarks);
     text_destroy(&remarks);
     if (code != CL_SUCCESS) {
         return code;
@@ -156,9 +154,7 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
     text_append(&plan->description, text_chars(&solvers), solvers.length);
     text_append(&plan->description, text_chars(&remarks), remarks.length);
-    if (remarks.length) {
-        context_remark(context, text_chars(&remarks));
-    }
+    context_remark_lines(context, &remarks);
     text_destroy(&remarks);
     plan->description.failed = plan->description.failed || solvers.failed;
     text_destroy(&solvers);

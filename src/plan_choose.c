@@ -31,6 +31,20 @@ static size_t index_of(const struct solver *solver) {
     return i;
 }
 
+static void remark_completion(struct choice *c, const row *r, const row *complete,
+                              const char *origin, const char *why) {
+    text_printf(&c->remarks, "row from %s: ", origin);
+    row_format(r, &c->remarks);
+    text_printf(&c->remarks, ": %s; filled in:", why);
+    for (size_t i = 0; i < complete->count; i++) {
+        if (!row_find(r, complete->parameters[i].name)) {
+            text_printf(&c->remarks, " %s=%s", complete->parameters[i].name,
+                        complete->parameters[i].value);
+        }
+    }
+    text_printf(&c->remarks, "\n");
+}
+
 /* Tries a row that may lack parameters.  On success the choice is made. */
 static cl_int attempt(struct choice *c, const struct solver *solver, const row *r,
                       const char *origin, struct status *status) {
@@ -59,10 +73,13 @@ static cl_int attempt(struct choice *c, const struct solver *solver, const row *
             text_destroy(&why);
             return status->code;
         }
-        text_destroy(&why);
         size_t work_group = 0;
         cl_int code =
             c->build ? c->build(c->data, solver, &complete, &work_group, status) : CL_SUCCESS;
+        if (code == CL_SUCCESS && why.length) {
+            remark_completion(c, r, &complete, origin, text_chars(&why));
+        }
+        text_destroy(&why);
         if (code == CL_SUCCESS) {
             c->chosen = solver;
             c->row = complete;

@@ -102,6 +102,9 @@ bool solvers_complete(const problem *p, const device *d, row *r,
             if (legal(p, d, &trial, first ? why : &other)) {
                 text_destroy(why);
                 text_destroy(&other);
+                if (!exact && trial.count > r->count) {
+                    text_printf(why, "%s itself would choose no row with these values", r->solver);
+                }
                 *r = trial;
                 return true;
             }

@@ -32,7 +32,9 @@ struct solver {
     const char *(*unsuited)(const problem *p, const device *d);
 
     /* Checks the parameters that r has and adds those that it lacks: the best legal
-     * ones.  False with a sentence in why when there are none. */
+     * ones.  False with a sentence in why when there are none.  True with a sentence in why
+     * when no row that the solver would choose itself has r's values: what was added may then
+     * be far from the best. */
     bool (*complete)(const problem *p, const device *d, row *r, text *why);
 
     /* What its kernels are made of, in the order of their launches. */
@@ -96,7 +98,8 @@ bool solvers_check_parameters(const row *r, const struct solver_parameter *param
 
 /* Fills in what r lacks from the first of the candidates (each `count` values, in the
  * order of parameters; of a word r's own stands) that agrees with what r has and that `legal`
- * accepts.  Where none agrees, each candidate is tried with r's values put in their place. */
+ * accepts.  Where none agrees, each candidate is tried with r's values put in their place, and why
+ * says so where something was filled in. */
 bool solvers_complete(const problem *p, const device *d, row *r,
                       const struct solver_parameter *parameters, size_t count,
                       const long long *candidates, size_t candidates_count,

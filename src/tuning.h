@@ -6,9 +6,9 @@
  *
  *     DEVICE ; PROBLEM ; ROW
  *
- * DEVICE: a device's name in double quotes, an architecture ("nvidia/9.0"), a vendor
- * or kind (the architecture's part before the slash: "nvidia", "cpu"), or "*".
- * PROBLEM: words as in problem_matches.  "#" begins a comment.
+ * DEVICE: a device's name in double quotes (\" and \\ in it for a quote and a backslash), an
+ * architecture ("nvidia/9.0"), a vendor or kind (the architecture's part before the slash:
+ * "nvidia", "cpu"), or "*". PROBLEM: words as in problem_matches.  "#" begins a comment.
  */
 #ifndef TUNING_H
 #define TUNING_H

@@ -15,6 +15,7 @@ static struct _cl_icd_dispatch table;
 static const struct _cl_icd_dispatch *next;
 
 static struct layer_facts facts;
+static const char *device_name; /* of every device; NULL: its own */
 
 static struct {
     const char *function; /* NULL: any */
@@ -98,9 +99,27 @@ static void CL_API_CALL layer_clSVMFree(cl_context context, void *memory) {
 
 /* ---- The faked device ---- */
 
+/* As a driver answers with a text. */
+static cl_int answer(const char *text, size_t size, char *value, size_t *needed) {
+    const size_t length = strlen(text) + 1;
+    if (needed) {
+        *needed = length;
+    }
+    if (value && size < length) {
+        return CL_INVALID_VALUE;
+    }
+    if (value) {
+        memcpy(value, text, length);
+    }
+    return CL_SUCCESS;
+}
+
 static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_info fact,
                                                 size_t size, void *value, size_t *needed) {
     cl_int status = enter("clGetDeviceInfo", PLAIN);
+    if (status == CL_SUCCESS && fact == CL_DEVICE_NAME && device_name) {
+        return answer(device_name, size, value, needed);
+    }
     if (status == CL_SUCCESS) {
         status = next->clGetDeviceInfo(device, fact, size, value, needed);
     }
@@ -277,6 +296,7 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint entries, const struct _cl_ic
     if (words) {
         read_facts(words);
     }
+    device_name = getenv("CLATTN_LAYER_NAME");
     table = *target;
     next = target;
 #define WRAP(name) table.name = layer_##name

@@ -6,6 +6,9 @@
  * knows nothing of the layer can still run on a faked device:
  *
  *     CLATTN_LAYER_FACTS="local=16384 group=64 type=gpu svm=none"
+ *     CLATTN_LAYER_NAME="Intel(R) Xeon(R) Processor"
+ *
+ * The name is that of every device of the process.
  */
 #ifndef LAYER_H
 #define LAYER_H

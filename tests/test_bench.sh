@@ -40,16 +40,18 @@ grep -q '^peak .*FLOP/s in f32' out.txt || complain "table: no peak"
 grep -q '^copy .* GB/s' out.txt || complain "table: no copy"
 [ "$(grep -c 'FLOP/s .*  0 B .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "table: not two rows"
 ! grep -q "^clattn-bench: " err.txt || complain "table: said something: $(cat err.txt)"
+label=$(sed -n 's/^device  \(.*\), driver .*/\1/p' out.txt)
 
 echo "== JSON"
 answers 0 "$@" --json --rows "auto;memory_efficient" --layout bshd "$full" "$causal"
 cat out.txt
 if command -v python3 >/dev/null; then
-    python3 -B - "$(dirname "$compare")" <<'END' || complain "JSON: see above"
+    python3 -B - "$(dirname "$compare")" "$label" <<'END' || complain "JSON: see above"
 import json, sys
 sys.path.append(sys.argv[1])
 from compare_torch import Problem
-answer = json.load(open("out.txt"))
+answer = json.load(open("out.txt", encoding="utf-8"))
+assert answer["device"] == sys.argv[2], (answer["device"], sys.argv[2])
 assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
 assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
@@ -173,11 +175,13 @@ END
     complain "compare_torch counts pairs differently"
 
 echo "== plot"
-rm -f plot.svg "it's.svg"
+rm -f plot.svg "it's é.svg"
 if command -v gnuplot >/dev/null; then
-    answers 0 "$@" --plot "it's.svg" --rows "auto;fwd_rows" "$full" "$causal"
-    grep -q '</svg>' "it's.svg" || complain "plot: not an SVG"
-    grep -q 'f16 h2 d16:24 causal' "it's.svg" || complain "plot: the key is not there"
+    answers 0 "$@" --plot "it's é.svg" --rows "auto;fwd_rows" "$full" "$causal"
+    grep -q '</svg>' "it's é.svg" || complain "plot: not an SVG"
+    grep -qF -e "$label" "it's é.svg" ||
+        complain "plot: the device's name is not there as it is"
+    grep -q 'f16 h2 d16:24 causal' "it's é.svg" || complain "plot: the key is not there"
     refuses 5 'plot.svg cannot be written' "$@" --plot no/such/directory/plot.svg "$full"
     [ ! -s out.txt ] || complain "plot: measured before it tried the file"
     mkdir -p fails
@@ -361,10 +365,14 @@ refuses 2 'is not a problem' "$@" "f32 nonsense"
 refuses 2 "'casual' is none of the words" "$@" "f32 h8 q256 d64 casual"
 refuses 2 "'d0' is none of the words" "$@" "f32 h8 q256 d0 causal"
 refuses 2 'quotes make' "$@" f32 h8 q256 d64
-refuses 2 'of one kind' "$@" "f32 q4 q8 d64"
-refuses 2 'plot.png. is not FILE.svg' "$@" --plot plot.png "$full"
+refuses 2 "'q8' and a word before it are of one kind" "$@" "f32 q4 q8 d64"
+refuses 2 'its d is missing' "$@" "f32 q4"
+refuses 2 'is beyond 32-bit floating point' "$@" "f32 q4 d8 softcap1e38"
+refuses 2 'plot.png. is not the name of a file that ends in .svg' "$@" --plot plot.png "$full"
+refuses 2 'ends in .svg' "$@" --plot 'two
+lines.svg' "$full"
 refuses 2 'is not a problem' "$@" ""
-refuses 2 '--rows' --rows "auto;;auto" "$full"
+refuses 2 'row 2 of 3 is empty' --rows "auto;;auto" "$full"
 refuses 2 '--rows' --rows "" "$full"
 refuses 2 '--preset' --preset nonsense
 refuses 2 '--type' --type f64 "$full"
@@ -375,7 +383,7 @@ refuses 2 '--sets' --sets 0 "$full"
 refuses 2 '--sets' --sets -1 "$full"
 refuses 2 '--sets' --sets 1x "$full"
 refuses 2 '--sets' --sets '' "$full"
-refuses 2 '--time' --time -1 "$full"
+refuses 2 "'-1' is not a number of seconds above 0" --time -1 "$full"
 refuses 2 '--time' --time nan "$full"
 refuses 2 '--budget' --budget 0 "$full"
 refuses 2 '--json contradicts --csv' --json --csv "$full"

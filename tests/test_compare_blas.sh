@@ -33,7 +33,7 @@ refuses 2 'heads_q 32 is not a multiple of heads_kv 7' --device "$device" "h32:7
 refuses 5 'nothing to compare' --device "$device" "q0 d1"
 refuses 5 'nothing to compare' --device "$device" "b0 q4 d1"
 refuses 5 'nothing to compare' --device "$device" "q4 k0 d1"
-refuses 2 'not a problem' --device "$device" "f32 nonsense"
+refuses 2 "not a problem: 'nonsense' is none" --device "$device" "f32 nonsense"
 refuses 2 'not a problem' --device "$device" "f32 q4 d8" "f32 nonsense"
 ! grep -q 'GFLOP/s' compare_blas.txt || complain "measured before it read all problems"
 refuses 2 'from 1 to' --rounds 0

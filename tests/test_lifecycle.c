@@ -16,12 +16,16 @@
 
 static struct test_device device;
 
-static clattn_context open_context(cl_context context) {
+static cl_int make_context(cl_context context, cl_device_id id, clattn_context *made) {
     clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
-    clattn_context made = NULL;
     desc.context = context;
-    desc.device = device.id;
-    assert_int_equal(clattn_context_create(&desc, &made), CL_SUCCESS);
+    desc.device = id;
+    return clattn_context_create(&desc, made);
+}
+
+static clattn_context open_context(cl_context context) {
+    clattn_context made = NULL;
+    assert_int_equal(make_context(context, device.id, &made), CL_SUCCESS);
     return made;
 }
 
@@ -33,10 +37,16 @@ static clattn_plan open_plan(clattn_context context, const char *text) {
     return made;
 }
 
-static cl_command_queue open_queue(cl_context context) {
+/* NULL where the driver makes none. */
+static cl_command_queue try_queue(cl_context context, cl_device_id id) {
     cl_int status;
-    cl_command_queue queue = clCreateCommandQueueWithProperties(context, device.id, NULL, &status);
-    assert_int_equal(status, CL_SUCCESS);
+    cl_command_queue queue = clCreateCommandQueueWithProperties(context, id, NULL, &status);
+    return status == CL_SUCCESS ? queue : NULL;
+}
+
+static cl_command_queue open_queue(cl_context context) {
+    cl_command_queue queue = try_queue(context, device.id);
+    assert_non_null(queue);
     return queue;
 }
 
@@ -177,6 +187,57 @@ static void contexts_do_not_meet(void **state) {
     clReleaseContext(other);
 }
 
+/* ---- Sub-devices ---- */
+
+/* clattn accepts (context, id) when the driver does, and then computes there. */
+static void agree_with_the_driver(cl_context context, cl_device_id id, bool own) {
+    cl_command_queue queue = try_queue(context, id);
+    clattn_context made = NULL;
+    assert_true(queue || !own);
+    assert_int_equal(make_context(context, id, &made), queue ? CL_SUCCESS : CL_INVALID_DEVICE);
+    if (!queue) {
+        return;
+    }
+    struct small small;
+    small_open(&small, context, queue, problem, 6);
+    clattn_plan plan = open_plan(made, problem);
+    assert_int_equal(clattn_enqueue_forward(plan, queue, &small.args, 0, NULL, NULL), CL_SUCCESS);
+    assert_true(small_right(&small, queue));
+    small_close(&small);
+    clattn_plan_destroy(plan);
+    clattn_context_destroy(made);
+    clReleaseCommandQueue(queue);
+}
+
+static void sub_devices_are_devices(void **state) {
+    (void)state;
+    const cl_device_partition_property units[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
+    enum { MOST = 256 };
+    cl_device_id subs[MOST];
+    cl_uint count = 0;
+    if (clCreateSubDevices(device.id, units, 0, NULL, &count) != CL_SUCCESS || count < 2 ||
+        count > MOST || clCreateSubDevices(device.id, units, count, subs, NULL) != CL_SUCCESS) {
+        print_message("%s has no sub-devices\n", device.name);
+        skip();
+    }
+    cl_int status;
+    cl_context of_one = clCreateContext(NULL, 1, subs, NULL, NULL, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    cl_context of_two = clCreateContext(NULL, 2, subs, NULL, NULL, &status);
+    assert_int_equal(status, CL_SUCCESS);
+    agree_with_the_driver(of_one, subs[0], true);
+    agree_with_the_driver(of_one, subs[1], false);
+    agree_with_the_driver(of_one, device.id, false);
+    agree_with_the_driver(of_two, subs[0], true);
+    agree_with_the_driver(of_two, subs[1], true);
+    agree_with_the_driver(device.context, subs[1], false);
+    clReleaseContext(of_two);
+    clReleaseContext(of_one);
+    for (cl_uint i = 0; i < count; i++) {
+        clReleaseDevice(subs[i]);
+    }
+}
+
 /* ---- Threads ---- */
 
 /* Each thread its own lengths and buffers, within one plan's bounds. */
@@ -313,6 +374,7 @@ int main(void) {
         cmocka_unit_test(work_outlives_its_plan),
         cmocka_unit_test(handles_are_given_back),
         cmocka_unit_test(contexts_do_not_meet),
+        cmocka_unit_test(sub_devices_are_devices),
         cmocka_unit_test(threads_share_a_plan_on_their_queues),
         cmocka_unit_test(threads_share_a_plan_and_a_queue),
         cmocka_unit_test(threads_make_plans_side_by_side),

@@ -19,14 +19,12 @@ complain() {
 
 # expect CODE WHAT ARGUMENT...: runs the tool on in.safetensors to out.safetensors.
 # A failure must leave one sentence on stderr (notes apart), the old OUT, and no other file.
-# $with goes before the command.
-with=
 expect() {
     code=$1 what=$2
     shift 2
     echo old >out.safetensors
     ls -a >before
-    $with "$run" --device "$device" "$@" >stdout 2>stderr
+    "$run" --device "$device" "$@" >stdout 2>stderr
     got=$?
     ls -a >after
     checks=$((checks + 1))
@@ -155,20 +153,31 @@ unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(ent
 expect 2 'no arguments'
 expect 2 'no OUT' in.safetensors
 expect 2 'no IN' -o out.safetensors
-expect 2 'two files to read' in.safetensors in.safetensors -o out.safetensors
+expect 2 'two files to read' in.safetensors also.safetensors -o out.safetensors
+grep -qF "'also.safetensors'" stderr || complain 'two files to read: not which'
 expect 2 'an empty OUT' in.safetensors -o ''
 expect 2 'an option that is not there' $io --casual
 expect 2 'an option without its argument' $io --row
 expect 2 'a wrong layout' $io --layout bsh
 expect 2 'a wrong alignment' $io --align middle
+grep -qF -- "--align: 'middle' is not end or start" stderr || complain 'a wrong alignment: not what it may be'
 for word in 3 3, ,3 -2,0 0,-2 1,2,3 a,b 1.5,2 99999999999,0 '1, x' ''; do
     expect 2 "--window '$word'" $io --window "$word"
 done
-for word in '' x 1x nan inf -inf 1e39 3.402823466e38; do
-    expect 2 "--scale '$word'" $io --scale "$word"
+for word in '' x 1x 1/8 nan inf -inf 1e39 3.402823466e38; do
+    expect 2 "--scale '$word'" $io --scale="$word"
+    grep -qF -- "--scale: '$word' is not a number like 0.125 or -1e-3, at most 3.4e38" stderr ||
+        complain "--scale '$word': not what it may be"
 done
-for word in '' x -1 nan inf; do
-    expect 2 "--softcap '$word'" $io --softcap "$word"
+# Numbers, but the kernels' factor is no float.
+for option in --scale=3e38 --scale=-3e38 --scale=1e-45 --softcap=1.7e38 --softcap=1e38 --softcap=1e-45; do
+    expect 2 "$option" $io $option
+    grep -q 'args: scale .* with softcap .* is beyond 32-bit' stderr || complain "$option: not the reason"
+done
+for word in '' x -1 nan inf 1/8 1.8e38 3e38 1e39; do
+    expect 2 "--softcap '$word'" $io --softcap="$word"
+    grep -qF -- "--softcap: '$word' is not a number like 30 or 1.5e2, from 0 (none) to 1.7e38" stderr ||
+        complain "--softcap '$word': not what it may be"
 done
 for word in '' 0 -1 1.5 x 10001; do
     expect 2 "--repeat '$word'" $io --repeat "$word"
@@ -191,22 +200,28 @@ mkfifo pipe
 expect 5 'OUT that is a pipe' in.safetensors -o pipe
 if [ -z "${CLATTN_TEST_DEVICE:-}" ]; then
     mkdir no_platforms # not every loader can be told where to look
-    with="env OCL_ICD_VENDORS=$PWD/no_platforms"
+    vendors=${OCL_ICD_VENDORS-}
+    export OCL_ICD_VENDORS="$PWD/no_platforms"
     expect 4 'no OpenCL platform' $io --device 0
+    unset OCL_ICD_VENDORS
+    [ -z "$vendors" ] || export OCL_ICD_VENDORS="$vendors"
+    layers=${OPENCL_LAYERS-}
+    export OPENCL_LAYERS="$layer${layers:+:$layers}"
     # The first call: of the first platform, so of the device that is number 0.
     for call in clCreateContext clCreateBuffer clEnqueueReadBuffer; do
-        with="env OPENCL_LAYERS=$layer CLATTN_FAIL=$call"
+        export CLATTN_FAIL=$call
         expect 5 "$call fails" $io
     done
-    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clGetDeviceIDs"
+    CLATTN_FAIL=clGetDeviceIDs
     expect 4 'no platform lists its devices' $io --device 'Portable Computing Language'
     grep -q 'note: Portable Computing Language does not list its devices' stderr ||
         complain 'a platform that fails is not named'
-    with="env OPENCL_LAYERS=$layer CLATTN_FAIL=clCreateCommandQueue"
+    CLATTN_FAIL=clCreateCommandQueue
     expect 0 'a queue without profiling' $io
     grep -q 'host clock' stderr || complain 'a queue without profiling: not timed by the host'
+    unset CLATTN_FAIL OPENCL_LAYERS
+    [ -z "$layers" ] || export OPENCL_LAYERS="$layers"
 fi
-with=
 
 # ---- Answers that are known ----
 # values TENSOR: that tensor of out.safetensors as numbers on one line. The tool
@@ -288,7 +303,7 @@ for solver in $solvers; do
     grep -q "^row *$solver " stderr || complain "--row $solver: another one ran"
 done
 name=$(sed -n 's/^device *//p' stderr)
-verified '--device NAME' --device "$(echo "$name" | tr '[:lower:]' '[:upper:]')"
+verified '--device NAME' --device "$(printf '%s\n' "$name" | tr '[:lower:]' '[:upper:]')"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 verified '--tuning' --tuning=tuning.txt

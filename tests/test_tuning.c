@@ -5,6 +5,7 @@
 #include "tuning.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fixtures.h"
@@ -160,6 +161,37 @@ static void caller_then_user_then_ours_then_formula(void **state) {
     expect("pocl", words, NULL, NULL, "fwd_lanes", "the device's facts");
 }
 
+/* A row that is completed to what clattn would never choose is worth a remark with what was filled
+ * in; one that is complete, or that a row of the solver's own has, is not. */
+static void odd_completions_are_remarked(void **state) {
+    (void)state;
+    static const struct {
+        const char *fixture, *row, *remark; /* NULL: none */
+    } rows[] = {
+        {"mi250", "fwd_tile BLOCK_M=7",
+         "row from the caller: fwd_tile BLOCK_M=7: fwd_tile itself would choose no row with these "
+         "values; filled in: BLOCK_N=4 BLOCK_D=4 THREADS_M=1 "},
+        {"mi250", "fwd_tile BLOCK_M=64 BLOCK_N=33", NULL}, /* refused */
+        {"mi250", "fwd_tile", NULL},
+        {"mi250", "fwd_tile BLOCK_M=64", NULL},
+        {"mi250", "fwd_rows WORK_GROUP=3", NULL}, /* complete */
+        {"pocl", "fwd_lanes LANES=16", NULL},
+        {"pocl", "fwd_lanes BLOCK_N=127", "filled in: LANES=16 ROW_VECTORS="},
+        {"pocl", "memory_efficient BLOCK_N=127", "filled in: LANES=16 ROW_VECTORS="},
+        {"a100", "fwd_mma WAVES=3", "filled in: ENGINE=nv80 ROW_FRAGMENTS="},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        text row_text = {0}, description = {0};
+        choose(rows[i].fixture, "f16 q4096 d64", rows[i].row, NULL, &row_text, &description);
+        const char *remark = strstr(text_chars(&description), "filled in");
+        if (rows[i].remark ? !strstr(text_chars(&description), rows[i].remark) : !!remark) {
+            fail_msg("%s: %s:\n%s", rows[i].fixture, rows[i].row, text_chars(&description));
+        }
+        text_destroy(&row_text);
+        text_destroy(&description);
+    }
+}
+
 /* ---- Lines that do not fit ---- */
 
 static void rows_that_cannot_be_are_passed_over(void **state) {
@@ -227,7 +259,13 @@ static void malformed_tables_are_refused(void **state) {
         "* ; * ; fwd_rows ; more",
         "* ; * ; fwd_rows ;",
         " ; * ; fwd_rows",
-        "\"a device; no, a device\" ; * ; fwd_rows", /* a semicolon ends the field everywhere */
+        "\"a device ; * ; fwd_rows",
+        "\"a \"device\"\" ; * ; fwd_rows",
+        "\"a device\" x ; * ; fwd_rows",
+        "\"a\\device\" ; * ; fwd_rows",
+        "\"a device\\\" ; * ; fwd_rows",
+        "\" ; * ; fwd_rows",
+        "\"\" ; * ; fwd_rows",
         ";;",
         ";",
         "* ; * ;",
@@ -278,6 +316,74 @@ static void malformed_tables_are_refused(void **state) {
     }
 }
 
+/* The sentence holds the words that are wrong, and no others. */
+static void the_sentence_quotes_what_is_wrong(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *sentence;
+    } lines[] = {
+        {"* ; f32 quick full ; fwd_rows # x", "t:1: \"quick\" is no word about a problem"},
+        {"* : f32 : fwd_rows\r",
+         "t:1: \"* : f32 : fwd_rows\" is not of the form DEVICE ; PROBLEM ; ROW"},
+        {" \"a\\b\" ; * ; fwd_rows",
+         "t:1: \"a\\b\" is not a name in quotes; a quote in the name is \\\", a backslash is \\\\"},
+        {"* ; * ; fwd_rows BLOCK=", "t:1: row: \"BLOCK=\" is not of the form NAME=VALUE"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct status status = {0};
+        assert_int_equal(tuning_check(lines[i].line, "t", &status), CLATTN_INVALID_TUNING);
+        assert_string_equal(text_chars(&status.sentence), lines[i].sentence);
+        status_destroy(&status);
+    }
+}
+
+/* A name in quotes is the device's, whatever stands in the name. */
+static void names_may_hold_anything(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *quoted;
+    } names[] = {
+        {"Intel(R) Xeon(R) Processor", "\"Intel(R) Xeon(R) Processor\""},
+        {"A(R) B [x] \"c\" * %s \\d; #\xC3\xA9", "\"A(R) B [x] \\\"c\\\" * %s \\\\d; #\xC3\xA9\""},
+        {"a\"", "\"a\\\"\""},
+        {"\\", "\"\\\\\""},
+        {";", "\";\""},
+    };
+    const problem p = {.type = CLATTN_F32};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (size_t other = 0; other < sizeof names / sizeof *names; other++) {
+            device d = {.architecture = "cpu/8"};
+            text table = {0};
+            struct status status = {0};
+            row r;
+            size_t at = 0, line = 0;
+            snprintf(d.name, sizeof d.name, "%s", names[other].name);
+            text_printf(&table, "cpu ; * ; general\n\t%s;*;special # ; \" #\n", names[i].quoted);
+            assert_int_equal(tuning_check(text_chars(&table), "t", &status), CL_SUCCESS);
+            assert_true(tuning_next(text_chars(&table), &p, &d, &at, &r, &line));
+            assert_string_equal(r.solver, i == other ? "special" : "general");
+            text_destroy(&table);
+        }
+    }
+}
+
+static void a_byte_order_mark_hides_no_line(void **state) {
+    (void)state;
+    static const char *const texts[] = {"* ; * ; fwd_rows\n", "", "\xEF\xBB"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct status status = {0};
+        char *table = NULL;
+        FILE *file = fopen("marked.txt", "wb");
+        assert_non_null(file);
+        fprintf(file, "\xEF\xBB\xBF%s", texts[i]);
+        assert_int_equal(fclose(file), 0);
+        assert_int_equal(tuning_read("marked.txt", &table, &status), CL_SUCCESS);
+        assert_string_equal(table, texts[i]);
+        free(table);
+    }
+    assert_int_equal(remove("marked.txt"), 0);
+}
+
 static void a_long_line_of_words_is_refused(void **state) {
     (void)state;
     text table = {0};
@@ -305,6 +411,7 @@ static void sound_tables_are_accepted(void **state) {
         "a/b ; f16 b1- h8:2 q1-512 k1024- d33-64:64 causal ; fwd_tile BLOCK_M=64 BLOCK_N=-1\n",
         "a ;  ; standard SOFTMAX=three_pass\n",
         "a ; full band softcap f32 f16 bf16 ; x\n",
+        "\"a device; no, a device # of \\\"ours\\\"\" ; * ; fwd_rows",
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct status status = {0};
@@ -331,9 +438,13 @@ int main(void) {
         cmocka_unit_test(how_specific_a_pattern_is),
         cmocka_unit_test(equals_keep_their_order),
         cmocka_unit_test(caller_then_user_then_ours_then_formula),
+        cmocka_unit_test(odd_completions_are_remarked),
         cmocka_unit_test(rows_that_cannot_be_are_passed_over),
         cmocka_unit_test(the_choice_goes_on_after_them),
         cmocka_unit_test(malformed_tables_are_refused),
+        cmocka_unit_test(the_sentence_quotes_what_is_wrong),
+        cmocka_unit_test(names_may_hold_anything),
+        cmocka_unit_test(a_byte_order_mark_hides_no_line),
         cmocka_unit_test(a_long_line_of_words_is_refused),
         cmocka_unit_test(sound_tables_are_accepted),
     };

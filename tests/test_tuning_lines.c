@@ -71,7 +71,11 @@ static bool row_runs(const char *row_text, const problem *p, const device *d, te
         text_printf(why, "%s", refusal);
         return false;
     }
-    return solver->complete(p, d, &r, why) && fixtures_runnable(solver, p, d, &r, why);
+    if (!solver->complete(p, d, &r, why) || !fixtures_runnable(solver, p, d, &r, why)) {
+        return false;
+    }
+    assert_int_equal(why->length, 0); /* nothing was filled in that goes with none of the rows */
+    return true;
 }
 
 /* The row runs on a fixture that its line matches, for a problem that it matches; where

@@ -21,6 +21,7 @@
 #include "bench_progress.h"
 #include "bench_report.h"
 #include "outcome.h"
+#include "problem_words.h"
 #include "select.h"
 
 typedef struct job {
@@ -128,6 +129,21 @@ static const struct poptOption options[] = {
     POPT_TABLEEND,
 };
 
+/* What an option's argument has to be, for the sentence that refuses it. */
+static const char *const expected[] = {
+    [OPTION_DEVICE] = "the number of a device or a part of its name",
+    [OPTION_ROWS] = "rows with ; between them",
+    [OPTION_TUNING] = "the name of a file",
+    [OPTION_PRESET] = "paper, llm, vision or cpu",
+    [OPTION_TYPE] = "f32, f16 or bf16",
+    [OPTION_LAYOUT] = "bhsd or bshd",
+    [OPTION_REPEAT] = "a whole number from 1 to 100000",
+    [OPTION_SETS] = "a whole number from 1 to 100000",
+    [OPTION_TIME] = "a number of seconds above 0 and below 1e9",
+    [OPTION_BUDGET] = "a number of seconds above 0 and below 1e9",
+    [OPTION_PLOT] = "the name of a file that ends in .svg",
+};
+
 static bool get_seconds(const char *text, double *value) {
     char *end;
     *value = strtod(text, &end);
@@ -156,6 +172,12 @@ static int get_word(const char *text, const char *const words[], int count) {
         }
     }
     return 0;
+}
+
+/* FILE.svg; a line break would end the name in gnuplot's script. */
+static bool is_picture(const char *text) {
+    const size_t length = strlen(text);
+    return length > 4 && strcmp(text + length - 4, ".svg") == 0 && !strpbrk(text, "\r\n");
 }
 
 /* One option and its argument.  Returns false if the argument is wrong. */
@@ -189,8 +211,7 @@ static bool set_option(job *j, int option, const char *text) {
     case OPTION_BUDGET:
         return get_seconds(text, &j->budget);
     case OPTION_PLOT:
-        return strlen(text) > 4 && strcmp(text + strlen(text) - 4, ".svg") == 0 &&
-               get_string(text, &j->plot);
+        return is_picture(text) && get_string(text, &j->plot);
     default:
         j->json = j->json || option == OPTION_JSON;
         j->csv = j->csv || option == OPTION_CSV;
@@ -198,8 +219,8 @@ static bool set_option(job *j, int option, const char *text) {
     }
 }
 
-/* Cuts j->rows into its parts. */
-static bool split_rows(job *j) {
+/* Cuts j->rows into its parts.  False, with its number in *empty, where one is empty. */
+static bool split_rows(job *j, size_t *empty) {
     const char *const blanks = " \t\n";
     char *rest = j->rows;
     size_t parts = 1;
@@ -216,6 +237,7 @@ static bool split_rows(job *j) {
         }
         *end = '\0';
         if (*part == '\0') {
+            *empty = i + 1;
             return false;
         }
         j->row[i] = strcmp(part, "auto") == 0 ? NULL : part;
@@ -224,16 +246,12 @@ static bool split_rows(job *j) {
 }
 
 static int refuse_problem(const char *text) {
-    char word[BENCH_WORD];
-    if (bench_problems_bad_word(text, word)) {
-        return fail(OUTCOME_USAGE,
-                    "'%s' is not a problem: '%s' is none of the words of one; see --help", text,
-                    word);
-    }
-    return fail(OUTCOME_USAGE,
-                "'%s' is not a problem: its q or d is missing, or two of its words are of one "
-                "kind (quotes make its words one argument); see --help",
-                text);
+    char *wrong = problem_words_wrong(text);
+    const char *hint = strpbrk(text, " \t") ? "" : " (quotes make its words one argument)";
+    fail(OUTCOME_USAGE, "'%s' is not a problem: %s%s; see --help", text,
+         wrong ? wrong : "out of memory", hint);
+    free(wrong);
+    return OUTCOME_USAGE;
 }
 
 static int parse_problems(job *j, poptContext context) {
@@ -276,7 +294,7 @@ static int parse_options(job *j, poptContext context) {
         bool good = set_option(j, option, text);
         if (!good) {
             fail(OUTCOME_USAGE, "--%s: '%s' is not %s; see --help", options[option - 1].longName,
-                 text, options[option - 1].argDescrip);
+                 text, expected[option]);
         }
         free(text);
         if (!good) {
@@ -291,8 +309,11 @@ static int parse_options(job *j, poptContext context) {
         return fail(OUTCOME_USAGE, "--json contradicts --csv");
     }
     j->format = j->json ? BENCH_JSON : j->csv ? BENCH_CSV : j->format;
-    if (!split_rows(j)) {
-        return fail(OUTCOME_USAGE, "--rows: one of them is empty; see --help");
+    size_t empty = 0;
+    if (!split_rows(j, &empty)) {
+        return empty ? fail(OUTCOME_USAGE, "--rows: row %zu of %zu is empty; see --help", empty,
+                            j->row_count)
+                     : fail(OUTCOME_FAILED, "out of memory");
     }
     return parse_problems(j, context);
 }

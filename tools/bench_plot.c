@@ -86,7 +86,7 @@ static void put_quoted(FILE *to, const char *text) {
         if (*text == '\'') {
             fputc('\'', to);
         }
-        fputc(*text >= ' ' ? *text : ' ', to);
+        fputc((unsigned char)*text >= ' ' ? *text : ' ', to);
     }
     fputc('\'', to);
 }

@@ -27,27 +27,6 @@ cl_int bench_problems_add(bench_problems *p, const char *text) {
     return CL_SUCCESS;
 }
 
-const char *bench_problems_bad_word(const char *text, char word[BENCH_WORD]) {
-    static const char *const others[] = {"q1 d1", "q1", "d1"}; /* what a word may lack */
-    const char *const blanks = " \t\n";
-    for (const char *at = text + strspn(text, blanks); *at; at += strspn(at, blanks)) {
-        const int length = (int)strcspn(at, blanks);
-        cl_int status = CLATTN_INVALID_TEXT;
-        snprintf(word, BENCH_WORD, "%.*s", length, at);
-        for (int i = 0; i < 3 && status != CL_SUCCESS; i++) {
-            clattn_desc desc = CLATTN_DESC_INIT;
-            char trial[BENCH_WORD + 8];
-            snprintf(trial, sizeof trial, "%s %s", others[i], word);
-            status = clattn_desc_parse(trial, &desc);
-        }
-        if (status != CL_SUCCESS) {
-            return word;
-        }
-        at += length;
-    }
-    return NULL;
-}
-
 static cl_int add(bench_problems *p, const char *type, int batch, const char *heads, int length,
                   int dim, const char *mask) {
     char text[128];

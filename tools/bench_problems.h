@@ -25,11 +25,6 @@ extern const char *const bench_problems_presets;
  * CL_OUT_OF_HOST_MEMORY. */
 cl_int bench_problems_add(bench_problems *p, const char *text);
 
-/* Copies the first word that no problem has, cut to fit.  NULL if each word is one, and only all
- * together are none: q or d is missing, or two of them are of one kind. */
-enum { BENCH_WORD = 64 };
-const char *bench_problems_bad_word(const char *text, char word[BENCH_WORD]);
-
 /* Appends those of a preset; CLATTN_INVALID_TEXT if none has that name. */
 cl_int bench_problems_add_preset(bench_problems *p, const char *name);
 

@@ -23,6 +23,7 @@
 #include "bench_tensors.h"
 #include "blas_attention.h"
 #include "outcome.h"
+#include "problem_words.h"
 #include "select.h"
 #include "verify.h"
 
@@ -329,7 +330,11 @@ static int parse_all(const char *const *problems) {
     for (; *problems; problems++) {
         clattn_desc desc = CLATTN_DESC_INIT;
         if (clattn_desc_parse(*problems, &desc) != CL_SUCCESS) {
-            return fail(OUTCOME_USAGE, "'%s' is not a problem; see --help", *problems);
+            char *wrong = problem_words_wrong(*problems);
+            fail(OUTCOME_USAGE, "'%s' is not a problem: %s; see --help", *problems,
+                 wrong ? wrong : "out of memory");
+            free(wrong);
+            return OUTCOME_USAGE;
         }
     }
     return OUTCOME_DONE;
@@ -374,9 +379,12 @@ int main(int argc, char **argv) {
     } else if (help) {
         outcome = print_help(context);
     } else if (rounds < 1 || rounds > MOST_ROUNDS) {
-        outcome = fail(OUTCOME_USAGE, "--rounds goes from 1 to %d", MOST_ROUNDS);
+        outcome =
+            fail(OUTCOME_USAGE, "--rounds goes from 1 to %d, but %d is given", MOST_ROUNDS, rounds);
     } else if (threads < 1 || threads > most) {
-        outcome = fail(OUTCOME_USAGE, "--threads goes from 1 to %d with this OpenBLAS", most);
+        outcome =
+            fail(OUTCOME_USAGE, "--threads goes from 1 to %d with this OpenBLAS, but %d is given",
+                 most, threads);
     } else if (parse_all(problems) != OUTCOME_DONE) {
         outcome = OUTCOME_USAGE;
     } else if (select_all(&list) != CL_SUCCESS || !select_find(&list, wanted)) {

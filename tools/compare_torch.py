@@ -235,7 +235,7 @@ def run_bench(options, text):
     command = [options.bench, "--json", "--rows", options.rows, "--time", str(options.time)]
     if options.device is not None:
         command += ["--device", options.device]
-    done = subprocess.run(command + [text], capture_output=True, text=True, check=False)
+    done = subprocess.run(command + [text], capture_output=True, encoding="utf-8", errors="replace", check=False)
     sys.stderr.write(done.stderr)
     try:
         return json.loads(done.stdout)
@@ -426,7 +426,7 @@ def gnuplot_script(results, title, path):
 def plot(head, path):
     title = f"clattn on {head['device']}, PyTorch {head['torch']} on {head['torch_device']}"
     script = gnuplot_script(head["results"], title, path)
-    done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=False)
+    done = subprocess.run(["gnuplot"], input=script, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0 or not os.path.exists(path):
         lines = done.stderr.strip().splitlines()
         say(f"gnuplot could not draw {path}: {lines[-1].strip() if lines else 'it says nothing'}")

@@ -15,6 +15,7 @@
 #include <popt.h>
 #include "inventory.h"
 #include "outcome.h"
+#include "problem_words.h"
 #include "select.h"
 
 typedef struct job {
@@ -57,6 +58,9 @@ static void print_device(json_t *device) {
     json_object_foreach(json_object_get(device, "facts"), name, value) {
         const char *fact = json_string_value(value);
         printf("    %-*s%s\n", *fact ? 23 : 0, name, fact);
+    }
+    if (json_object_get(device, "tuning_name")) {
+        printf("    %-23s%s\n", "tuning_name", get(device, "tuning_name"));
     }
     if (plan) {
         printf("    plan\n");
@@ -152,10 +156,11 @@ static int parse_options(job *j, poptContext context) {
                     poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
     }
     if (j->device && j->device[0] == '\0') {
-        return fail(OUTCOME_USAGE, "--device: '' is not N|NAME; see --help");
+        return fail(OUTCOME_USAGE,
+                    "--device: '' is not the number of a device or a part of its name; see --help");
     }
     if (j->tuning && j->tuning[0] == '\0') {
-        return fail(OUTCOME_USAGE, "--tuning: '' is not FILE; see --help");
+        return fail(OUTCOME_USAGE, "--tuning: '' is not the name of a file; see --help");
     }
     for (const char *words; (words = poptGetArg(context)) != NULL;) {
         if (!add_words(&j->problem, words)) {
@@ -163,7 +168,11 @@ static int parse_options(job *j, poptContext context) {
         }
     }
     if (j->problem && clattn_desc_parse(j->problem, &j->desc) != CL_SUCCESS) {
-        return fail(OUTCOME_USAGE, "'%s' is not a problem; see --help", j->problem);
+        char *wrong = problem_words_wrong(j->problem);
+        fail(OUTCOME_USAGE, "'%s' is not a problem: %s; see --help", j->problem,
+             wrong ? wrong : "out of memory");
+        free(wrong);
+        return OUTCOME_USAGE;
     }
     return -1;
 }

@@ -126,6 +126,26 @@ static void put_plan(json_t *device, clattn_context context, inventory *inv, fai
     clattn_plan_destroy(made);
 }
 
+/* How a tuning file names the device: in quotes, with a backslash before a quote and a backslash.
+ */
+static void put_tuning_name(json_t *device, const json_t *facts) {
+    const char *name = json_string_value(json_object_get(facts, "name"));
+    char *quoted = name ? malloc(2 * strlen(name) + 3) : NULL, *at = quoted;
+    if (!quoted) {
+        return;
+    }
+    *at++ = '"';
+    for (; *name; name++) {
+        if (*name == '"' || *name == '\\') {
+            *at++ = '\\';
+        }
+        *at++ = *name;
+    }
+    *at++ = '"';
+    *at = '\0';
+    put_text(device, "tuning_name", quoted);
+}
+
 static void put_facts(json_t *device, const select_device *selected, inventory *inv) {
     failure f = {inv->program, NULL};
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
@@ -149,6 +169,7 @@ static void put_facts(json_t *device, const select_device *selected, inventory *
         json_object_set_new(device, "facts", facts);
         what = "clattn_context_describe";
         status = put_description(facts, describe_context, context);
+        put_tuning_name(device, facts);
     }
     if (status != CL_SUCCESS) {
         note_usage(inv, status, &f);

@@ -69,7 +69,9 @@ static int find_inputs(const safetensors *st, const safetensors_tensor *inputs[I
     for (int i = 0; i < INPUTS; i++) {
         if (find_dtype(inputs[i]->dtype) < 0) {
             return explain(OUTCOME_UNSUPPORTED, why,
-                           "%s has a type that is not supported; F32, F16 and BF16 are", names[i]);
+                           "%s has the type '%.20s'; F32, F16 and BF16 are "
+                           "supported",
+                           names[i], inputs[i]->dtype);
         }
         if (strcmp(inputs[i]->dtype, inputs[0]->dtype) != 0) {
             return explain(OUTCOME_UNSUPPORTED, why,

@@ -106,6 +106,20 @@ static const struct poptOption options[] = {
     POPT_TABLEEND,
 };
 
+/* What an option's argument has to be, for the sentence that refuses it. */
+static const char *const expected[] = {
+    [OPTION_OUT] = "the name of a file",
+    [OPTION_LAYOUT] = "bhsd or bshd",
+    [OPTION_WINDOW] = "two whole numbers LEFT,RIGHT from -1 (all) to 2147483647",
+    [OPTION_ALIGN] = "end or start",
+    [OPTION_SCALE] = "a number like 0.125 or -1e-3, at most 3.4e38 in size",
+    [OPTION_SOFTCAP] = "a number like 30 or 1.5e2, from 0 (none) to 1.7e38",
+    [OPTION_DEVICE] = "the number of a device or a part of its name",
+    [OPTION_ROW] = "a solver and its parameters",
+    [OPTION_TUNING] = "the name of a file",
+    [OPTION_REPEAT] = "a whole number from 1 to 10000",
+};
+
 /* Whole numbers in [low, high], `count` of them with commas between. */
 static bool get_integers(const char *text, long low, long high, int count, long *values) {
     for (int i = 0; i < count; i++) {
@@ -163,7 +177,7 @@ static bool set_option(job *j, int option, const char *text) {
     case OPTION_SCALE:
         return get_float(text, &j->scale);
     case OPTION_SOFTCAP:
-        return get_float(text, &j->softcap) && j->softcap >= 0;
+        return get_float(text, &j->softcap) && j->softcap >= 0 && j->softcap <= FLT_MAX / 2;
     case OPTION_DEVICE:
         return get_string(text, &j->device);
     case OPTION_ROW:
@@ -198,7 +212,7 @@ static int parse_options(job *j, poptContext context) {
         bool good = set_option(j, option, text);
         if (!good) {
             fail(OUTCOME_USAGE, "--%s: '%s' is not %s; see --help", options[option - 1].longName,
-                 text, options[option - 1].argDescrip);
+                 text, expected[option]);
         }
         free(text);
         if (!good) {
@@ -210,14 +224,20 @@ static int parse_options(job *j, poptContext context) {
                     poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
     }
     j->in = poptGetArg(context);
-    if (!j->in || poptPeekArg(context) || !j->out) {
-        return fail(OUTCOME_USAGE, "%s; see --help",
-                    !j->in    ? "the file to read is missing"
-                    : !j->out ? "the file to write is missing: -o OUT"
-                              : "there is one file to read, but more are given");
+    if (!j->in || !j->out) {
+        return fail(OUTCOME_USAGE, "the file to %s; see --help",
+                    !j->in ? "read is missing" : "write is missing: -o OUT");
+    }
+    if (poptPeekArg(context)) {
+        return fail(OUTCOME_USAGE,
+                    "there is one file to read, '%s', but '%s' is given as well; "
+                    "see --help",
+                    j->in, poptPeekArg(context));
     }
     if (j->causal && j->window[1] > 0) {
-        return fail(OUTCOME_USAGE, "--causal contradicts a --window that reaches to the right");
+        return fail(OUTCOME_USAGE,
+                    "--causal contradicts --window %d,%d, which reaches to the right",
+                    (int)j->window[0], (int)j->window[1]);
     }
     return -1;
 }

@@ -8,8 +8,30 @@
 /* The ICD loader's "there is no platform"; from cl_khr_icd. */
 enum { NO_PLATFORM = -1001 };
 
-/* Ends text at its last visible character and moves it to its first. */
-static char *trim(char *text) {
+/* Bytes of the character in UTF-8 that text begins with; 0 when it begins with none. */
+static size_t character(const char *text) {
+    const unsigned char *at = (const unsigned char *)text;
+    const unsigned low = at[0] == 0xE0 ? 0xA0 : at[0] == 0xF0 ? 0x90 : 0x80;
+    const unsigned high = at[0] == 0xED ? 0x9F : at[0] == 0xF4 ? 0x8F : 0xBF;
+    const size_t length = at[0] < 0x80                   ? 1
+                          : at[0] < 0xC2 || at[0] > 0xF4 ? 0
+                          : at[0] < 0xE0                 ? 2
+                          : at[0] < 0xF0                 ? 3
+                                                         : 4;
+    if (length > 1 && (at[1] < low || at[1] > high)) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if ((at[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Ends text at its last visible character and moves it to its first.  A driver's string need not be
+ * UTF-8, which JSON and SVG must be: a byte that is not becomes a question mark. */
+static char *tidy(char *text) {
     size_t length = strlen(text), start = 0;
     while (length > 0 && isspace((unsigned char)text[length - 1])) {
         length--;
@@ -19,6 +41,13 @@ static char *trim(char *text) {
     }
     memmove(text, text + start, length - start);
     text[length - start] = '\0';
+    for (size_t at = 0, bytes; text[at]; at += bytes) {
+        bytes = character(text + at);
+        if (bytes == 0) {
+            text[at] = '?';
+            bytes = 1;
+        }
+    }
     return text;
 }
 
@@ -31,7 +60,7 @@ char *select_platform_text(cl_platform_id platform, cl_platform_info what) {
     if (text && size && clGetPlatformInfo(platform, what, size, text, NULL) != CL_SUCCESS) {
         text[0] = '\0';
     }
-    return text ? trim(text) : NULL;
+    return text ? tidy(text) : NULL;
 }
 
 char *select_device_text(cl_device_id device, cl_device_info what) {
@@ -43,7 +72,7 @@ char *select_device_text(cl_device_id device, cl_device_info what) {
     if (text && size && clGetDeviceInfo(device, what, size, text, NULL) != CL_SUCCESS) {
         text[0] = '\0';
     }
-    return text ? trim(text) : NULL;
+    return text ? tidy(text) : NULL;
 }
 
 static char *join(const char *platform, const char *device) {

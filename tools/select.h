@@ -44,7 +44,7 @@ bool select_matches(const select_list *list, size_t index, const char *wanted);
 /* The first that matches; NULL if none does. */
 const select_device *select_find(const select_list *list, const char *wanted);
 
-/* Strings that OpenCL reports, without blanks at the ends; "" if it fails.  To be
+/* Strings that OpenCL reports, in UTF-8, without blanks at the ends; "" if it fails.  To be
  * freed; NULL only when out of memory. */
 char *select_platform_text(cl_platform_id platform, cl_platform_info what);
 char *select_device_text(cl_device_id device, cl_device_info what);
