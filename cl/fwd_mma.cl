@@ -413,7 +413,6 @@ fwd_mma(const struct params p, __global const element *restrict q,
         int careful;     /* is this the second pass? */
         int row0, begin; /* the first row and key */
         int full[2];     /* keys that all rows see */
-        float unit;      /* of scores: score_unit */
     } kept;
 
     const int wave = (int)get_local_id(0) / TILE_LANES;
@@ -441,13 +440,13 @@ fwd_mma(const struct params p, __global const element *restrict q,
         kept.begin = span.x;
         kept.full[0] = span.z;
         kept.full[1] = span.w;
-        kept.unit = score_unit(&p);
         kept.careful = 0;
         kept.band[0] = span_first(&p, row0);
         kept.band[1] = span_last(&p, row0);
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
+    const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
     float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
@@ -500,7 +499,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
                       WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
-            if (kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w))) {
+            if (kept.careful &&
+                (key0 < kept.full[0] || key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w))) {
                 tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -520,7 +520,6 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 1, here);
             }
-            const float unit = kept.unit;
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
