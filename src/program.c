@@ -12,9 +12,9 @@
 /* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
 static const char build_options[] = "-cl-std=CL1.2";
 
-/* Keys whose sums are kept apart in a long row: cl/state.cl.  With 2^12 a row of 2^20 keys is a sum
- * of 2^8 segments; of small blocks a segment holds no more than 64. */
-static cl_uint segment_of(const problem *p, const row *r) {
+/* With 2^12 a row of 2^20 keys is a sum of 2^8 segments; of small blocks a segment holds no more
+ * than 64. */
+cl_uint program_segment(const problem *p, const row *r) {
     cl_uint keys = 4096;
     const long long block = row_number(r, "BLOCK_N", keys);
     while (block < 32 && keys > 64 * block) {
@@ -45,7 +45,7 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
-    text_printf(composed, "#define SEGMENT %u\n", segment_of(p, r));
+    text_printf(composed, "#define SEGMENT %u\n", program_segment(p, r));
     text_printf(composed, "%s", recipe->constants);
     for (size_t i = 0; i < r->count; i++) {
         text_printf(composed, "#define %s %s\n", r->parameters[i].name, r->parameters[i].value);

@@ -25,6 +25,9 @@ struct program_recipe {
     bool sm_90a;                              /* its PTX goes through ptx_for_sm_90a */
 };
 
+/* SEGMENT: keys whose sums are kept apart (cl/state.cl), or 0 where no row sees more. */
+cl_uint program_segment(const problem *p, const row *r);
+
 /* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for
  * each part. */
 cl_int program_compose(const struct program_recipe *recipe, const problem *p, const row *r,
