@@ -258,30 +258,57 @@ INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weig
     }
 }
 
-/* o += P V over one slice. */
-INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
-                            __local const float *v) {
+/* o = o * rescale + P V over one slice.  The block has sums of its own, in the registers that the
+ * scores leave. */
+INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
+                            __local const float *weights, __local const float *v) {
+    float4 part[ROWS][COLS];
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            part[i][c] = (float4)(0.0f);
+        }
+    }
     UNROLL_TIMES(STEP_UNROLL)
     for (int key = 0; key < BLOCK_N; key += 4) {
-        tile_accumulate_four(o, weights + key, v + key * TILE_ROW);
+        tile_accumulate_four(part, weights + key, v + key * TILE_ROW);
+    }
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        const float4 factor = (float4)(rescale[THREADS_M * i]);
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            o[i][c] = fma(o[i][c], factor, part[i][c]);
+        }
     }
 }
 
 /* The same where V holds NaN or Inf, which a weight of 0 would not keep out: hidden keys are passed
- * over.  Seldom needed: small rather than fast. */
-INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *weights,
-                                 __local const float *v, int3 seen) {
-    ROLL
-    for (int key = 0; key < BLOCK_N; key++) {
+ * over.  Seldom needed: small rather than fast, row by row. */
+INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *rescale,
+                                 __local const float *weights, __local const float *v, int3 seen) {
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        float4 part[COLS];
         UNROLL
-        for (int i = 0; i < ROWS; i++) {
+        for (int c = 0; c < COLS; c++) {
+            part[c] = (float4)(0.0f);
+        }
+        ROLL
+        for (int key = 0; key < BLOCK_N; key++) {
             const int sees = span_sees(seen, THREADS_M * i, key);
-            const float weight = weights[i * THREADS_M * P_ROW + key];
+            const float4 weight = (float4)(weights[i * THREADS_M * P_ROW + key]);
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const float4 v4 = vload4(0, v + key * TILE_ROW + c * THREADS_O * 4);
-                o[i][c] = sees ? fma((float4)(weight), v4, o[i][c]) : o[i][c];
+                part[c] = sees ? fma(weight, v4, part[c]) : part[c];
             }
+        }
+        const float4 factor = (float4)(rescale[THREADS_M * i]);
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            o[i][c] = fma(o[i][c], factor, part[c]);
         }
     }
 }
@@ -561,29 +588,12 @@ fwd_tile(const struct params p, __global const element *restrict q,
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
             }
-            /* Of this block alone: the registers of the scores are free. */
-            float4 part[ROWS][COLS];
-            UNROLL
-            for (int i = 0; i < ROWS; i++) {
-                UNROLL
-                for (int c = 0; c < COLS; c++) {
-                    part[i][c] = (float4)(0.0f);
-                }
-            }
             __local const float *weights = tile_p + om * P_ROW;
             if (boundary && tile_odd[number % 2] == number) {
-                tile_accumulate_seen(part, weights, tile_kv + on * 4,
+                tile_accumulate_seen(sum[z], tile_r + om, weights, tile_kv + on * 4,
                                      span_within(&p, row0 + om, key0));
             } else {
-                tile_accumulate(part, weights, tile_kv + on * 4);
-            }
-            UNROLL
-            for (int i = 0; i < ROWS; i++) {
-                const float4 rescale = (float4)(tile_r[om + THREADS_M * i]);
-                UNROLL
-                for (int c = 0; c < COLS; c++) {
-                    sum[z][i][c] = fma(sum[z][i][c], rescale, part[i][c]);
-                }
+                tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
             }
         }
         if (state_segment_ends(key0 - span.x, BLOCK_N)) {
