@@ -9,6 +9,7 @@
  *
  *     q_t[HEAD_DIM][BLOCK_M]    s_t[BLOCK_N][BLOCK_M]    o_t[HEAD_DIM_V][BLOCK_M]
  *
+ * and, where rows are longer than a segment, total_t like o_t, read once a segment.
  * Register blocks: KEY_UNROLL keys (COL_UNROLL columns of O) by ROW_VECTORS vectors.
  * Grid: dimension 0 blocks of rows, dimension 1 heads, then batch.
  */
@@ -26,7 +27,7 @@
 #endif
 
 #ifndef PASS
-#error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
+#error "PASS: 0 whole; 1 only m and l of each row, to workspace; 2 only O, with them"
 #endif
 
 #define BLOCK_M (LANES * ROW_VECTORS)
@@ -84,7 +85,7 @@ INLINE void lanes_transpose(floatn x[LANES]) {
     }
 }
 
-/* Q^T, scaled, of BLOCK_M rows; rows past the end repeat the last one. */
+/* Q^T of BLOCK_M rows; rows past the end repeat the last one. */
 INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct params *p,
                          int rows_here) {
     for (int i = 0; i < ROW_VECTORS; i++) {
@@ -141,8 +142,9 @@ INLINE void lanes_store_o(__global element *o, const floatn *o_t, const floatn *
 }
 
 struct lanes_rows {
-    floatn m[ROW_VECTORS], l[ROW_VECTORS];
-    intn begin[ROW_VECTORS], end[ROW_VECTORS]; /* keys that each row sees */
+    floatn m[ROW_VECTORS], l[ROW_VECTORS];             /* with this segment */
+    floatn m_total[ROW_VECTORS], l_total[ROW_VECTORS]; /* before it */
+    intn begin[ROW_VECTORS], end[ROW_VECTORS];         /* keys that each row sees */
 };
 
 /* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key.  By their bits:
@@ -216,6 +218,26 @@ INLINE void lanes_accumulate(floatn *o_t, const floatn *s_t, const floatn *resca
                 const int at = (col + d) * ROW_VECTORS + i;
                 o_t[at] = fma(o_t[at], rescale[i], o[d][i]);
             }
+        }
+    }
+}
+
+/* Adds a segment's sums to those of the row before it. */
+INLINE void lanes_total(struct lanes_rows *rows, floatn *o_t, floatn *total_t) {
+    floatn rescale[ROW_VECTORS];
+    UNROLL
+    for (int i = 0; i < ROW_VECTORS; i++) {
+        rescale[i] = state_weight(rows->m_total[i], state_reference(rows->m[i]));
+        rows->m_total[i] = rows->m[i];
+        rows->l_total[i] = fma(rows->l_total[i], rescale[i], rows->l[i]);
+        rows->l[i] = (floatn)(0.0f);
+    }
+    for (int col = 0; col < (PASS == 1 ? 0 : COLS); col++) {
+        UNROLL
+        for (int i = 0; i < ROW_VECTORS; i++) {
+            const int at = col * ROW_VECTORS + i;
+            total_t[at] = fma(total_t[at], rescale[i], o_t[at]);
+            o_t[at] = (floatn)(0.0f);
         }
     }
 }
@@ -294,8 +316,6 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         rescale[i] = PASS == 2 ? (floatn)(1.0f) : state_weight(rows->m[i], reference[i]);
         rows->m[i] = m[i];
     }
-    /* Sums of a block are its own before they join the row's: that way rounding grows
-     * with the number of blocks, not of keys. */
     floatn l[ROW_VECTORS];
     UNROLL
     for (int i = 0; i < ROW_VECTORS; i++) {
@@ -347,6 +367,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     o += p.o.offset + batch * p.o.batch + head * p.o.head + row0 * p.o.row;
 
     floatn q_t[HEAD_DIM * ROW_VECTORS], s_t[BLOCK_N * ROW_VECTORS], o_t[COLS * ROW_VECTORS];
+    floatn total_t[SEGMENT ? COLS * ROW_VECTORS : 1];
     float tile[TILE];
     struct lanes_rows rows;
     lanes_load_q(q_t, q, &p, rows_here);
@@ -358,16 +379,17 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     }
     for (int i = 0; i < COLS * ROW_VECTORS; i++) {
         o_t[i] = (floatn)(0.0f);
+        total_t[SEGMENT ? i : 0] = (floatn)(0.0f);
     }
-    workspace += p.workspace + (long)get_global_id(1) * p.seq_q + row0;
+    workspace += p.workspace + 2 * ((long)get_global_id(1) * p.seq_q + row0);
+    float *m_of = (float *)rows.m, *l_of = (float *)rows.l;
+    for (int i = 0; i < BLOCK_M; i++) {
+        m_of[i] = PASS == 2 ? workspace[2 * min(i, rows_here - 1)] : -INFINITY;
+        l_of[i] = 0.0f;
+    }
     for (int i = 0; i < ROW_VECTORS; i++) {
-        rows.m[i] = (floatn)(-INFINITY);
-        rows.l[i] = (floatn)(0.0f);
-    }
-    if (PASS == 2) {
-        for (int i = 0; i < BLOCK_M; i++) {
-            ((float *)rows.m)[i] = workspace[min(i, rows_here - 1)];
-        }
+        rows.m_total[i] = (floatn)(-INFINITY);
+        rows.l_total[i] = (floatn)(0.0f);
     }
 
     for (int key = span.x; key < span.y; key += BLOCK_N) {
@@ -377,25 +399,37 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         } else {
             lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, &ahead, 0);
         }
+        if (state_segment_ends(key - span.x, BLOCK_N)) {
+            lanes_total(&rows, o_t, total_t);
+        }
+    }
+    if (SEGMENT) {
+        lanes_total(&rows, o_t, total_t);
     }
 
-    if (PASS != 1) {
-        floatn normalisers[ROW_VECTORS];
-        for (int i = 0; i < ROW_VECTORS; i++) {
-            /* In pass 2 the weights came normalised. */
-            normalisers[i] = PASS == 2 ? (floatn)(1.0f) : state_normaliser(rows.l[i]);
-        }
-        lanes_store_o(o, o_t, normalisers, &p, rows_here);
+    const float *l_whole = SEGMENT ? (const float *)rows.l_total : l_of;
+    floatn normalisers[ROW_VECTORS];
+    float *l_kept = (float *)normalisers;
+    for (int i = 0; i < BLOCK_M; i++) {
+        const int sees = begin_of[i] < end_of[i];
+        l_kept[i] = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1]
+                              : state_sum(m_of[i], l_whole[i], sees);
     }
-    const float *m_of = (const float *)rows.m, *l_of = (const float *)rows.l;
     for (int i = 0; i < rows_here; i++) {
         if (PASS == 1) {
-            workspace[i] = state_log2_sum(m_of[i], l_of[i]);
+            workspace[2 * i] = m_of[i];
+            workspace[2 * i + 1] = l_kept[i];
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
-                state_lse(m_of[i], PASS == 2 ? 1.0f : l_of[i]);
+                state_lse(m_of[i], l_kept[i]);
         }
+    }
+    if (PASS != 1) {
+        for (int i = 0; i < ROW_VECTORS; i++) {
+            normalisers[i] = state_normaliser(normalisers[i]);
+        }
+        lanes_store_o(o, SEGMENT ? total_t : o_t, normalisers, &p, rows_here);
     }
 }

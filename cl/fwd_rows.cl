@@ -1,7 +1,7 @@
 /*
  * fwd_rows - one work-item per query row: the reference among the kernels.
  *
- * Online softmax, one key at a time; no local memory, no barriers, any head dim.
+ * Online softmax over blocks of STATE_KEYS keys; no local memory, no barriers, any head dim.
  * Grid: dimension 0 runs over rows, then heads, then batch (the last group may
  * hold idle work-items).
  */
@@ -9,7 +9,14 @@
 #error "WORK_GROUP: work-items in a work-group"
 #endif
 
-#define KEYS 64
+INLINE float rows_score(const struct params *p, __global const element *q,
+                        __global const element *k) {
+    float product = 0.0f;
+    for (int d = 0; d < HEAD_DIM; d++) {
+        product = fma(load(q + d), load(k + d), product);
+    }
+    return score_of_product(p, product);
+}
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 fwd_rows(const struct params p, __global const element *restrict q,
@@ -31,44 +38,57 @@ fwd_rows(const struct params p, __global const element *restrict q,
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
     o += p.o.offset + batch * p.o.batch + head * p.o.head + row * p.o.row;
 
-    float sum[HEAD_DIM_V], block[HEAD_DIM_V];
+    /* m, l and the sums of V: of the segment, and of the row before it. */
+    float sum[HEAD_DIM_V], total[HEAD_DIM_V], weights[STATE_KEYS];
+    float m = -INFINITY, m_total = -INFINITY, l = 0.0f, l_total = 0.0f;
     for (int d = 0; d < HEAD_DIM_V; d++) {
         sum[d] = 0.0f;
-        block[d] = 0.0f;
+        total[d] = 0.0f;
     }
-    float m = -INFINITY, l = 0.0f, l_block = 0.0f;
     const int2 keys = span_of_row(&p, row);
-    for (int key = keys.x; key < keys.y; key++) {
-        __global const element *k_row = k + key * p.k.row;
-        __global const element *v_row = v + key * p.v.row;
-        float product = 0.0f;
-        for (int d = 0; d < HEAD_DIM; d++) {
-            product = fma(load(q + d), load(k_row + d), product);
+    for (int key0 = keys.x; key0 < keys.y; key0 += STATE_KEYS) {
+        const int count = min(STATE_KEYS, keys.y - key0);
+        __global const element *k_rows = k + key0 * p.k.row;
+        __global const element *v_rows = v + key0 * p.v.row;
+        float m_new = m;
+        for (int j = 0; j < count; j++) {
+            weights[j] = rows_score(&p, q, k_rows + j * p.k.row);
+            m_new = state_max(m_new, weights[j]);
         }
-        const float s = score_of_product(&p, product);
-        const float m_new = state_max(m, s);
         const float reference = state_reference(m_new);
         const float rescale = state_weight(m, reference);
-        const float weight = state_weight(s, reference);
         m = m_new;
-        /* Sums of KEYS keys are a block's own before they join the row's: that way
-         * rounding grows with the number of blocks, not of keys. */
-        const int ends = (key - keys.x) % KEYS == KEYS - 1 || key + 1 == keys.y;
-        l_block = fma(l_block, rescale, weight);
-        l = ends ? fma(l, rescale, l_block) : l * rescale;
-        l_block = ends ? 0.0f : l_block;
+        float l_block = 0.0f;
+        for (int j = 0; j < count; j++) {
+            weights[j] = state_weight(weights[j], reference);
+            l_block += weights[j];
+        }
+        l = fma(l, rescale, l_block);
         for (int d = 0; d < HEAD_DIM_V; d++) {
-            const float x = fma(weight, load(v_row + d), block[d] * rescale);
-            sum[d] = ends ? fma(sum[d], rescale, x) : sum[d] * rescale;
-            block[d] = ends ? 0.0f : x;
+            float block = 0.0f;
+            for (int j = 0; j < count; j++) {
+                block = fma(weights[j], load(v_rows + j * p.v.row + d), block);
+            }
+            sum[d] = fma(sum[d], rescale, block);
+        }
+        if (state_segment_ends(key0 - keys.x, STATE_KEYS) || key0 + STATE_KEYS >= keys.y) {
+            const float rescale_total = state_weight(m_total, reference);
+            m_total = m;
+            l_total = fma(l_total, rescale_total, l);
+            l = 0.0f;
+            for (int d = 0; d < HEAD_DIM_V; d++) {
+                total[d] = fma(total[d], rescale_total, sum[d]);
+                sum[d] = 0.0f;
+            }
         }
     }
-    const float normaliser = state_normaliser(l);
+    l_total = state_sum(m, l_total, keys.x < keys.y);
+    const float normaliser = state_normaliser(l_total);
     for (int d = 0; d < HEAD_DIM_V; d++) {
-        store(o + d, sum[d] * normaliser);
+        store(o + d, total[d] * normaliser);
     }
     if (p.write_lse) {
         lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-            state_lse(m, l);
+            state_lse(m, l_total);
     }
 }

@@ -24,7 +24,7 @@
  *     tile_kv[BLOCK_N][BLOCK_D + 4]           one slice of K, later one of V
  *     tile_p [BLOCK_M][P_ROW]                 weights; before, sums for the other half
  *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
- *     tile_r [BLOCK_M]                        what O is to be multiplied by
+ *     tile_r [BLOCK_M]                        what sums of O are to be multiplied by
  *     tile_odd[2]                             the last slice of V with NaN or Inf
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
@@ -62,7 +62,7 @@
 #error "WIDE_READS: 1 moves four elements at once where rows begin at multiples of 16 bytes"
 #endif
 #ifndef PASS
-#error "PASS: 0 whole; 1 only each row's normaliser, to workspace; 2 only O, with it"
+#error "PASS: 0 whole; 1 only m and l of each row, to workspace; 2 only O, with them"
 #endif
 
 #define THREADS (THREADS_M * THREADS_N * THREADS_D)
@@ -128,7 +128,7 @@ INLINE void tile_fetch(element4 *chunks, __global const element *from, long stri
 }
 
 /*
- * Writes what was fetched, as floats times factor, into tile[rows][TILE_ROW].  With `swap`
+ * Writes what was fetched, as floats, into tile[rows][TILE_ROW].  With `swap`
  * (for K: see tile_scores) the elements of each pair change places in every other
  * THREADS_N rows.
  */
@@ -155,7 +155,7 @@ INLINE int tile_is_odd(const element4 *chunks) {
     return max(max(most.x, most.y), max(most.z, most.w)) >= 0x7f800000u;
 }
 
-/* One slice of Q, scaled, in one go: it is read once, or by a device short of local memory. */
+/* One slice of Q in one go: it is read once, or by a device short of local memory. */
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
@@ -258,29 +258,114 @@ INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weig
     }
 }
 
-/* o += P V over one slice. */
-INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *weights,
-                            __local const float *v) {
+/* o = o * rescale + P V over one slice.  The block has sums of its own, in the registers that the
+ * scores leave. */
+INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
+                            __local const float *weights, __local const float *v) {
+    float4 part[ROWS][COLS];
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            part[i][c] = (float4)(0.0f);
+        }
+    }
     UNROLL_TIMES(STEP_UNROLL)
     for (int key = 0; key < BLOCK_N; key += 4) {
-        tile_accumulate_four(o, weights + key, v + key * TILE_ROW);
+        tile_accumulate_four(part, weights + key, v + key * TILE_ROW);
+    }
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        const float4 factor = (float4)(rescale[THREADS_M * i]);
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            o[i][c] = fma(o[i][c], factor, part[i][c]);
+        }
     }
 }
 
 /* The same where V holds NaN or Inf, which a weight of 0 would not keep out: hidden keys are passed
- * over.  Seldom needed: small rather than fast. */
-INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *weights,
-                                 __local const float *v, int3 seen) {
-    ROLL
-    for (int key = 0; key < BLOCK_N; key++) {
+ * over.  Seldom needed: small rather than fast, row by row. */
+INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *rescale,
+                                 __local const float *weights, __local const float *v, int3 seen) {
+    UNROLL
+    for (int i = 0; i < ROWS; i++) {
+        float4 part[COLS];
         UNROLL
-        for (int i = 0; i < ROWS; i++) {
+        for (int c = 0; c < COLS; c++) {
+            part[c] = (float4)(0.0f);
+        }
+        ROLL
+        for (int key = 0; key < BLOCK_N; key++) {
             const int sees = span_sees(seen, THREADS_M * i, key);
-            const float weight = weights[i * THREADS_M * P_ROW + key];
+            const float4 weight = (float4)(weights[i * THREADS_M * P_ROW + key]);
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const float4 v4 = vload4(0, v + key * TILE_ROW + c * THREADS_O * 4);
-                o[i][c] = sees ? fma((float4)(weight), v4, o[i][c]) : o[i][c];
+                part[c] = sees ? fma(weight, v4, part[c]) : part[c];
+            }
+        }
+        const float4 factor = (float4)(rescale[THREADS_M * i]);
+        UNROLL
+        for (int c = 0; c < COLS; c++) {
+            o[i][c] = fma(o[i][c], factor, part[c]);
+        }
+    }
+}
+
+/*
+ * The sums of the row up to the segment, which wait in memory: volatile, or a compiler would want
+ * registers for them.
+ */
+struct tile_totals {
+    volatile float4 o[SLICES_V * ROWS * COLS];
+    volatile float m[OWN], l[OWN];
+};
+
+INLINE void tile_totals_begin(struct tile_totals *t) {
+    ROLL
+    for (int i = 0; i < SLICES_V * ROWS * COLS; i++) {
+        t->o[i] = (float4)(0.0f);
+    }
+    ROLL
+    for (int i = 0; i < OWN; i++) {
+        t->m[i] = -INFINITY;
+        t->l[i] = 0.0f;
+    }
+}
+
+/*
+ * Adds the segment's sums to those of the row.  After it they are those of the row where `back`,
+ * else 0.  `own` is tile_r from this work-item's first row of S on where the work-item writes
+ * there, else NULL; `of_o` is tile_r from its first row of O on.
+ */
+INLINE void tile_total(struct tile_totals *t, float4 o[SLICES_V][ROWS][COLS], const float m[OWN],
+                       float l[OWN], __local float *own, __local const float *of_o,
+                       const int back) {
+    barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last factors */
+    UNROLL
+    for (int i = 0; i < OWN; i++) {
+        const float factor = state_weight(t->m[i], state_reference(m[i]));
+        const float sum = fma(t->l[i], factor, l[i]);
+        t->m[i] = m[i];
+        t->l[i] = sum;
+        l[i] = back ? sum : 0.0f;
+        if (own) {
+            own[THREADS_M * i] = factor;
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL
+    for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            const float4 factor = (float4)(of_o[THREADS_M * i]);
+            UNROLL
+            for (int c = 0; c < COLS; c++) {
+                volatile float4 *one = &t->o[(z * ROWS + i) * COLS + c];
+                const float4 sum = fma(*one, factor, o[z][i][c]);
+                *one = sum;
+                o[z][i][c] = back ? sum : (float4)(0.0f);
             }
         }
     }
@@ -337,7 +422,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
     o += p.o.offset + batch * p.o.batch + head * p.o.head;
 
-    workspace += p.workspace + (long)slice * p.seq_q;
+    workspace += p.workspace + 2 * (long)slice * p.seq_q;
 
     float4 sum[SLICES_V][ROWS][COLS];
     UNROLL
@@ -354,7 +439,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     UNROLL
     for (int i = 0; i < OWN; i++) {
         const int row = min(row0 + first + THREADS_M * i, row_last);
-        m[i] = PASS == 2 ? workspace[row] : -INFINITY;
+        m[i] = PASS == 2 ? workspace[2 * row] : -INFINITY;
         l[i] = 0.0f;
     }
     if (Q_RESIDENT) {
@@ -364,6 +449,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
     }
     if (id < 2) {
         tile_odd[id] = -1;
+    }
+    struct tile_totals totals;
+    if (SEGMENT) {
+        tile_totals_begin(&totals);
     }
 
     const int4 span = span_of_block(&p, row0, row_last);
@@ -499,22 +588,20 @@ fwd_tile(const struct params p, __global const element *restrict q,
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
             }
-            UNROLL
-            for (int i = 0; i < (PASS == 2 ? 0 : ROWS); i++) {
-                const float rescale = tile_r[om + THREADS_M * i];
-                UNROLL
-                for (int c = 0; c < COLS; c++) {
-                    sum[z][i][c] *= rescale;
-                }
-            }
             __local const float *weights = tile_p + om * P_ROW;
             if (boundary && tile_odd[number % 2] == number) {
-                tile_accumulate_seen(sum[z], weights, tile_kv + on * 4,
+                tile_accumulate_seen(sum[z], tile_r + om, weights, tile_kv + on * 4,
                                      span_within(&p, row0 + om, key0));
             } else {
-                tile_accumulate(sum[z], weights, tile_kv + on * 4);
+                tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
             }
         }
+        if (state_segment_ends(key0 - span.x, BLOCK_N)) {
+            tile_total(&totals, sum, m, l, tn == 0 ? tile_r + first : NULL, tile_r + om, 0);
+        }
+    }
+    if (SEGMENT) {
+        tile_total(&totals, sum, m, l, tn == 0 ? tile_r + first : NULL, tile_r + om, 1);
     }
 
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -533,15 +620,18 @@ fwd_tile(const struct params p, __global const element *restrict q,
         if (tn != 0) {
             continue;
         }
-        /* In pass 2 the weights came normalised. */
-        tile_r[first + THREADS_M * i] = PASS == 2 ? 1.0f : state_normaliser(l_row);
+        const int2 keys = span_of_row(&p, row);
+        l_row = PASS == 2 ? workspace[2 * min(row, row_last) + 1]
+                          : state_sum(m[i], l_row, keys.x < keys.y);
+        tile_r[first + THREADS_M * i] = state_normaliser(l_row);
         if (PASS == 1 ? row <= row_last : 0) {
-            workspace[row] = state_log2_sum(m[i], l_row);
+            workspace[2 * row] = m[i];
+            workspace[2 * row + 1] = l_row;
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse && row <= row_last) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-                state_lse(m[i], PASS == 2 ? 1.0f : l_row);
+                state_lse(m[i], l_row);
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);

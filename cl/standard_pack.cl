@@ -1,14 +1,15 @@
 /*
- * standard_pack - q, k and v as dense [batch, head, row, d] floats, for matrix products.
+ * standard_pack - q, k and v as dense floats, for matrix products.
  *
  * A tensor that comes as NULL lies like that already and is left out.  The workspace:
  *
- *     flags [batch, head_kv] (int, 0 beforehand)    q    k    v
+ *     flags [batch, head_kv] (int, 0 beforehand)
+ *     q, k [batch, head, row, d]    v [block][batch, head, row of the block, d]
  *
- * each part from a multiple of PART_FLOATS on.  A product multiplies the rows of V
- * that a query does not see by 0, and 0 * NaN is NaN.  Where a band can hide keys,
- * a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then adds
- * what it means to the rows that do see it.
+ * each part, and each block of PRODUCT_KEYS keys of v, from a multiple of PART_FLOATS on.  A
+ * product multiplies the rows of V that a query does not see by 0, and 0 * NaN is NaN.  Where a
+ * band can hide keys, a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then
+ * adds what it means to the rows that do see it.
  *
  * Grid: dimension 0 runs over the rows of q, k and v.  A work-group packs
  * WORK_GROUP rows, four elements at a time, neighbours side by side.
@@ -18,6 +19,10 @@
 #endif
 #ifndef PART_FLOATS
 #error "PART_FLOATS: a part of the workspace begins at a multiple of it"
+#endif
+
+#ifndef PRODUCT_KEYS
+#error "PRODUCT_KEYS: keys whose products of weight and V are summed one by one"
 #endif
 
 #define CHUNKS (((HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V) + 3) / 4)
@@ -102,7 +107,12 @@ standard_pack(const struct params p, __global const element *restrict q,
                 atomic_or(flags + row / p.seq_kv, 1);
                 x = select((float4)(0.0f), x, finite);
             }
-            pack_store(to_v + row * HEAD_DIM_V, x, d, HEAD_DIM_V);
+            const int key = (int)(row % p.seq_kv), key0 = key / PRODUCT_KEYS * PRODUCT_KEYS;
+            const int keys = min(PRODUCT_KEYS, p.seq_kv - key0);
+            const long slices = (long)p.batch * heads_kv;
+            __global float *block =
+                to_v + key0 / PRODUCT_KEYS * pack_part(slices * PRODUCT_KEYS * HEAD_DIM_V);
+            pack_store(block + (row / p.seq_kv * keys + key - key0) * HEAD_DIM_V, x, d, HEAD_DIM_V);
         }
     }
 }

@@ -2,10 +2,10 @@
  * standard_softmax - products q.k become weights, in place, in global memory.
  *
  * Three sweeps over the keys that a row sees (maximum, sum, weights; SOFTMAX ==
- * three_pass) or two (maximum and sum by one running state, weights; online).  A key
- * that the row does not see gets the weight 0 exactly.  Row r of the products, of all
- * batches and query heads, begins at float r * stride of the workspace, stride being
- * seq_kv rounded up to ROW_FLOATS.
+ * three_pass) or two (maximum and sum by one running state, block by block, weights; online).  A
+ * key that the row does not see gets the weight 0 exactly.  Row r of the products, of all batches
+ * and query heads, begins at float r * stride of the workspace, stride being seq_kv rounded up to
+ * ROW_FLOATS.
  *
  * Grid: dimension 0, a work-group of WORK_GROUP work-items a row, each of them with
  * every WORK_GROUP-th vector of LANES keys; local memory: WORK_GROUP floats.
@@ -88,26 +88,36 @@ standard_softmax(const struct params p, __global const element *restrict q,
     const int2 keys = span_of_row(&p, query);
     const int first = keys.x / LANES * LANES + id * LANES;
 
-    floatn m = (floatn)(-INFINITY), l = (floatn)(0.0f);
-    for (int key = first; key < keys.y; key += step) {
-        const floatn score = softmax_scores(&p, row, key, keys);
-        const floatn m_new = state_max(m, score);
-        if (SOFTMAX == online) {
-            const floatn reference = state_reference(m_new);
-            l = l * state_weight(m, reference) + state_weight(score, reference);
+    floatn m = (floatn)(-INFINITY), m_total = m, l = (floatn)(0.0f), total = l;
+    if (SOFTMAX == three_pass) {
+        for (int key = first; key < keys.y; key += step) {
+            m = state_max(m, softmax_scores(&p, row, key, keys));
         }
+        m = (floatn)(softmax_reduce(m, partial, MAXIMUM));
+    }
+    int blocks = 0;
+    for (int begin = first; begin < keys.y; begin += STATE_KEYS * step) {
+        const int end = min(begin + STATE_KEYS * step, keys.y);
+        floatn m_new = m, block = (floatn)(0.0f);
+        for (int key = begin; key < (SOFTMAX == online ? end : begin); key += step) {
+            m_new = state_max(m_new, softmax_scores(&p, row, key, keys));
+        }
+        const floatn reference = state_reference(m_new);
+        for (int key = begin; key < end; key += step) {
+            block += state_weight(softmax_scores(&p, row, key, keys), reference);
+        }
+        l = fma(l, state_weight(m, reference), block);
         m = m_new;
+        if (++blocks % STATE_KEYS == 0 || end == keys.y) { /* a segment of this lane's keys */
+            total = fma(total, state_weight(m_total, reference), l);
+            m_total = m;
+            l = (floatn)(0.0f);
+        }
     }
     const float m_row = softmax_reduce(m, partial, MAXIMUM);
     const floatn reference = state_reference((floatn)(m_row));
-    if (SOFTMAX == online) {
-        l *= state_weight(m, reference);
-    } else {
-        for (int key = first; key < keys.y; key += step) {
-            l += state_weight(softmax_scores(&p, row, key, keys), reference);
-        }
-    }
-    const float l_row = softmax_reduce(l, partial, SUM);
+    total *= state_weight(m, reference);
+    const float l_row = state_sum(m_row, softmax_reduce(total, partial, SUM), keys.x < keys.y);
     const floatn normaliser = state_normaliser((floatn)(l_row));
     for (int key = id * LANES; key < p.seq_kv; key += step) {
         floatn weight = (floatn)(0.0f);

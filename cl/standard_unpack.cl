@@ -3,9 +3,10 @@
  *
  * The workspace, each part from a multiple of PART_FLOATS on:
  *
- *     weights [batch, head_q, query, key]    product [batch, head_q, query, d]
+ *     weights [batch, head_q, query, key]    product [batch, head_q, query, segment, d]
  *     flags [batch, head_kv]
  *
+ * The product comes in one part for each SEGMENT of keys: o is their sum.
  * Where a key head is flagged, NaN and Inf were left out of its V (standard_pack):
  * they are added here, times their weights, for the keys that a query sees.
  *
@@ -50,9 +51,11 @@ standard_unpack(const struct params p, __global const element *restrict q,
     (void)lse;
     const long rows = (long)p.batch * p.heads_q * p.seq_q;
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
+    const long segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : 1L;
     __global const float *weights = workspace + p.workspace;
     __global const float *product = weights + unpack_part(rows * stride);
-    __global const int *flags = (__global const int *)(product + unpack_part(rows * HEAD_DIM_V));
+    __global const int *flags =
+        (__global const int *)(product + unpack_part(rows * segments * HEAD_DIM_V));
 
     for (int chunk = (int)get_local_id(0); chunk < WORK_GROUP * CHUNKS; chunk += WORK_GROUP) {
         const int d = chunk % CHUNKS * 4, last = HEAD_DIM_V - 1 - d;
@@ -63,9 +66,10 @@ standard_unpack(const struct params p, __global const element *restrict q,
         const int query = (int)(row % p.seq_q);
         const long slice = row / p.seq_q, batch = slice / p.heads_q, head = slice % p.heads_q;
         float4 x = (float4)(0.0f);
-        if (p.seq_kv > 0) { /* beyond the last column: the last one again, not stored */
-            __global const float *from = product + row * HEAD_DIM_V + d;
-            x = (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
+        for (long segment = 0; segment < (p.seq_kv > 0 ? segments : 0); segment++) {
+            /* Beyond the last column: the last one again, not stored. */
+            __global const float *from = product + (row * segments + segment) * HEAD_DIM_V + d;
+            x += (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
         }
         if (MASKED && p.seq_kv > 0 && flags[slice / p.group]) {
             const int2 keys = span_of_row(&p, query);

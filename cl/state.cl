@@ -11,6 +11,8 @@
  * Rounding then grows with the blocks of a segment and with the segments, not with the keys.
  * The sums of the row wait in memory until a segment ends.
  */
+#define STATE_KEYS 64 /* the most that are summed one by one */
+
 #ifndef SEGMENT
 #error "SEGMENT: keys whose sums are kept apart, a power of two; 0 where no row sees more keys"
 #endif
@@ -84,11 +86,6 @@ INLINE int state_overflows(float most) {
 /* If so: what is to be stored.  Inf and NaN stay. */
 INLINE float state_output(float x) {
     return fabs(x) < INFINITY ? clamp(x, -65504.0f, 65504.0f) : x;
-}
-
-/* Log of the row's sum of 2^score to base 2; -inf for a row that saw nothing. */
-INLINE float state_log2_sum(float m, float l) {
-    return l == 0.0f ? -INFINITY : m + log2(l);
 }
 
 /* Natural log of the row's sum of exp(score); -inf for a row that saw nothing. */

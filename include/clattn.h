@@ -140,6 +140,7 @@ typedef cl_uint clattn_align;
  * (see clattn_align), sees keys c - band_left ... c + band_right.  A query that
  * sees no key gets o = 0 and lse = -inf.  Sums are formed before they are divided
  * by the sum of weights: max|v| times the number of keys has to be a float.
+ * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {

@@ -19,11 +19,20 @@ struct matrices {
 };
 
 /* c = b a, or b a^T where transpose_a: c.rows == b.rows, c's first columns are
- * written, as many as a has columns (rows). */
+ * written, as many as a has columns (rows).
+ *
+ * CLBlast adds `inner` terms one by one, which drifts where they are many.  With `block` that
+ * many have a sum of their own.  Then a comes block by block: of all matrices the first `block`
+ * rows, after a_step bytes the next ones, and so on; the last block has what is left.  With
+ * `segment` as well c has columns for each segment, side by side: their sum is the product. */
 struct product {
     struct matrices a, b, c;
     bool transpose_a;
+    bool unordered;     /* the queue is out of order */
     cl_ulong inner;     /* columns of b that count, and rows (columns) of a */
+    cl_ulong block;     /* 0: all of inner; else not with transpose_a */
+    cl_ulong a_step;    /* a multiple of 4096 */
+    cl_ulong segment;   /* 0: all of inner; else a multiple of block */
     cl_ulong count;     /* of the matrices, not 0 */
     cl_ulong most;      /* CLBLAST_MOST_ELEMENTS, or fewer */
     cl_ulong alignment; /* bytes: what the device asks of a buffer's begin; a power of two up

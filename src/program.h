@@ -22,9 +22,12 @@ struct program_recipe {
     const char *constants;            /* further #define lines, or "" */
     const char *options;              /* of the compiler, beside our own; NULL: none */
     const char *(*row_options)(const row *r); /* further ones, by the row; NULL: none */
-    cl_uint segment_from; /* SEGMENT is 0 up to so many keys; 0: up to those of a segment */
-    bool sm_90a;          /* its PTX goes through ptx_for_sm_90a */
+    cl_uint segment_from;                     /* SEGMENT is 0 up to so many keys at least */
+    bool sm_90a;                              /* its PTX goes through ptx_for_sm_90a */
 };
+
+/* SEGMENT: keys whose sums are kept apart (cl/state.cl), or 0 where no row sees more. */
+cl_uint program_segment(const problem *p, const row *r);
 
 /* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for
  * each part. */

@@ -13,7 +13,7 @@ enum { COUNT = 5 };
 
 static const struct solver_parameter parameters[COUNT] = {
     {"LANES", 4, 16},      {"ROW_VECTORS", 1, 8}, {"KEY_UNROLL", 1, 16},
-    {"COL_UNROLL", 1, 16}, {"BLOCK_N", 1, 512},
+    {"COL_UNROLL", 1, 16}, {"BLOCK_N", 8, 128}, /* longer sums drift, and too many short ones */
 };
 
 static const char *refuses(const problem *p, const device *d) {
@@ -53,7 +53,7 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     const long long block = cut || few ? 32 : 64;
     const long long candidates[][COUNT] = {
         {lanes, vectors, unroll, unroll, block},
-        {lanes, vectors, 1, 4, 1},
+        {lanes, vectors, 1, 4, block},
     };
     return solvers_complete(p, d, r, parameters, COUNT, candidates[0], 2, legal, why);
 }

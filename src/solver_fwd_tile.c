@@ -3,7 +3,7 @@
  *
  * The candidates go from large to small; the first that fits the device's local
  * memory, its work-group limit and a budget of registers wins.  The last one needs
- * a work-group of 1 and 424 bytes.
+ * a work-group of 1 and 616 bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 enum { COUNT = 10 };
 
 static const struct solver_parameter parameters[COUNT] = {
-    {"BLOCK_M", 1, 512},    {"BLOCK_N", 4, 512},  {"BLOCK_D", 4, 512},  {"THREADS_M", 1, 256},
+    {"BLOCK_M", 1, 512},    {"BLOCK_N", 8, 128},  {"BLOCK_D", 4, 512},  {"THREADS_M", 1, 256},
     {"THREADS_N", 1, 256},  {"THREADS_D", 1, 2},  {"Q_RESIDENT", 0, 1}, {"PREFETCH", 0, 1},
     {"STEP_UNROLL", 1, 16}, {"WIDE_READS", 0, 1},
 };
@@ -131,7 +131,7 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
         {32, 32, 64, 8, 8, 1, 1, 0, 1},    {32, 32, 64, 8, 16, 1, 1, 0, 1},
         {32, 32, 32, 8, 8, 1, 0, 0, 1},    {16, 32, 64, 8, 16, 1, 0, 0, 1},
         {16, 16, 32, 8, 8, 1, 0, 0, 1},    {16, 16, 16, 4, 4, 1, 0, 0, 1},
-        {8, 8, 8, 2, 2, 1, 0, 0, 1},       {4, 4, 4, 1, 1, 1, 0, 0, 1},
+        {8, 8, 8, 2, 2, 1, 0, 0, 1},       {4, 8, 4, 1, 1, 1, 0, 0, 1},
     };
     /* To a CPU device wide reads mean nothing, and PoCL 5.0's compiler aborts on the branch
      * that they need between barriers (tried 2026-11-21). */

@@ -1,5 +1,5 @@
 /*
- * memory_efficient - a baseline: first each row's normaliser, then the accumulation of
+ * memory_efficient - a baseline: first maximum and sum of each row, then the accumulation of
  * O, two launches with O(S) memory between them that read K (and Q) twice.
  *
  * Both launches are the schedule that would answer in one (fwd_lanes on CPU devices,
@@ -55,11 +55,11 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
     return schedule_of(r) == &solver_fwd_lanes ? &lanes[kernel] : &tile[kernel];
 }
 
-/* One float a row. */
+/* Two floats a row: its m and l. */
 static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
     (void)r;
     cl_ulong rows;
-    return size_mul((cl_ulong)p->batch * p->heads_q, p->seq_q, &rows) && size_mul(rows, 4, bytes);
+    return size_mul((cl_ulong)p->batch * p->heads_q, p->seq_q, &rows) && size_mul(rows, 8, bytes);
 }
 
 static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {

@@ -5,6 +5,9 @@
  *     CLBlast:  scores = Q K^T       standard_softmax, in place       CLBlast:  P V
  *     product  -- standard_unpack -->  o (where the product could not go there at once)
  *
+ * P V goes by blocks of PRODUCT_KEYS keys, and where rows are long, by segments: see
+ * clblast_product.h and cl/state.cl.
+ *
  * The query heads of one key head are adjacent in dense Q: they are one matrix of
  * group * seq_q rows, and one product is a batch of batch * heads_kv.  CLBlast sees
  * row-major matrices as the transposes of column-major ones, which spares it a copy
@@ -25,6 +28,7 @@ enum { PACK, SOFTMAX, UNPACK, KERNELS };
  * device may ask of a buffer), and those to which the rows of the scores are. */
 #define PART_FLOATS 1024
 #define ROW_FLOATS 16
+#define PRODUCT_KEYS 128 /* 32 calls of CLBlast a segment; with 256 the sums drift */
 enum { PART_BYTES = 4 * PART_FLOATS };
 
 /* CLBlast's 32-bit counts make larger products go in pieces (see clblast_product), in parts
@@ -127,6 +131,19 @@ static cl_ulong score_stride(const problem *p) {
     return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
 }
 
+/* Segments of the sums over keys; as the kernels count them. */
+static cl_ulong segments_of(const problem *p) {
+    const cl_ulong segment = program_segment(p, &(row){.count = 0});
+    return segment ? size_div_up(p->seq_kv, segment) : 1;
+}
+
+/* Floats from one block of V to the next. */
+static cl_ulong block_floats(const problem *p) {
+    const cl_ulong floats =
+        (cl_ulong)p->batch * p->heads_kv * PRODUCT_KEYS * p->head_dim_v; /* under 2^30 * 2^16 */
+    return size_div_up(floats, PART_FLOATS) * PART_FLOATS;
+}
+
 /* Where the parts begin, in floats, and where they end. */
 struct layout {
     cl_ulong scores, o, flags, q, k, v, end;
@@ -145,11 +162,11 @@ static bool lay_out(struct layout *at, const problem *p) {
     const cl_ulong slices_kv = (cl_ulong)p->batch * p->heads_kv;
     at->end = 0;
     return add_part(&at->scores, &at->end, slices, p->seq_q, score_stride(p)) &&
-           add_part(&at->o, &at->end, slices, p->seq_q, p->head_dim_v) &&
+           add_part(&at->o, &at->end, slices, p->seq_q, segments_of(p) * p->head_dim_v) &&
            add_part(&at->flags, &at->end, slices_kv, 1, 1) &&
            add_part(&at->q, &at->end, slices, p->seq_q, p->head_dim) &&
            add_part(&at->k, &at->end, slices_kv, p->seq_kv, p->head_dim) &&
-           add_part(&at->v, &at->end, slices_kv, p->seq_kv, p->head_dim_v);
+           add_part(&at->v, &at->end, size_div_up(p->seq_kv, PRODUCT_KEYS), 1, block_floats(p));
 }
 
 /* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
@@ -178,12 +195,13 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 #define TEXT_OF(tokens) #tokens
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(name)                                                                        \
-    {                                                                                       \
-        .kernel = name,                                                                     \
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"},    \
-        .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT( \
-            ROW_FLOATS) "\n#define three_pass 3\n#define online 2\n",                       \
+#define RECIPE(name)                                                                          \
+    {                                                                                         \
+        .kernel = name,                                                                       \
+        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"},      \
+        .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(   \
+            ROW_FLOATS) "\n#define PRODUCT_KEYS " TEXT(PRODUCT_KEYS) "\n#define three_pass "  \
+                                                                     "3\n#define online 2\n", \
     }
     static const struct program_recipe all[KERNELS] = {
         [PACK] = RECIPE("standard_pack"),
@@ -280,20 +298,13 @@ static cl_int pack(const struct run *run, const bool lies[LAUNCH_TENSORS]) {
     return code == CL_SUCCESS && any ? run_kernel(run, PACK, run->at.flags, tensors) : code;
 }
 
-/* c = b a, or b a^T, for all key heads. */
-static cl_int multiply(const struct run *run, const struct matrices *a, bool transpose,
-                       const struct matrices *b, const struct matrices *c, cl_ulong inner) {
+/* One product for all key heads. */
+static cl_int multiply(const struct run *run, struct product product) {
     const struct launch *l = run->launch;
-    const struct product product = {
-        .a = *a,
-        .b = *b,
-        .c = *c,
-        .transpose_a = transpose,
-        .inner = inner,
-        .count = (cl_ulong)run->problem.batch * run->problem.heads_kv,
-        .most = CLBLAST_MOST_ELEMENTS,
-        .alignment = l->device->base_alignment ? l->device->base_alignment : 1,
-    };
+    product.unordered = run->unordered;
+    product.count = (cl_ulong)run->problem.batch * run->problem.heads_kv;
+    product.most = CLBLAST_MOST_ELEMENTS;
+    product.alignment = l->device->base_alignment ? l->device->base_alignment : 1;
     const cl_int code = clblast_product(&product, l->queue, run->status);
     return code == CL_SUCCESS ? next_step(run) : code;
 }
@@ -302,12 +313,15 @@ static cl_int steps(const struct run *run) {
     const struct tensor *t = run->launch->tensors;
     const problem *p = &run->problem;
     const cl_ulong rows = (cl_ulong)(p->heads_q / p->heads_kv) * p->seq_q;
+    const cl_ulong segments = segments_of(p);
     const bool masked = problem_masked(p), keys = p->seq_kv > 0;
+    const bool one_block = p->seq_kv <= PRODUCT_KEYS;
     const bool lies[LAUNCH_TENSORS] = {
         [LAUNCH_Q] = lies_dense(run, &t[LAUNCH_Q]),
         [LAUNCH_K] = lies_dense(run, &t[LAUNCH_K]),
-        [LAUNCH_V] = !masked && lies_dense(run, &t[LAUNCH_V]), /* see standard_pack.cl */
-        [LAUNCH_O] = !masked && keys && lies_dense(run, &t[LAUNCH_O]),
+        /* See standard_pack.cl. */
+        [LAUNCH_V] = !masked && one_block && lies_dense(run, &t[LAUNCH_V]),
+        [LAUNCH_O] = !masked && keys && segments == 1 && lies_dense(run, &t[LAUNCH_O]),
     };
     const struct matrices q =
         lies[LAUNCH_Q] ? tensor_of(&t[LAUNCH_Q], rows) : part_of(run, run->at.q, rows, p->head_dim);
@@ -315,19 +329,31 @@ static cl_int steps(const struct run *run) {
                                              : part_of(run, run->at.k, p->seq_kv, p->head_dim);
     const struct matrices v = lies[LAUNCH_V] ? tensor_of(&t[LAUNCH_V], p->seq_kv)
                                              : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
-    const struct matrices o = lies[LAUNCH_O] ? tensor_of(&t[LAUNCH_O], rows)
-                                             : part_of(run, run->at.o, rows, p->head_dim_v);
+    const struct matrices o = lies[LAUNCH_O]
+                                  ? tensor_of(&t[LAUNCH_O], rows)
+                                  : part_of(run, run->at.o, rows, segments * p->head_dim_v);
     const struct matrices scores = part_of(run, run->at.scores, rows, score_stride(p));
+    const struct product first = {
+        .a = k, .b = q, .c = scores, .transpose_a = true, .inner = p->head_dim};
+    const struct product second = {
+        .a = v,
+        .b = scores,
+        .c = o,
+        .inner = p->seq_kv,
+        .block = PRODUCT_KEYS,
+        .a_step = 4 * block_floats(p),
+        .segment = segments > 1 ? program_segment(p, &(row){.count = 0}) : 0,
+    };
 
     cl_int code = keys ? pack(run, lies) : CL_SUCCESS;
     if (code == CL_SUCCESS && keys) {
-        code = multiply(run, &k, true, &q, &scores, p->head_dim);
+        code = multiply(run, first);
     }
     if (code == CL_SUCCESS) {
         code = run_kernel(run, SOFTMAX, run->at.scores, t);
     }
     if (code == CL_SUCCESS && keys) {
-        code = multiply(run, &v, false, &scores, &o, p->seq_kv);
+        code = multiply(run, second);
     }
     return code == CL_SUCCESS && !lies[LAUNCH_O] ? run_kernel(run, UNPACK, run->at.scores, t)
                                                  : code;

@@ -59,8 +59,8 @@ keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
         "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction", "sets",
         "asked"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
-full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 4 * 2 * 4 * 48
-causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 * 2 * 33, 4 * 2 * 33
+full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 8 * 2 * 4 * 48
+causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 * 2 * 33, 8 * 2 * 33
 expected = [full[:2] + (0,), full, causal[:2] + (0,), causal]
 assert len(answer["results"]) == 4, len(answer["results"])
 for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results"], expected)):

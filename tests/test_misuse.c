@@ -264,14 +264,14 @@ static void wrong_workspaces_are_refused(void **state) {
     desc.row = "memory_efficient";
     assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
     assert_int_equal(clattn_plan_workspace_size(plan, &bytes), CL_SUCCESS);
-    assert_int_equal(bytes, 256);
+    assert_int_equal(bytes, 512);
     misuse.small.args.workspace = misuse.arena;
     misuse.small.args.workspace_offset = 256;
     assert_int_equal(
         try_all(plan, wrong_workspaces, sizeof wrong_workspaces / sizeof wrong_workspaces[0]), 0);
     struct call call;
     call_prepare(&call);
-    call.args.workspace_offset = 16384 - 256; /* up to the last byte */
+    call.args.workspace_offset = 16384 - 512; /* up to the last byte */
     assert_int_equal(call_enqueue(plan, &call, NULL), CL_SUCCESS);
     assert_true(small_right(&misuse.small, misuse.device.queue));
     small_poison(&misuse.small, misuse.device.queue);

@@ -221,22 +221,43 @@ struct sizes {
     size_t count, rows_a, width_a, rows, width_b, width_c;
     bool transpose;
     cl_ulong most;
+    size_t block, segment; /* 0: all */
 };
 
+enum { STEP = 1024 }; /* floats, to a multiple of which each block of a begins */
+
+static size_t block_step(const struct sizes *s) {
+    return (s->count * s->block * s->width_a + STEP - 1) / STEP * STEP;
+}
+
+/* Where the term i of a column has its element of a. */
+static size_t place_in_a(const struct sizes *s, size_t matrix, size_t i, size_t column) {
+    if (s->transpose) {
+        return (matrix * s->rows_a + column) * s->width_a + i;
+    }
+    const size_t block = s->block ? s->block : s->rows_a, from = i / block * block;
+    const size_t rows = s->rows_a - from < block ? s->rows_a - from : block;
+    return from / block * block_step(s) + (matrix * rows + i - from) * s->width_a + column;
+}
+
 static void check_product(const struct sizes *s) {
-    const size_t size_a = s->rows_a * s->width_a, size_b = s->rows * s->width_b;
-    const size_t size_c = s->rows * s->width_c;
+    const size_t blocks = s->block ? (s->rows_a + s->block - 1) / s->block : 0;
+    const size_t all_a = s->count * s->rows_a * s->width_a + blocks * block_step(s);
+    const size_t size_b = s->rows * s->width_b, size_c = s->rows * s->width_c;
     const size_t columns = s->transpose ? s->rows_a : s->width_a;
     const size_t inner = s->transpose ? s->width_a : s->rows_a;
     cl_uint alignment_bits = 0;
     clGetDeviceInfo(device.id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits,
                     &alignment_bits, NULL);
     const struct product product = {
-        .a = {make_matrices(s->count * size_a, 1), 0, s->rows_a, s->width_a},
+        .a = {make_matrices(all_a, 1), 0, s->rows_a, s->width_a},
         .b = {make_matrices(s->count * size_b, 2), 0, s->rows, s->width_b},
         .c = {make_matrices(s->count * size_c, 3), 0, s->rows, s->width_c},
         .transpose_a = s->transpose,
         .inner = inner,
+        .block = s->block,
+        .a_step = 4 * block_step(s),
+        .segment = s->segment,
         .count = s->count,
         .most = s->most,
         .alignment = alignment_bits / 8,
@@ -252,12 +273,12 @@ static void check_product(const struct sizes *s) {
     size_t wrong = 0;
     for (size_t at = 0; at < s->count * size_c; at++) {
         const size_t matrix = at / size_c, row = at % size_c / s->width_c, column = at % s->width_c;
-        float expected = element(at, 3); /* beyond the columns: as before */
-        for (size_t i = 0; column < columns && i < inner; i++) {
-            expected = i ? expected : 0.0f;
-            const size_t in_a = s->transpose ? column * s->width_a + i : i * s->width_a + column;
+        const size_t segment = s->segment ? s->segment : inner;
+        const size_t from = column / columns * segment, end = from + segment;
+        float expected = from < inner ? 0.0f : element(at, 3); /* beyond the columns: as before */
+        for (size_t i = from; i < end && i < inner; i++) {
             expected += element(matrix * size_b + row * s->width_b + i, 2) *
-                        element(matrix * size_a + in_a, 1);
+                        element(place_in_a(s, matrix, i, column % columns), 1);
         }
         if (c[at] != expected && wrong++ == 0) {
             print_error("matrix %zu, row %zu, column %zu: %g, not %g\n", matrix, row, column,
@@ -278,14 +299,20 @@ static void check_product(const struct sizes *s) {
 static void products_are_right_in_any_pieces(void **state) {
     (void)state;
     static const struct sizes cases[] = {
-        {1, 1, 1, 1, 1, 1, false, CLBLAST_MOST_ELEMENTS},
-        {7, 33, 21, 45, 21, 48, true, CLBLAST_MOST_ELEMENTS}, /* all at once */
-        {7, 33, 21, 45, 48, 21, false, CLBLAST_MOST_ELEMENTS},
-        {7, 33, 21, 45, 21, 48, true, 5000}, /* two at once, and where no buffer begins */
-        {7, 33, 21, 45, 48, 21, false, 1},   /* one by one */
-        {8, 32, 32, 64, 32, 32, true, 5000}, /* two at once, where buffers do */
-        {2, 16, 8, 2500, 8, 16, true, 1},    /* rows in pieces of 1024 */
-        {3, 17, 5, 2049, 17, 5, false, 20000},
+        {1, 1, 1, 1, 1, 1, false, CLBLAST_MOST_ELEMENTS, 0, 0},
+        {7, 33, 21, 45, 21, 48, true, CLBLAST_MOST_ELEMENTS, 0, 0}, /* all at once */
+        {7, 33, 21, 45, 48, 21, false, CLBLAST_MOST_ELEMENTS, 0, 0},
+        {7, 33, 21, 45, 48, 21, false, CLBLAST_MOST_ELEMENTS, 16, 0},   /* in blocks */
+        {7, 130, 21, 45, 144, 63, false, CLBLAST_MOST_ELEMENTS, 8, 48}, /* and segments */
+        {4, 512, 64, 512, 512, 128, false, CLBLAST_MOST_ELEMENTS, 128, 256},
+        {7, 33, 21, 45, 21, 48, true, 5000, 0, 0}, /* two at once, and where no buffer begins */
+        {7, 33, 21, 45, 48, 21, false, 1, 0, 0},   /* one by one */
+        {8, 32, 32, 64, 32, 32, true, 5000, 0, 0}, /* two at once, where buffers do */
+        {8, 96, 32, 64, 96, 64, false, 20000, 32, 64},
+        {7, 33, 21, 45, 48, 42, false, 5000, 8, 24},
+        {2, 16, 8, 2500, 8, 16, true, 1, 0, 0}, /* rows in pieces of 1024 */
+        {3, 17, 5, 2049, 17, 5, false, 20000, 0, 0},
+        {3, 17, 5, 2049, 32, 10, false, 20000, 4, 12},
     };
     skip_without_clblast();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

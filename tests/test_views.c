@@ -254,7 +254,7 @@ static void memory_of_the_application(void **state) {
         NULL,
         "fwd_rows",
         "fwd_tile",
-        "fwd_tile BLOCK_M=4 BLOCK_N=4 BLOCK_D=4 THREADS_M=4 THREADS_N=1 Q_RESIDENT=1 PREFETCH=1 "
+        "fwd_tile BLOCK_M=4 BLOCK_N=8 BLOCK_D=4 THREADS_M=4 THREADS_N=1 Q_RESIDENT=1 PREFETCH=1 "
         "WIDE_READS=1",
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
