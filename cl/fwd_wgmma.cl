@@ -299,6 +299,9 @@ INLINE void watch(const struct places *at, __local struct task *tasks, __local u
 /* Of work-item i of the warpgroup: rows[0] and rows[0] + 8, columns 8c + 2 (i % 4) + 0, 1. */
 struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
+    float unit[2];    /* of scores, or 1 where a row is far: its scores are multiplied before */
+    int far;          /* is any row of the warp? */
+    int late[2];      /* has the row come too far in a block that was not prepared for it? */
     int2 keys[2];     /* that each row sees */
 };
 
@@ -347,45 +350,33 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
     }
 }
 
-/* rows->m of row r and one more block of scores; rescale is for what was summed before. */
-INLINE void raise(const float *s, struct rows *rows, float *rescale, const int r, float unit) {
-    float most[2] = {-INFINITY, -INFINITY};
+/* Scores of rows that are far (state_is_far), times the unit. */
+INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     UNROLL
-    for (int c = 0; c < SCORES / 4; c++) {
-        most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
+    for (int i = 0; i < SCORES; i++) {
+        s[i] *= rows->unit[i / 2 % 2] == unit ? 1.0f : unit;
     }
-    float m = state_max(most[0], most[1]);
-    m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
-    m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-    m = state_max(rows->m[r], m * unit);
-    rescale[r] = state_weight(rows->m[r], state_reference(m));
-    rows->m[r] = m;
 }
 
-/* Scores of row r become weights, in place. */
-INLINE void weigh(float *s, struct rows *rows, const float *rescale, const int r, float unit) {
-    float reference = state_reference(rows->m[r]), sum[2] = {0.0f, 0.0f};
-    if (!SOFTCAP && warp_any(state_is_far(reference))) {
-        UNROLL
-        for (int i = 0; i < SCORES / 2; i++) {
-            const int at = i / 2 * 4 + 2 * r + i % 2;
-            s[at] = state_level(s[at], unit, reference);
-        }
-        reference = state_is_far(reference) ? 0.0f : reference;
-    }
+/* Rows that have come far are so from now on. */
+INLINE void note_far(struct rows *rows) {
     UNROLL
-    for (int c = 0; c < SCORES / 4; c++) {
-        s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], unit, reference);
-        s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], unit, reference);
-        sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
+    for (int r = 0; r < 2; r++) {
+        rows->unit[r] = state_is_far(state_reference(rows->m[r])) ? 1.0f : rows->unit[r];
     }
-    rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
 }
 
-/* Products become weights, in place; rescale is for what was summed before.  sign and unit: see
- * score.cl. */
+/*
+ * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
+ * score.cl.
+ *
+ * Whether a row is far is known when its maximum is, and a branch between maxima and exp2
+ * would cost up to 8% (H100, 2026-11-26, f16 D 64).  So only the `first` block of a row
+ * asks at once; others go by what was known before them.  A row that comes from near to beyond 2^13
+ * in one of these is late: to be done again in the end.
+ */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   const struct part *part, float sign, float unit) {
+                   const struct part *part, float sign, float unit, const int first) {
     if (sign != 1.0f) {
         UNROLL
         for (int i = 0; i < SCORES; i++) {
@@ -398,18 +389,51 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
             s[i] = score_of_product(p, s[i]);
         }
     }
+    if (SOFTCAP || first ? 0 : rows->far) {
+        scale_far(s, rows, unit);
+    }
     if (MASKED && key0 < part->full0) {
         hide(s, rows, key0, 0);
     }
     if (key0 + BLOCK_N > part->full1) {
         hide(s, rows, key0, 1);
     }
-    /* One row after the other: the maximum of the second is found while exp2 is busy with the
-     * first. */
     UNROLL
     for (int r = 0; r < 2; r++) {
-        raise(s, rows, rescale, r, unit);
-        weigh(s, rows, rescale, r, unit);
+        float most[2] = {-INFINITY, -INFINITY};
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
+        }
+        float m = state_max(most[0], most[1]);
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
+        m = state_max(rows->m[r], m * rows->unit[r]);
+        rescale[r] = state_weight(rows->m[r], state_reference(m));
+        rows->m[r] = m;
+    }
+    if (SOFTCAP ? 0 : first) {
+        note_far(rows);
+        scale_far(s, rows, unit);
+    }
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const float reference = state_reference(rows->m[r]);
+        float sum[2] = {0.0f, 0.0f};
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], rows->unit[r], reference);
+            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], rows->unit[r], reference);
+            sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
+        }
+        rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+        if (SOFTCAP || first ? 0 : 1) {
+            rows->late[r] |= rows->unit[r] != 1.0f && state_is_beyond(reference);
+        }
+    }
+    if (!SOFTCAP) {
+        note_far(rows);
+        rows->far = warp_any(rows->unit[0] != unit || rows->unit[1] != unit);
     }
 }
 
@@ -499,6 +523,66 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
     }
 }
 
+/*
+ * Rows that were late, anew and key by key: right, but slow.  The four work-items of a row share
+ * the elements of a head.  V's NaN and Inf come by themselves.
+ */
+INLINE void redo_late(const struct params *p, float *sums, struct rows *rows,
+                      __local const struct task *t, int row, __global const element *q,
+                      __global const element *k, __global const element *v) {
+    const int quarter = (int)(get_local_id(0) % 4), head_kv = t->head / p->group;
+    q += p->q.offset + t->batch * p->q.batch + t->head * p->q.head;
+    k += p->k.offset + t->batch * p->k.batch + head_kv * p->k.head;
+    v += p->v.offset + t->batch * p->v.batch + head_kv * p->v.head;
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        rows->m[r] = rows->late[r] ? -INFINITY : rows->m[r];
+        rows->l[r] = rows->late[r] ? 0.0f : rows->l[r];
+        UNROLL
+        for (int i = 0; i < SUMS / 2; i++) {
+            float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
+            *sum = rows->late[r] ? 0.0f : *sum;
+        }
+    }
+    ROLL
+    for (int key = t->span.x; key < t->span.y; key++) {
+        float product[2] = {0.0f, 0.0f}, weight[2], rescale[2];
+        ROLL
+        for (int d = quarter; d < HEAD_DIM; d += 4) {
+            const float x = load(k + key * p->k.row + d);
+            UNROLL
+            for (int r = 0; r < 2; r++) {
+                const int from = min(row + 8 * r, p->seq_q - 1);
+                product[r] = fma(load(q + from * p->q.row + d), x, product[r]);
+            }
+        }
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            product[r] += as_float(warp_exchange(as_uint(product[r]), 1));
+            product[r] += as_float(warp_exchange(as_uint(product[r]), 2));
+            const int taken = rows->late[r] && key >= rows->keys[r].x && key < rows->keys[r].y;
+            const float score = taken ? score_of_product(p, product[r]) : -INFINITY;
+            const float m = state_max(rows->m[r], score), reference = state_reference(m);
+            rescale[r] = taken ? state_weight(rows->m[r], reference) : 1.0f;
+            weight[r] = taken ? state_weight(score, reference) : 0.0f;
+            rows->m[r] = taken ? m : rows->m[r];
+            rows->l[r] = fma(rows->l[r], rescale[r], quarter == 0 ? weight[r] : 0.0f);
+        }
+        UNROLL
+        for (int i = 0; i < SUMS / 2; i++) {
+            const int d = i / 2 * 8 + i % 2 + 2 * quarter;
+            const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
+            UNROLL
+            for (int r = 0; r < 2; r++) {
+                float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
+                *sum = rows->late[r] && key >= rows->keys[r].x && key < rows->keys[r].y
+                           ? fma(*sum, rescale[r], weight[r] * x)
+                           : *sum;
+            }
+        }
+    }
+}
+
 /* Four work-items with four chunks of a row in pairs: each gets one chunk, whole. */
 INLINE void gather_chunk(uint *x) {
     const int odd = (int)get_local_id(0) & 1, high = (int)get_local_id(0) & 2;
@@ -579,8 +663,9 @@ INLINE void pass_over(const struct places *at, uint group, uint count) {
 }
 
 INLINE void consume(const struct params *p, const struct places *at,
-                    __local const struct task *tasks, __global const element *v,
-                    __global element *o, __global float *lse) {
+                    __local const struct task *tasks, __global const element *q,
+                    __global const element *k, __global const element *v, __global element *o,
+                    __global float *lse) {
     const uint group = (uint)get_local_id(0) / WARPGROUP, lane = (uint)get_local_id(0) % 32u;
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
@@ -602,11 +687,14 @@ INLINE void consume(const struct params *p, const struct places *at,
         }
         const struct part part = t->parts[group];
         struct rows rows;
+        rows.far = 0;
         UNROLL
         for (int r = 0; r < 2; r++) {
             rows.m[r] = -INFINITY;
             rows.l[r] = 0.0f;
             rows.keys[r] = span_of_row(p, row + 8 * r);
+            rows.unit[r] = unit;
+            rows.late[r] = 0;
         }
         UNROLL
         for (int i = 0; i < SUMS; i++) {
@@ -631,7 +719,7 @@ INLINE void consume(const struct params *p, const struct places *at,
             if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, begin, &part, sign, unit);
+            soften(p, s, &rows, rescale, begin, &part, sign, unit, 1);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
@@ -654,7 +742,7 @@ INLINE void consume(const struct params *p, const struct places *at,
                 if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit);
+                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit, 0);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */
@@ -690,6 +778,9 @@ INLINE void consume(const struct params *p, const struct places *at,
         if (t->notes[0] | t->notes[1] | t->notes[2]) {
             restore(p, sums, t, row, v);
         }
+        if (!SOFTCAP && warp_any(rows.late[0] | rows.late[1])) {
+            redo_late(p, sums, &rows, t, row, q, k, v);
+        }
         finish(p, sums, &rows, t, row, o, lse);
     }
     if (group == 0) {
@@ -708,8 +799,6 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
     __local ulong barriers[2 + 5 * STAGES];
     __local struct task tasks[TASKS];
 
-    (void)q; /* the copy engine has their maps */
-    (void)k;
     const uint b = wgmma_address(barriers);
     const struct places at = {
         .q = wgmma_address(tile_q),
@@ -752,6 +841,6 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
 #ifdef REGISTERS_CONSUMER
         WGMMA_TAKE_REGISTERS(REGISTERS_CONSUMER);
 #endif
-        consume(&p, &at, tasks, v, o, lse);
+        consume(&p, &at, tasks, q, k, v, o, lse);
     }
 }

@@ -51,6 +51,11 @@ INLINE int state_is_far(float reference) {
     return fabs(reference) > 1024.0f;
 }
 
+/* Up to 2^13 it is at most 2^-12, which still is within what rounding to F16 allows. */
+INLINE int state_is_beyond(float reference) {
+    return fabs(reference) > 8192.0f;
+}
+
 /* A score against a reference that is far from 0, in the same unit: its product with the unit is
  * rounded as the reference was, so that 0 is left of the best key's.  The difference is 0 or at
  * least 2^-13 and the unit at most 2^112: nothing vanishes.  With a reference near to 0 it is the
