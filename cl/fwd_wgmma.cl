@@ -300,7 +300,7 @@ INLINE void watch(const struct places *at, __local struct task *tasks, __local u
 struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
     float unit[2];    /* of scores, or 1 where a row is far: its scores are multiplied before */
-    int far;          /* has any row of the warp come so? */
+    int far;          /* is any row of the warp? */
     int late[2];      /* has the row come too far in a block that was not prepared for it? */
     int2 keys[2];     /* that each row sees */
 };
@@ -358,14 +358,11 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     }
 }
 
-/* Rows that have come far are so from now on; late, where a weight has been taken before that was
- * known (`first`: none has). */
-INLINE void note_far(struct rows *rows, const int first) {
+/* Rows that have come far are so from now on. */
+INLINE void note_far(struct rows *rows) {
     UNROLL
     for (int r = 0; r < 2; r++) {
-        const float reference = state_reference(rows->m[r]);
-        rows->late[r] |= !first && rows->unit[r] != 1.0f && state_is_beyond(reference);
-        rows->unit[r] = state_is_far(reference) ? 1.0f : rows->unit[r];
+        rows->unit[r] = state_is_far(state_reference(rows->m[r])) ? 1.0f : rows->unit[r];
     }
 }
 
@@ -373,10 +370,10 @@ INLINE void note_far(struct rows *rows, const int first) {
  * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
  * score.cl.
  *
- * Whether a row is far is known when its maximum is, and to branch between maxima and exp2
- * costs (H100, 2026-11-26, f16: 3 to 9% at D 64, 1 to 4% at D 128).  So only the `first` block of
- * a task does; the others go by what was known before them.  A row that comes from near to beyond
- * 2^13 in one of these is late: it is done again in the end.
+ * Whether a row is far is known when its maximum is, and a branch between maxima and exp2
+ * would cost up to 8% (H100, 2026-11-26, f16 D 64).  So only the `first` block of a row
+ * asks at once; others go by what was known before them.  A row that comes from near to beyond 2^13
+ * in one of these is late: to be done again in the end.
  */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
                    const struct part *part, float sign, float unit, const int first) {
@@ -393,7 +390,6 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         }
     }
     if (SOFTCAP || first ? 0 : rows->far) {
-        note_far(rows, 0);
         scale_far(s, rows, unit);
     }
     if (MASKED && key0 < part->full0) {
@@ -402,7 +398,6 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
     if (key0 + BLOCK_N > part->full1) {
         hide(s, rows, key0, 1);
     }
-    int far = 0;
     UNROLL
     for (int r = 0; r < 2; r++) {
         float most[2] = {-INFINITY, -INFINITY};
@@ -415,11 +410,10 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
         m = state_max(rows->m[r], m * rows->unit[r]);
         rescale[r] = state_weight(rows->m[r], state_reference(m));
-        far |= state_is_far(state_reference(m));
         rows->m[r] = m;
     }
-    if (SOFTCAP || !first ? 0 : warp_any(far)) {
-        note_far(rows, 1);
+    if (SOFTCAP ? 0 : first) {
+        note_far(rows);
         scale_far(s, rows, unit);
     }
     UNROLL
@@ -433,8 +427,14 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
             sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
         }
         rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+        if (SOFTCAP || first ? 0 : 1) {
+            rows->late[r] |= rows->unit[r] != 1.0f && state_is_beyond(reference);
+        }
     }
-    rows->far |= SOFTCAP ? 0 : warp_any(far);
+    if (!SOFTCAP) {
+        note_far(rows);
+        rows->far = warp_any(rows->unit[0] != unit || rows->unit[1] != unit);
+    }
 }
 
 INLINE void pack_weights(uint *weights, const float *s) {
@@ -778,11 +778,8 @@ INLINE void consume(const struct params *p, const struct places *at,
         if (t->notes[0] | t->notes[1] | t->notes[2]) {
             restore(p, sums, t, row, v);
         }
-        if (rows.far) {
-            note_far(&rows, 0);
-            if (warp_any(rows.late[0] | rows.late[1])) {
-                redo_late(p, sums, &rows, t, row, q, k, v);
-            }
+        if (!SOFTCAP && warp_any(rows.late[0] | rows.late[1])) {
+            redo_late(p, sums, &rows, t, row, q, k, v);
         }
         finish(p, sums, &rows, t, row, o, lse);
     }
