@@ -21,6 +21,7 @@ struct attention_case {
     clattn_plan plan; /* made for tensors.desc */
     struct tensors_desc tensors;
     float scale;
+    bool ill_conditioned; /* some rows may be (compare.h) */
 };
 
 /* False, after saying on stderr what is wrong where. */

@@ -9,59 +9,90 @@ static const double unit = 0x1p-24;
 struct worst {
     double ratio;
     size_t index;
-    double error, bound;
+    double value, expected, bound;
     size_t failures;
 };
 
+/* A bound that is not finite bounds nothing: that is a failure of the check, and counts as one. */
 static void see(struct worst *worst, size_t index, double value, double expected, double bound) {
     double error = value == expected ? 0 : fabs(value - expected);
     double ratio = error == 0 ? 0 : error / bound;
-    if (isnan(ratio))
+    if (isnan(ratio) || !isfinite(bound))
         ratio = INFINITY;
     worst->failures += ratio > 1;
     if (ratio > worst->ratio)
-        *worst = (struct worst){ratio, index, error, bound, worst->failures};
+        *worst = (struct worst){ratio, index, value, expected, bound, worst->failures};
 }
 
 static void report(const clattn_desc *desc, const char *name, const struct worst *worst, size_t dim,
-                   size_t count, double value, double expected) {
+                   size_t count) {
     size_t row = worst->index / dim;
     size_t head = row / desc->seq_q;
     fprintf(stderr,
             "%s: %zu of %zu elements are out of bounds; the worst is [batch %zu, head %zu, "
             "query %zu, column %zu]: %.9g, expected %.9g, error %.3g, bound %.3g\n",
             name, worst->failures, count, head / desc->heads_q, head % desc->heads_q,
-            row % desc->seq_q, worst->index % dim, value, expected, worst->error, worst->bound);
+            row % desc->seq_q, worst->index % dim, worst->value, worst->expected,
+            fabs(worst->value - worst->expected), worst->bound);
+}
+
+/* The relative part of a bound that is due to the sums over keys. */
+static double sum_part(const struct reference_row *row) {
+    return 4 * unit * (8 + sqrt(row->keys) / 8);
+}
+
+/* What a bound of o has beside the moves and the half unit. */
+static double shared_part(const clattn_desc *desc, const struct reference_row *row) {
+    return desc->type == CLATTN_F32 ? sum_part(row) * row->max_value : 1.25 * row->plain_error;
+}
+
+static bool is_ill(const clattn_desc *desc, const struct reference_row *row, const double *moves) {
+    bool ill = false;
+    for (cl_uint d = 0; d < desc->head_dim_v; d++)
+        ill = ill || !(moves[d] + shared_part(desc, row) <= row->max_value);
+    return ill;
+}
+
+/* Element i of an ill-conditioned row: its distance from the range of V. */
+static void see_range(struct worst *worst, const clattn_desc *desc, const struct reference *r,
+                      size_t i, double value) {
+    const struct reference_row *row = &r->rows[i / desc->head_dim_v];
+    double nearest = fmax((double)r->low[i], fmin((double)r->high[i], value));
+    double bound = sum_part(row) * row->max_value;
+    if (desc->type != CLATTN_F32)
+        bound += reference_ulp(desc->type, nearest);
+    see(worst, i, value, nearest, bound);
 }
 
 bool compare_forward(const clattn_desc *desc, const struct reference *expected, const float *o,
                      const float *lse, struct compare_result *result) {
     struct worst worst_o = {0}, worst_lse = {0};
-    size_t dim = desc->head_dim_v;
-    size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    const size_t dim = desc->head_dim_v;
+    const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    size_t ill_rows = 0;
 
-    for (size_t i = 0; i < rows * dim; i++) {
-        double bound = 4 * unit * (expected->max_score + 8) * expected->max_value;
-        if (desc->type != CLATTN_F32)
-            bound = 1.25 * expected->plain_error + reference_ulp(desc->type, expected->o[i]) / 2;
-        if (isinf(expected->lse[i / dim]))
-            bound = 0;
-        see(&worst_o, i, (double)o[i], expected->o[i], bound);
-    }
-    for (size_t i = 0; lse && i < rows; i++) {
-        double bound = 0;
-        if (!isinf(expected->lse[i]))
-            bound = 4 * unit * (expected->max_terms + 8) +
-                    reference_ulp(CLATTN_F32, expected->lse[i]) / 2;
-        see(&worst_lse, i, (double)lse[i], expected->lse[i], bound);
+    for (size_t row = 0; row < rows; row++) {
+        const struct reference_row *r = &expected->rows[row];
+        const bool ill = is_ill(desc, r, expected->moves_of_o + row * dim);
+        ill_rows += ill;
+        for (size_t i = row * dim; i < (row + 1) * dim; i++) {
+            double bound = expected->moves_of_o[i] + shared_part(desc, r) +
+                           reference_ulp(desc->type, expected->o[i]) / 2;
+            if (ill)
+                see_range(&worst_o, desc, expected, i, (double)o[i]);
+            else
+                see(&worst_o, i, (double)o[i], expected->o[i], r->keys ? bound : 0);
+        }
+        double bound =
+            r->move_of_lse + sum_part(r) + reference_ulp(CLATTN_F32, expected->lse[row]) / 2;
+        if (lse)
+            see(&worst_lse, row, (double)lse[row], expected->lse[row], r->keys ? bound : 0);
     }
 
     if (worst_o.failures)
-        report(desc, "o", &worst_o, dim, rows * dim, (double)o[worst_o.index],
-               expected->o[worst_o.index]);
+        report(desc, "o", &worst_o, dim, rows * dim);
     if (worst_lse.failures)
-        report(desc, "lse", &worst_lse, 1, rows, (double)lse[worst_lse.index],
-               expected->lse[worst_lse.index]);
-    *result = (struct compare_result){worst_o.ratio, worst_lse.ratio};
+        report(desc, "lse", &worst_lse, 1, rows);
+    *result = (struct compare_result){worst_o.ratio, worst_lse.ratio, rows, ill_rows};
     return !worst_o.failures && !worst_lse.failures;
 }
