@@ -46,11 +46,26 @@ static double shared_part(const clattn_desc *desc, const struct reference_row *r
     return desc->type == CLATTN_F32 ? sum_part(row) * row->max_value : 1.25 * row->plain_error;
 }
 
-static bool is_ill(const clattn_desc *desc, const struct reference_row *row, const double *moves) {
+bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, size_t row) {
+    const struct reference_row *r = &expected->rows[row];
     bool ill = false;
-    for (cl_uint d = 0; d < desc->head_dim_v; d++)
-        ill = ill || !(moves[d] + shared_part(desc, row) <= row->max_value);
+    for (size_t i = row * desc->head_dim_v; i < (row + 1) * desc->head_dim_v; i++)
+        ill = ill || !(expected->moves_of_o[i] + shared_part(desc, r) <= r->max_value);
     return ill;
+}
+
+double compare_bound_o(const clattn_desc *desc, const struct reference *expected, size_t i) {
+    const struct reference_row *row = &expected->rows[i / desc->head_dim_v];
+    return row->keys ? expected->moves_of_o[i] + shared_part(desc, row) +
+                           reference_ulp(desc->type, expected->o[i]) / 2
+                     : 0;
+}
+
+double compare_bound_lse(const struct reference *expected, size_t row) {
+    const struct reference_row *r = &expected->rows[row];
+    return r->keys
+               ? r->move_of_lse + sum_part(r) + reference_ulp(CLATTN_F32, expected->lse[row]) / 2
+               : 0;
 }
 
 /* Element i of an ill-conditioned row: its distance from the range of V. */
@@ -72,21 +87,16 @@ bool compare_forward(const clattn_desc *desc, const struct reference *expected, 
     size_t ill_rows = 0;
 
     for (size_t row = 0; row < rows; row++) {
-        const struct reference_row *r = &expected->rows[row];
-        const bool ill = is_ill(desc, r, expected->moves_of_o + row * dim);
+        const bool ill = compare_is_ill(desc, expected, row);
         ill_rows += ill;
-        for (size_t i = row * dim; i < (row + 1) * dim; i++) {
-            double bound = expected->moves_of_o[i] + shared_part(desc, r) +
-                           reference_ulp(desc->type, expected->o[i]) / 2;
+        for (size_t i = row * dim; i < (row + 1) * dim; i++)
             if (ill)
                 see_range(&worst_o, desc, expected, i, (double)o[i]);
             else
-                see(&worst_o, i, (double)o[i], expected->o[i], r->keys ? bound : 0);
-        }
-        double bound =
-            r->move_of_lse + sum_part(r) + reference_ulp(CLATTN_F32, expected->lse[row]) / 2;
+                see(&worst_o, i, (double)o[i], expected->o[i], compare_bound_o(desc, expected, i));
         if (lse)
-            see(&worst_lse, row, (double)lse[row], expected->lse[row], r->keys ? bound : 0);
+            see(&worst_lse, row, (double)lse[row], expected->lse[row],
+                compare_bound_lse(expected, row));
     }
 
     if (worst_o.failures)

@@ -35,6 +35,14 @@
 #include "clattn.h"
 #include "reference.h"
 
+/* Is the row ([batch, heads_q, seq_q]) ill-conditioned? */
+bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, size_t row);
+
+/* The bound of an element ([batch, heads_q, seq_q, head_dim_v]) of a row that is not, and that
+ * of a row's lse. */
+double compare_bound_o(const clattn_desc *desc, const struct reference *expected, size_t i);
+double compare_bound_lse(const struct reference *expected, size_t row);
+
 /* Largest |error| / bound, so at most 1 when right; INFINITY where a value is NaN
  * or a bound of 0 is not met. */
 struct compare_result {

@@ -148,7 +148,7 @@ struct seen {
     const float *v;
     double score, plain; /* plain: by the plain computation */
     double error;        /* e of compare.h */
-    double log_p;        /* p: its weight, of all weights' sum */
+    double p, log_p;     /* its share in all weights */
 };
 
 static struct seen look(const clattn_desc *desc, double scale, const float *q, const float *k,
@@ -165,7 +165,7 @@ static struct seen look(const clattn_desc *desc, double scale, const float *q, c
         double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
         error = fmin(error, nearer + 4 * unit * fabs(score));
     }
-    return (struct seen){v, score, capped_plainly(desc, single(raw)), error + 32 * unit, 0};
+    return (struct seen){v, score, capped_plainly(desc, single(raw)), error + 32 * unit, 0, 0};
 }
 
 /* The definition.  Returns lse. */
@@ -173,15 +173,18 @@ static double attend(cl_uint dim, struct seen *seen, size_t count, double *o) {
     double largest = -INFINITY, sum = 0;
     for (size_t i = 0; i < count; i++)
         largest = fmax(largest, seen[i].score);
-    for (size_t i = 0; i < count; i++)
-        sum += exp(seen[i].score - largest);
     for (size_t i = 0; i < count; i++) {
-        const double p = exp(seen[i].score - largest) / sum;
-        seen[i].log_p = seen[i].score - largest - log(sum);
-        for (cl_uint d = 0; d < dim; d++)
-            o[d] += p * (double)seen[i].v[d];
+        seen[i].p = exp(seen[i].score - largest);
+        sum += seen[i].p;
     }
-    return largest + log(sum);
+    const double log_sum = log(sum);
+    for (size_t i = 0; i < count; i++) {
+        seen[i].p /= sum;
+        seen[i].log_p = seen[i].score - largest - log_sum;
+        for (cl_uint d = 0; d < dim; d++)
+            o[d] += seen[i].p * (double)seen[i].v[d];
+    }
+    return largest + log_sum;
 }
 
 /* The plain computation.  The weights are rounded where they meet V, not in their sum, as in
@@ -226,9 +229,8 @@ static void moves_of_o(cl_uint dim, const struct seen *seen, size_t count, doubl
     for (cl_uint d = 0; d < dim; d++)
         centre[d] = 0;
     for (size_t i = 0; i < count; i++) {
-        const double p = exp(seen[i].log_p);
         for (cl_uint d = 0; d < dim; d++)
-            centre[d] += p * ((double)seen[i].v[d] - (double)anchor[d]);
+            centre[d] += seen[i].p * ((double)seen[i].v[d] - (double)anchor[d]);
     }
     for (size_t i = 0; i < count; i++) {
         const double error = seen[i].error + move_of_lse;
