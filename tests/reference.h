@@ -35,10 +35,11 @@ double reference_ulp(clattn_type type, double value);
 
 /* What a row's tolerance follows from (compare.h). */
 struct reference_row {
-    cl_uint keys;       /* that the query sees */
-    double max_value;   /* largest |v| of them */
-    double move_of_lse; /* how far errors of the scores can move lse */
-    double plain_error; /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
+    cl_uint keys;        /* that the query sees */
+    double max_value;    /* largest |v| of them */
+    double move_of_lse;  /* how far errors of the scores can move lse */
+    double plain_error;  /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
+    double weight_error; /* f16, bf16: how far rounded weights can move an element; f32: 0 */
 };
 
 struct reference {

@@ -307,6 +307,9 @@ static void the_plain_computation_rounds_weights_and_o(void **state) {
                                  fabs(reference_round(type, rounded) - 1)};
         assert_near(r.rows[0].plain_error, type == CLATTN_F32 ? 0 : fmax(errors[0], errors[1]),
                     1e-7); /* the sum is rounded to f32 */
+        /* The first key's weight is exact, the other's as inexact as a number can be. */
+        const double worst = exp(-1) / sum * reference_ulp(type, 1) / 2;
+        assert_near(r.rows[0].weight_error, type == CLATTN_F32 ? 0 : worst, 1e-9);
         reference_free(&r);
     }
 }
@@ -364,7 +367,7 @@ struct by_hand {
     struct reference_row row;
 };
 static const struct by_hand by_hand = {{0.5, 2}, {8},      {0x1p-18, 0},
-                                       {-1, 2},  {1.5, 2}, {64, 2, 0x1p-17, 0x1p-8}};
+                                       {-1, 2},  {1.5, 2}, {64, 2, 0x1p-17, 0x1p-8, 0}};
 
 static struct reference reference_of(struct by_hand *h) {
     return (struct reference){h->o, h->lse, h->moves, h->low, h->high, &h->row};
@@ -388,6 +391,11 @@ static void a_result_passes_up_to_its_bound(void **state) {
 
     for (desc.type = CLATTN_F16; desc.type <= CLATTN_BF16; desc.type++) {
         double bound = 0x1p-18 + 1.25 * 0x1p-8 + (desc.type == CLATTN_F16 ? 0x1p-12 : 0x1p-9);
+        h.row.weight_error = 0;
+        assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
+        assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
+        h.row.weight_error = 1.25 * 0x1p-8 + 0x1p-10;
+        bound += 0x1p-10;
         assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
         assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
         assert_false(passes(&desc, &r, NAN, 8));

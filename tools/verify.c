@@ -126,7 +126,7 @@ typedef struct work {
     float *q, *k, *v; /* one row; all rows of one key head */
     cl_uint begin, end;
     score *scores;
-    double *exact, *plain, *centre, *moves; /* of o, one row */
+    double *exact, *plain, *unlucky, *centre, *moves; /* of o, one row */
     double largest_value, lse, lse_moves;
 } work;
 
@@ -189,30 +189,36 @@ static void attend(work *w) {
 }
 
 /* The plain computation: scores and the sum of weights in f32, weights and o rounded to the type,
- * a sum once.  As on matrix engines, the weights are summed before they are rounded.  Returns the
- * largest error of o. */
+ * a sum once.  As on matrix engines, the weights are summed before they are rounded.  Returns what
+ * the row's o may be off by: 1.25 times the largest error of that computation, or what weights can
+ * do that are rounded against other maxima, if that is more.  A weight of 1 is exact. */
 static double attend_plainly(work *w) {
     const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
-    double largest = -INFINITY, sum = 0, error = 0;
+    const double relative = spacing(type, 1) / 2, least = spacing(type, 0) / 2;
+    double largest = -INFINITY, sum = 0, error = 0, worst = 0;
     for (cl_uint key = w->begin; key < w->end; key++) {
         largest = fmax(largest, w->scores[key].f32);
     }
     memset(w->plain, 0, dim_v * sizeof *w->plain);
+    memset(w->unlucky, 0, dim_v * sizeof *w->unlucky);
     for (cl_uint key = w->begin; key < w->end; key++) {
         const double weight = to_f32(exp(to_f32(w->scores[key].f32 - largest)));
         const double rounded = round_to(type, weight);
+        const double inexact = weight == 1 ? 0 : fmax(relative * weight, least);
         sum += weight;
         for (cl_uint d = 0; d < dim_v; d++) {
             w->plain[d] += rounded * (double)value_row(w, key)[d];
+            w->unlucky[d] += inexact * fabs((double)value_row(w, key)[d]);
         }
     }
     for (cl_uint d = 0; d < dim_v; d++) {
         /* Weights that round up may take o past the type's end, where the answer is not. */
         const double most = format_of(type).largest, o = w->plain[d] / to_f32(sum);
         error = fmax(error, fabs(round_to(type, fmax(-most, fmin(most, o))) - w->exact[d]));
+        worst = isfinite(w->unlucky[d]) ? fmax(worst, w->unlucky[d] / sum) : worst;
     }
-    return error;
+    return fmax(1.25 * error, worst);
 }
 
 /* What the errors of the scores can do.  With errors e of them lse moves by log(sum of p exp(e))
@@ -319,7 +325,7 @@ static bool check_row(work *w, const float *o, double lse, worst *worst_o, worst
     measure_moves(w);
     measure_values(w);
     const double sums = 4 * UNIT * (8 + sqrt(w->end - w->begin) / 8);
-    const double shared = type == CLATTN_F32 ? sums * w->largest_value : 1.25 * attend_plainly(w);
+    const double shared = type == CLATTN_F32 ? sums * w->largest_value : attend_plainly(w);
     bool ill = false;
     for (cl_uint d = 0; d < dim_v; d++) {
         ill = ill || (isfinite(w->exact[d]) && !(w->moves[d] + shared <= w->largest_value));
@@ -397,12 +403,13 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
     w.k = calloc(keys * dim, sizeof *w.k);
     w.v = calloc(keys * dim_v, sizeof *w.v);
     w.scores = calloc(keys, sizeof *w.scores);
-    w.exact = calloc(4 * dim_v, sizeof *w.exact);
+    w.exact = calloc(5 * dim_v, sizeof *w.exact);
     float *row_o = calloc(dim_v, sizeof *row_o);
     bool enough = w.q && w.k && w.v && w.scores && w.exact && row_o;
     if (enough) {
         w.plain = w.exact + dim_v;
-        w.centre = w.plain + dim_v;
+        w.unlucky = w.plain + dim_v;
+        w.centre = w.unlucky + dim_v;
         w.moves = w.centre + dim_v;
         check_rows(&w, q, k, v, o, lse, row_o, result);
     }

@@ -8,7 +8,9 @@
  *
  *     o, f32         P + S max|v|
  *     o, f16, bf16   P + 1.25 times the row's largest error of the plain computation, which
- *                    has scores and sums in f32, and weights and o rounded to that type
+ *                    has scores and sums in f32, and weights and o rounded to that type; or,
+ *                    if it is more, P + half a unit of 1 times the sum of p |v|, which rounding
+ *                    weights against other maxima can do; without keys of the largest score
  *     lse            m + S
  *
  * plus half a unit in the last place.  m and P are what rounded scores do to lse and to o; a
