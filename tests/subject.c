@@ -47,18 +47,34 @@ void subject_make(struct subject *s, const clattn_desc *desc, float scale) {
     }
 }
 
+void *subject_encode(clattn_type type, const float *values, size_t count) {
+    const size_t size = reference_type_size(type);
+    unsigned char *stored = calloc(count + 1, size);
+    assert_non_null(stored);
+    for (size_t i = 0; i < count; i++)
+        reference_encode(type, (double)values[i], stored + i * size);
+    return stored;
+}
+
 void subject_compute(struct subject *s) {
-    for (int input = 0; input < SUBJECT_INPUTS; input++)
-        for (size_t i = 0; i < subject_count(s, input); i++)
-            s->in[input][i] = (float)reference_round(s->desc.type, (double)s->in[input][i]);
+    const size_t size = reference_type_size(s->desc.type);
+    for (int input = 0; input < SUBJECT_INPUTS; input++) {
+        const size_t count = subject_count(s, input);
+        s->stored[input] = subject_encode(s->desc.type, s->in[input], count);
+        for (size_t i = 0; i < count; i++)
+            s->in[input][i] =
+                (float)reference_decode(s->desc.type, (unsigned char *)s->stored[input] + i * size);
+    }
     const float *q = s->in[SUBJECT_Q], *k = s->in[SUBJECT_K], *v = s->in[SUBJECT_V];
     reference_forward(&s->desc, s->scale, q, k, v, &s->expected);
     honest_forward(&s->how, &s->desc, s->scale, q, k, v, s->o, s->lse);
 }
 
 void subject_free(struct subject *s) {
-    for (int i = 0; i < SUBJECT_INPUTS; i++)
+    for (int i = 0; i < SUBJECT_INPUTS; i++) {
         free(s->in[i]);
+        free(s->stored[i]);
+    }
     free(s->o);
     free(s->lse);
     reference_free(&s->expected);

@@ -18,7 +18,8 @@ struct subject {
     clattn_desc desc; /* in normal form (reference.h) */
     float scale;      /* or CLATTN_SCALE_DEFAULT */
     struct honest how;
-    float *in[SUBJECT_INPUTS]; /* dense, of the type's numbers */
+    float *in[SUBJECT_INPUTS];    /* dense, of the type's numbers */
+    void *stored[SUBJECT_INPUTS]; /* the same as stored */
     struct reference expected;
     float *o, *lse;   /* by honest_forward */
     size_t rows;      /* of o */
@@ -37,6 +38,9 @@ void subject_make(struct subject *subject, const clattn_desc *desc, float scale)
 size_t subject_count(const struct subject *subject, int input);
 void subject_compute(struct subject *subject);
 void subject_free(struct subject *subject);
+
+/* As they are stored; to be freed. */
+void *subject_encode(clattn_type type, const float *values, size_t count);
 
 /* Has everything random: the problem, how it is computed, and its inputs.  Computed. */
 void subject_draw(struct subject *subject, uint64_t *seed);
