@@ -119,10 +119,9 @@ static void of_case(struct subject *s, const struct case_setup *setup, uint64_t 
     subject_make(s, &desc, setup->scale);
     s->kind = "of the table";
     s->how.rounded = desc.type != CLATTN_F32;
-    const double most[] = {2 * (double)t->amplitude, 2, 1};
     for (int input = 0; input < SUBJECT_INPUTS; input++)
         for (size_t i = 0; i < subject_count(s, input); i++)
-            s->in[input][i] = (float)(most[input] * (2 * subject_random(seed) - 1));
+            s->in[input][i] = (float)(t->input[input].size * (2 * subject_random(seed) - 1));
     subject_compute(s);
 }
 
