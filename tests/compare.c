@@ -44,7 +44,7 @@ static double sum_part(const struct reference_row *row) {
 /* What a bound of o has beside the moves and the half unit. */
 static double shared_part(const clattn_desc *desc, const struct reference_row *row) {
     return desc->type == CLATTN_F32 ? sum_part(row) * row->max_value
-                                    : fmax(1.25 * row->plain_error, row->weight_error);
+                                    : fmax(1.25 * row->plain_error, 2 * row->weight_error);
 }
 
 bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, size_t row) {

@@ -8,11 +8,12 @@
  *     m = log(sum of p exp(e))      what that can do to lse: at most the largest e
  *     P = sum of p (exp(e + m) - 1) |v - o64|                to an element of o
  *     S = 4 u (8 + sqrt(keys) / 8)  the error of the softmax's sums
- *     W = sum of p w |v|            of weights that are rounded to f16 or bf16; w is half an ulp
- *                                   of 1, and 0 for a key whose score is the largest
+ *     R = sqrt(sum of C^2), C = sum of p w |v| in a cell     of weights that are rounded to f16
+ *                                   or bf16; w is half an ulp of 1, and 0 for a key whose score
+ *                                   is the largest; a cell is the keys whose scores lie within w
  *
  *     f32        |o - o64| <= P + S max|v| + half an ulp of o64
- *     f16, bf16  |o - o64| <= P + max(1.25 E, W of the row's worst column) + half an ulp of o64
+ *     f16, bf16  |o - o64| <= P + max(1.25 E, 2 R of the row's worst column) + half an ulp of o64
  *                             E: the row's largest error of the plain same-type computation
  *                             (reference.c)
  *     lse        |lse - lse64| <= m + S + half an ulp of lse64 in f32
@@ -22,10 +23,12 @@
  * its terms: |s| alone, which they may leave small, does not bound its error.  After softcap
  * the error is no larger than what the cap lets pass of it and 4 u |s| (and 32 u as before).
  *
- * Why W: the plain computation rounds each weight in one way of many.  A kernel that takes its
+ * Why R: the plain computation rounds each weight in one way of many.  A kernel that takes its
  * keys by blocks rounds them against other maxima: errors of the same size, but not the same.
  * In a row of few columns, whose plain error may happen to be as good as 0, that refused
- * right results.  A weight of 1, that of the largest score, is exact in either.
+ * right results.  A weight of 1, that of the largest score, is exact in either.  Weights of one
+ * cell are rounded alike, and their errors add up; those of different cells are independent, and
+ * C is 2.3 of their standard deviations.  In a row of 64 columns 2 R is about as much as 1.25 E.
  *
  * A row whose P + (...) exceeds its max|v| somewhere is ill-conditioned: f32 scores
  * determine no answer.  It is counted, and o is only compared for being finite and inside

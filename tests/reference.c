@@ -187,32 +187,40 @@ static double attend(cl_uint dim, struct seen *seen, size_t count, double *o) {
     return largest + log_sum;
 }
 
-/* The plain computation.  The weights are rounded where they meet V, not in their sum, as in
- * FlashAttention and on clattn's matrix engines: an error that all weights share stays.
- * Also how far that can move o, if each weight is off by all that rounding allows; but a weight
- * of 1 is exact, whatever maximum the others were rounded against. */
+static int ascending(const void *one, const void *other) {
+    const double x = ((const struct seen *)one)->plain, y = ((const struct seen *)other)->plain;
+    return (x > y) - (x < y);
+}
+
+/* The plain computation, from keys by ascending score.  The weights are rounded where they meet V,
+ * not in their sum, as in FlashAttention and on clattn's matrix engines: an error that all weights
+ * share stays.
+ * Also R of compare.h, how far that can move o when the weights are rounded against other maxima.
+ * A weight of 1 is exact against any.  parts holds what one cell of keys moves. */
 static void attend_plainly(const clattn_desc *desc, const struct seen *seen, size_t count,
-                           double *o, double *moves) {
+                           double *o, double *moves, double *parts) {
     const double relative = reference_ulp(desc->type, 1) / 2;
     const double absolute = reference_ulp(desc->type, 0) / 2;
-    double largest = -INFINITY, sum = 0;
-    for (size_t i = 0; i < count; i++)
-        largest = fmax(largest, seen[i].plain);
+    const double largest = seen[count - 1].plain;
+    double sum = 0, cell = seen[0].plain;
     for (cl_uint d = 0; d < desc->head_dim_v; d++)
-        o[d] = moves[d] = 0;
+        o[d] = moves[d] = parts[d] = 0;
     for (size_t i = 0; i < count; i++) {
         const double weight = single(exp(single(seen[i].plain - largest)));
         const double rounded = reference_round(desc->type, weight);
         const double error = weight == 1 ? 0 : fmax(relative * weight, absolute);
+        const bool begins = seen[i].plain > cell + relative;
+        cell = begins ? seen[i].plain : cell;
         sum += weight;
         for (cl_uint d = 0; d < desc->head_dim_v; d++) {
+            moves[d] += begins ? parts[d] * parts[d] : 0;
+            parts[d] = (begins ? 0 : parts[d]) + error * fabs((double)seen[i].v[d]);
             o[d] += rounded * (double)seen[i].v[d];
-            moves[d] += error * fabs((double)seen[i].v[d]);
         }
     }
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
         o[d] = stored(desc->type, o[d] / single(sum));
-        moves[d] /= sum;
+        moves[d] = sqrt(moves[d] + parts[d] * parts[d]) / sum;
     }
 }
 
@@ -262,7 +270,7 @@ static void measure_values(cl_uint dim, const struct seen *seen, size_t count,
         }
 }
 
-/* One query row, from the keys that it sees; scratch holds 2 head_dim_v numbers. */
+/* One query row, from the keys that it sees; scratch holds 3 head_dim_v numbers. */
 static void measure(const clattn_desc *desc, struct seen *seen, size_t count, double *scratch,
                     struct reference *result, size_t row) {
     const cl_uint dim = desc->head_dim_v;
@@ -279,7 +287,8 @@ static void measure(const clattn_desc *desc, struct seen *seen, size_t count, do
     measure_values(dim, seen, count, r, result->low + at, result->high + at);
     if (desc->type == CLATTN_F32)
         return;
-    attend_plainly(desc, seen, count, scratch, scratch + dim);
+    qsort(seen, count, sizeof *seen, ascending);
+    attend_plainly(desc, seen, count, scratch, scratch + dim, scratch + 2 * (size_t)dim);
     for (cl_uint d = 0; d < dim; d++) {
         r->plain_error = fmax(r->plain_error, fabs(scratch[d] - o[d]));
         r->weight_error = fmax(r->weight_error, scratch[dim + d]);
@@ -299,7 +308,7 @@ void reference_forward(const clattn_desc *desc, float given_scale, const float *
                                  .high = calloc(elements + 1, sizeof *result->high),
                                  .rows = calloc(rows + 1, sizeof *result->rows)};
     struct seen *seen = calloc((size_t)desc->seq_kv + 1, sizeof *seen);
-    double *scratch = calloc(2 * (size_t)desc->head_dim_v, sizeof *scratch);
+    double *scratch = calloc(3 * (size_t)desc->head_dim_v, sizeof *scratch);
     assert_true(result->o && result->lse && result->moves_of_o && result->low && result->high &&
                 result->rows && seen && scratch);
 

@@ -39,7 +39,7 @@ struct reference_row {
     double max_value;    /* largest |v| of them */
     double move_of_lse;  /* how far errors of the scores can move lse */
     double plain_error;  /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
-    double weight_error; /* f16, bf16: how far rounded weights can move an element; f32: 0 */
+    double weight_error; /* f16, bf16: largest R of compare.h; f32: 0 */
 };
 
 struct reference {

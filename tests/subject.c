@@ -83,7 +83,7 @@ void subject_free(struct subject *s) {
 
 /* ---- What is drawn ---- */
 
-enum shape { SIGNED, POSITIVE, CONSTANT, PLUS_MINUS, ALTERNATING, EQUAL_ROWS, LARGEST };
+enum shape { SIGNED, POSITIVE, CONSTANT, PLUS_MINUS, ALTERNATING, EQUAL_ROWS, BETWEEN, LARGEST };
 
 /* Of an input: how large its numbers are, drawn anew for each problem. */
 struct numbers {
@@ -101,6 +101,9 @@ static const struct kind {
     {"constants", {{CONSTANT, 0.05, 4}, {CONSTANT, 0.05, 4}, {CONSTANT, 0.01, 100}}},
     {"constant q and k", {{CONSTANT, 0.05, 4}, {CONSTANT, 0.05, 4}, {SIGNED, 1, 1}}},
     {"equal keys", {{SIGNED, 1, 4}, {EQUAL_ROWS, 1, 4}, {SIGNED, 1, 1}}},
+    {"equal keys between two", {{SIGNED, 0.05, 2}, {BETWEEN, 1, 2}, {SIGNED, 1, 1}}},
+    {"equal keys between two, and v", {{SIGNED, 0.05, 2}, {BETWEEN, 1, 2}, {BETWEEN, 1, 1}}},
+    {"close scores", {{SIGNED, 1e-4, 0.5}, {SIGNED, 1, 1}, {POSITIVE, 1, 1}}},
     {"equal weights, constant v", {{CONSTANT, 0, 0}, {SIGNED, 1, 4}, {CONSTANT, 0.01, 100}}},
     {"cancelling terms", {{CONSTANT, 1, 100}, {ALTERNATING, 1, 100}, {SIGNED, 1, 1}}},
     {"large scores", {{SIGNED, 30, 10000}, {SIGNED, 30, 10000}, {SIGNED, 1, 1}}},
@@ -120,7 +123,9 @@ static void fill(struct subject *s, int input, const struct numbers *n, uint64_t
     const size_t dim = input == SUBJECT_V ? s->desc.head_dim_v : s->desc.head_dim;
     const double most = n->high > 0 ? between(seed, n->low, n->high) : 0;
     float *to = s->in[input];
+    const size_t all = dim * (input == SUBJECT_Q ? s->desc.seq_q : s->desc.seq_kv);
     for (size_t i = 0; i < subject_count(s, input); i++) {
+        const size_t at = i % all; /* of a head */
         const double x = subject_random(seed), sign = x < 0.5 ? -1 : 1;
         const double values[] = {
             [SIGNED] = most * (2 * x - 1),
@@ -129,6 +134,7 @@ static void fill(struct subject *s, int input, const struct numbers *n, uint64_t
             [PLUS_MINUS] = most * sign,
             [ALTERNATING] = (i % dim % 2 ? -1 : 1) * most + 0.01 * x,
             [EQUAL_ROWS] = i < dim ? most * (2 * x - 1) : (double)to[i % dim],
+            [BETWEEN] = at < 2 * dim || at + dim >= all ? most * (2 * x - 1) : (double)to[i - dim],
             [LARGEST] = largest_of(&s->desc) * (most < 1 ? 2 * x - 1 : 1),
         };
         to[i] = (float)values[n->shape];

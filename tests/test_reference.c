@@ -314,6 +314,32 @@ static void the_plain_computation_rounds_weights_and_o(void **state) {
     }
 }
 
+/* Keys of one score are rounded alike, others each in its own way. */
+static void weights_of_one_score_are_rounded_alike(void **state) {
+    (void)state;
+    enum { KEYS = 65 };
+    clattn_desc desc = desc_of(1, 1, 1, KEYS, 1, 1);
+    float q[] = {1}, k[KEYS], v[KEYS];
+    for (desc.type = CLATTN_F16; desc.type <= CLATTN_BF16; desc.type++)
+        for (int alike = 0; alike < 2; alike++) {
+            double sum = 0, weights = 0, squares = 0;
+            for (int i = 0; i < KEYS; i++) {
+                k[i] = i == KEYS / 2 ? 1 : alike ? -0.3f : -0.02f * (float)i;
+                v[i] = i % 2 ? 1 : -1;
+                const double weight = exp((double)k[i] - 1);
+                sum += weight;
+                weights += i == KEYS / 2 ? 0 : weight;
+                squares += i == KEYS / 2 ? 0 : weight * weight;
+            }
+            struct reference r;
+            reference_forward(&desc, 1, q, k, v, &r);
+            const double part = reference_ulp(desc.type, 1) / 2 / sum;
+            const double expected = part * (alike ? weights : sqrt(squares));
+            assert_near(r.rows[0].weight_error, expected, 1e-6 * expected);
+            reference_free(&r);
+        }
+}
+
 static void the_plain_computation_does_not_overflow(void **state) {
     (void)state;
     enum { KEYS = 70000 };
@@ -394,7 +420,7 @@ static void a_result_passes_up_to_its_bound(void **state) {
         h.row.weight_error = 0;
         assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
         assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
-        h.row.weight_error = 1.25 * 0x1p-8 + 0x1p-10;
+        h.row.weight_error = (1.25 * 0x1p-8 + 0x1p-10) / 2;
         bound += 0x1p-10;
         assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
         assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
@@ -511,6 +537,7 @@ int main(void) {
         cmocka_unit_test(grouped_heads_are_repeated_heads),
         cmocka_unit_test(the_band_is_as_drawn),
         cmocka_unit_test(the_plain_computation_rounds_weights_and_o),
+        cmocka_unit_test(weights_of_one_score_are_rounded_alike),
         cmocka_unit_test(the_plain_computation_does_not_overflow),
         cmocka_unit_test(the_moves_are_those_of_the_scores),
         cmocka_unit_test(the_moves_know_weights_and_values),

@@ -115,6 +115,7 @@ static uint64_t sample(uint64_t rows, uint64_t count, uint64_t index) {
 /* ---- Attention ---------------------------------------------------------- */
 
 typedef struct score {
+    const float *v;
     double exact, f32; /* by the definition, and as f32 has it */
     double error;      /* what the exact one may be off by */
     double p, log_p;   /* the key's share in all weights */
@@ -126,17 +127,13 @@ typedef struct work {
     float *q, *k, *v; /* one row; all rows of one key head */
     cl_uint begin, end;
     score *scores;
-    double *exact, *plain, *unlucky, *centre, *moves; /* of o, one row */
+    double *exact, *plain, *unlucky, *cell, *centre, *moves; /* of o, one row */
     double largest_value, lse, lse_moves;
 } work;
 
 /* To f32; the largest number stands for what is beyond. */
 static double to_f32(double value) {
     return isfinite(value) ? (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value)) : value;
-}
-
-static const float *value_row(const work *w, cl_uint key) {
-    return w->v + (size_t)key * w->desc->head_dim_v;
 }
 
 static void score_key(const work *w, cl_uint key) {
@@ -148,7 +145,8 @@ static void score_key(const work *w, cl_uint key) {
         dot += term;
         terms += fabs(term);
     }
-    score s = {.exact = w->scale * dot, .error = 4 * UNIT * fabs(w->scale) * terms};
+    score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
+    s.error = 4 * UNIT * fabs(w->scale) * terms;
     s.f32 = to_f32(s.exact);
     if (cap > 0) {
         /* The cap flattens errors: most of all on the side that is farther from 0. */
@@ -182,43 +180,67 @@ static void attend(work *w) {
         s->p /= sum;
         s->log_p = s->exact - largest - log_sum;
         for (cl_uint d = 0; d < dim_v; d++) {
-            w->exact[d] += s->p * (double)value_row(w, key)[d];
+            w->exact[d] += s->p * (double)w->scores[key].v[d];
         }
     }
     w->lse = w->begin < w->end ? largest + log_sum : -INFINITY;
 }
 
+/* Ascending, and NaN last. */
+static int by_score(const void *a, const void *b) {
+    const double x = ((const score *)a)->f32, y = ((const score *)b)->f32;
+    return isnan(x) || isnan(y) ? isnan(x) - isnan(y) : (x > y) - (x < y);
+}
+
+/* Weights of keys with nearly the same score are rounded alike: their errors add up, and those of
+ * others as their squares do. */
+static void close_cell(work *w) {
+    for (cl_uint d = 0; d < w->desc->head_dim_v; d++) {
+        w->unlucky[d] += w->cell[d] * w->cell[d];
+        w->cell[d] = 0;
+    }
+}
+
 /* The plain computation: scores and the sum of weights in f32, weights and o rounded to the type,
  * a sum once.  As on matrix engines, the weights are summed before they are rounded.  Returns what
  * the row's o may be off by: 1.25 times the largest error of that computation, or what weights can
- * do that are rounded against other maxima, if that is more.  A weight of 1 is exact. */
+ * do that are rounded against other maxima, if that is more.  A weight of 1 is exact.  Afterwards
+ * the keys' order is that of their scores. */
 static double attend_plainly(work *w) {
     const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
     const double relative = spacing(type, 1) / 2, least = spacing(type, 0) / 2;
-    double largest = -INFINITY, sum = 0, error = 0, worst = 0;
+    double largest = -INFINITY, sum = 0, error = 0, worst = 0, lowest = -INFINITY;
+    qsort(w->scores + w->begin, w->end - w->begin, sizeof *w->scores, by_score);
     for (cl_uint key = w->begin; key < w->end; key++) {
         largest = fmax(largest, w->scores[key].f32);
     }
     memset(w->plain, 0, dim_v * sizeof *w->plain);
     memset(w->unlucky, 0, dim_v * sizeof *w->unlucky);
+    memset(w->cell, 0, dim_v * sizeof *w->cell);
     for (cl_uint key = w->begin; key < w->end; key++) {
-        const double weight = to_f32(exp(to_f32(w->scores[key].f32 - largest)));
+        const score *s = &w->scores[key];
+        const double weight = to_f32(exp(to_f32(s->f32 - largest)));
         const double rounded = round_to(type, weight);
         const double inexact = weight == 1 ? 0 : fmax(relative * weight, least);
+        if (s->f32 > lowest + relative) {
+            close_cell(w);
+            lowest = s->f32;
+        }
         sum += weight;
         for (cl_uint d = 0; d < dim_v; d++) {
-            w->plain[d] += rounded * (double)value_row(w, key)[d];
-            w->unlucky[d] += inexact * fabs((double)value_row(w, key)[d]);
+            w->plain[d] += rounded * (double)s->v[d];
+            w->cell[d] += inexact * fabs((double)s->v[d]);
         }
     }
+    close_cell(w);
     for (cl_uint d = 0; d < dim_v; d++) {
         /* Weights that round up may take o past the type's end, where the answer is not. */
         const double most = format_of(type).largest, o = w->plain[d] / to_f32(sum);
         error = fmax(error, fabs(round_to(type, fmax(-most, fmin(most, o))) - w->exact[d]));
-        worst = isfinite(w->unlucky[d]) ? fmax(worst, w->unlucky[d] / sum) : worst;
+        worst = isfinite(w->unlucky[d]) ? fmax(worst, sqrt(w->unlucky[d]) / sum) : worst;
     }
-    return fmax(1.25 * error, worst);
+    return fmax(1.25 * error, 2 * worst);
 }
 
 /* What the errors of the scores can do.  With errors e of them lse moves by log(sum of p exp(e))
@@ -237,20 +259,20 @@ static void measure_moves(work *w) {
     w->lse_moves = most + log(sum);
     /* Distances from o are differences of distances from the v of the best key: 0 where they
      * should be, since in large scores the factor of a rounding error is without limit. */
-    const float *origin = value_row(w, best);
+    const float *origin = w->scores[best].v;
     memset(w->centre, 0, dim_v * sizeof *w->centre);
     memset(w->moves, 0, dim_v * sizeof *w->moves);
     for (cl_uint key = w->begin; key < w->end; key++) {
         const double p = w->scores[key].p;
         for (cl_uint d = 0; d < dim_v; d++) {
-            w->centre[d] += p * ((double)value_row(w, key)[d] - (double)origin[d]);
+            w->centre[d] += p * ((double)w->scores[key].v[d] - (double)origin[d]);
         }
     }
     for (cl_uint key = w->begin; key < w->end; key++) {
         const double error = w->scores[key].error + w->lse_moves;
         const double factor = exp(w->scores[key].log_p + error) * -expm1(-error);
         for (cl_uint d = 0; d < dim_v; d++) {
-            const double v = (double)value_row(w, key)[d] - (double)origin[d];
+            const double v = (double)w->scores[key].v[d] - (double)origin[d];
             const double distance = fabs(v - w->centre[d]);
             w->moves[d] += distance == 0 ? 0 : factor * distance;
         }
@@ -298,8 +320,8 @@ static void note(worst *w, double error, double bound) {
 static void note_range(const work *w, cl_uint d, double o, double slack, worst *worst_o) {
     double low = INFINITY, high = -INFINITY;
     for (cl_uint key = w->begin; key < w->end; key++) {
-        low = fmin(low, (double)value_row(w, key)[d]);
-        high = fmax(high, (double)value_row(w, key)[d]);
+        low = fmin(low, (double)w->scores[key].v[d]);
+        high = fmax(high, (double)w->scores[key].v[d]);
     }
     const double nearest = o < low ? low : o > high ? high : o;
     const clattn_type type = w->desc->type;
@@ -403,13 +425,14 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
     w.k = calloc(keys * dim, sizeof *w.k);
     w.v = calloc(keys * dim_v, sizeof *w.v);
     w.scores = calloc(keys, sizeof *w.scores);
-    w.exact = calloc(5 * dim_v, sizeof *w.exact);
+    w.exact = calloc(6 * dim_v, sizeof *w.exact);
     float *row_o = calloc(dim_v, sizeof *row_o);
     bool enough = w.q && w.k && w.v && w.scores && w.exact && row_o;
     if (enough) {
         w.plain = w.exact + dim_v;
         w.unlucky = w.plain + dim_v;
-        w.centre = w.unlucky + dim_v;
+        w.cell = w.unlucky + dim_v;
+        w.centre = w.cell + dim_v;
         w.moves = w.centre + dim_v;
         check_rows(&w, q, k, v, o, lse, row_o, result);
     }

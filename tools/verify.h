@@ -9,13 +9,16 @@
  *     o, f32         P + S max|v|
  *     o, f16, bf16   P + 1.25 times the row's largest error of the plain computation, which
  *                    has scores and sums in f32, and weights and o rounded to that type; or,
- *                    if it is more, P + half a unit of 1 times the sum of p |v|, which rounding
- *                    weights against other maxima can do; without keys of the largest score
+ *                    if it is more, P + twice what rounding weights against other maxima does:
+ *                    half a unit of 1 times the sum of p |v|, without keys of the largest
+ *                    score, for keys whose scores lie within half a unit of 1 of one another,
+ *                    and of these sums the root of the sum of squares
  *     lse            m + S
  *
  * plus half a unit in the last place.  m and P are what rounded scores do to lse and to o; a
  * score is rounded in proportion to its terms, which t sums, but no further than softcap lets
- * it.  Where P + ... exceeds max|v| the row is ill-conditioned: f32 scores do not determine
+ * it.
+ * Where P + ... exceeds max|v| the row is ill-conditioned: f32 scores do not determine
  * its o, which is then only to be finite and in the range of v.
  */
 #ifndef VERIFY_H
