@@ -2,9 +2,10 @@
  * Is a result right?  The tolerances, none of them picked by hand, each row its own.
  *
  * With u = 2^-24, half the spacing of f32 at 1; for a query and the keys that it sees
- * p the softmax, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...) the terms of a score, and
+ * p the softmax, r = scale q.k the score before softcap, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
+ * its terms, D the head dimension, and
  *
- *     e = 4 u (t + 8)               the error of a score
+ *     e = 4 u (t + 8) + u D |r| / 4 the error of a score
  *     m = log(sum of p exp(e))      what that can do to lse: at most the largest e
  *     P = sum of p (exp(e + m) - 1) |v - o64|                to an element of o
  *     S = 4 u (8 + sqrt(keys) / 8)  the error of the softmax's sums
@@ -22,6 +23,11 @@
  * that of p exp(d), and the latter is at least exp(-m).  A score is rounded in proportion to
  * its terms: |s| alone, which they may leave small, does not bound its error.  After softcap
  * the error is no larger than what the cap lets pass of it and 4 u |s| (and 32 u as before).
+ *
+ * Why D |r| / 4: where terms have one sign, the partial sums of one chain over D grow to the score
+ * itself, and each addition rounds in proportion to them: equal terms are off by 16 u t at D 64,
+ * 32 u t at D 128 and 128 u t at D 512.  Terms of random signs have an |r| of about t / sqrt(D),
+ * and gain sqrt(D) / 4 u t: 2 u t at D 64.
  *
  * Why R: the plain computation rounds each weight in one way of many.  A kernel that takes its
  * keys by blocks rounds them against other maxima: errors of the same size, but not the same.

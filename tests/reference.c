@@ -160,7 +160,7 @@ static struct seen look(const clattn_desc *desc, double scale, const float *q, c
         terms += fabs(term);
     }
     const double raw = scale * dot, score = capped(desc, raw);
-    double error = 4 * unit * fabs(scale) * terms;
+    double error = 4 * unit * fabs(scale) * terms + unit * desc->head_dim * fabs(raw) / 4;
     if (desc->softcap > 0) {
         double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
         error = fmin(error, nearer + 4 * unit * fabs(score));

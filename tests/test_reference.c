@@ -170,7 +170,7 @@ static void one_key_gives_its_v_and_score(void **state) {
     assert_true(r.lse[0] == 35); /* 70 / sqrt(4) */
     assert_int_equal(r.rows[0].keys, 1);
     assert_true(r.rows[0].max_value == 9 && r.rows[0].plain_error == 0);
-    assert_near(r.rows[0].move_of_lse, 4 * unit * (35 + 8), 1e-18);
+    assert_near(r.rows[0].move_of_lse, 4 * unit * (35 + 8) + unit * 35, 1e-18);
     assert_true(r.moves_of_o[0] == 0); /* whatever the score's error, the key has all the weight */
     reference_free(&r);
 }
@@ -488,7 +488,7 @@ static void the_moves_are_those_of_the_scores(void **state) {
     clattn_desc desc = desc_of(1, 1, 1, 2, 1, 1);
     for (int i = -8; i <= 14; i++) {
         const float a = ldexpf(1, i), q[] = {1}, k[] = {a, -a}, v[] = {1, -1};
-        const double error = 4 * unit * ((double)a + 8);
+        const double error = 4 * unit * ((double)a + 8) + unit * (double)a / 4;
         struct reference r;
         reference_forward(&desc, 1, q, k, v, &r);
         const double moved = tanh((double)a) - tanh((double)a - error);
@@ -496,6 +496,31 @@ static void the_moves_are_those_of_the_scores(void **state) {
         assert_true(r.moves_of_o[0] <= 2.01 * moved + 1e-12);
         assert_near(r.rows[0].move_of_lse, error, 1e-6 * error);
         reference_free(&r);
+    }
+}
+
+/* A sum of terms of one sign drifts with their number; where they cancel it does not grow. */
+static void the_error_of_a_score_knows_how_far_its_sum_grows(void **state) {
+    (void)state;
+    enum { LONGEST = 512 };
+    float ones[LONGEST], signs[LONGEST], v[] = {1};
+    for (int d = 0; d < LONGEST; d++) {
+        ones[d] = 1;
+        signs[d] = d % 2 ? 1 : -1;
+    }
+    for (cl_uint dim = 64; dim <= LONGEST; dim *= 2) {
+        clattn_desc desc = desc_of(1, 1, 1, 1, dim, 1);
+        const double terms = dim / 8.0, error = 4 * unit * (terms + 8);
+        struct reference r;
+        reference_forward(&desc, 0.125f, ones, signs, v, &r);
+        assert_near(r.rows[0].move_of_lse, error, 1e-6 * error);
+        reference_free(&r);
+        for (int sign = -1; sign <= 1; sign += 2) {
+            const double drift = unit * dim / 4 * terms;
+            reference_forward(&desc, 0.125f * (float)sign, ones, ones, v, &r);
+            assert_near(r.rows[0].move_of_lse, error + drift, 1e-6 * error);
+            reference_free(&r);
+        }
     }
 }
 
@@ -508,7 +533,7 @@ static void the_moves_know_weights_and_values(void **state) {
     reference_forward(&desc, 1, q, k, v, &r);
     assert_true(r.moves_of_o[0] > 0 && r.moves_of_o[0] < 16 * 9 * unit);
     assert_true(r.moves_of_o[1] == 0);
-    assert_true(r.rows[0].move_of_lse < 4 * 9.01 * unit);
+    assert_true(r.rows[0].move_of_lse < 4 * 9.1 * unit);
     reference_free(&r);
     /* Nor what overflows, when it is multiplied by 0: 3 keys share the v of o. */
     const float large[] = {1e30f, 1e30f, -1e30f};
@@ -540,6 +565,7 @@ int main(void) {
         cmocka_unit_test(weights_of_one_score_are_rounded_alike),
         cmocka_unit_test(the_plain_computation_does_not_overflow),
         cmocka_unit_test(the_moves_are_those_of_the_scores),
+        cmocka_unit_test(the_error_of_a_score_knows_how_far_its_sum_grows),
         cmocka_unit_test(the_moves_know_weights_and_values),
         cmocka_unit_test(a_result_passes_up_to_its_bound),
         cmocka_unit_test(an_ill_conditioned_row_is_counted_and_stays_in_range),

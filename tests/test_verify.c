@@ -268,14 +268,14 @@ static void each_row_has_its_own_bound_of_lse(void **state) {
     const double sums = 0x1p-22 * (8 + sqrt(2) / 8);
     assert_true(result.passed);
     assert_true(fabs(result.lse_error - (0.75 - log(2))) < 1e-6);
-    assert_near(result.lse_bound, 0.0625 + 0x1p-22 * (0x1p20 + 8) + sums);
+    assert_near(result.lse_bound, 0.0625 + 0x1p-22 * (0x1p20 + 8) + 0x1p-26 * 0x1p20 + sums);
     /* An error that the first row may have is one of the second. */
     const float wrong = lse[1] + 0x1p-10f;
     memcpy(element(&p, LSE, 1), &wrong, sizeof wrong);
     result = verify(&p);
     assert_false(result.passed);
     assert_true(fabs(result.lse_error - 0x1p-10) < 1e-6);
-    assert_near(result.lse_bound, 0x1p-24 + 0x1p-22 * (1 + 8) + sums);
+    assert_near(result.lse_bound, 0x1p-24 + 0x1p-22 * (1 + 8) + 0x1p-26 + sums);
     destroy(&p);
 }
 

@@ -146,7 +146,7 @@ static void score_key(const work *w, cl_uint key) {
         terms += fabs(term);
     }
     score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
-    s.error = 4 * UNIT * fabs(w->scale) * terms;
+    s.error = UNIT * (4 * fabs(w->scale) * terms + w->desc->head_dim * fabs(s.exact) / 4);
     s.f32 = to_f32(s.exact);
     if (cap > 0) {
         /* The cap flattens errors: most of all on the side that is farther from 0. */

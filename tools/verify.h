@@ -2,7 +2,8 @@
  * verify - a forward pass against attention by its definition, in double.
  *
  * The bounds, each row's own.  With u = 2^-24, the relative rounding error of f32, p the
- * softmax, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...) and e = 4 u (t + 8) of a score:
+ * softmax, and of a score r its value before softcap, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
+ * and e = 4 u (t + 8) + u D |r| / 4, D being the head dimension:
  *
  *     m = log(sum of p exp(e)), P = sum of p (exp(e + m) - 1) |v - o|, S = 4 u (8 + sqrt(keys) / 8)
  *
@@ -17,7 +18,9 @@
  *
  * plus half a unit in the last place.  m and P are what rounded scores do to lse and to o; a
  * score is rounded in proportion to its terms, which t sums, but no further than softcap lets
- * it.
+ * it.  Where terms have one sign, the partial sums of one chain over D grow to the score, and each
+ * addition rounds in proportion to them: equal terms are off by 16 u t at D 64, 32 at D 128 and
+ * 128 at D 512.  Where signs are random |r| is about t / sqrt(D), and adds 2 u t at D 64.
  * Where P + ... exceeds max|v| the row is ill-conditioned: f32 scores do not determine
  * its o, which is then only to be finite and in the range of v.
  */
