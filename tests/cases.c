@@ -209,6 +209,24 @@ static bool read_number(const char *text, double *number) {
     return end != text && !*end;
 }
 
+/* "k=signs:1000".  False when it is none. */
+static bool read_input(const char *word, struct tensors_input *inputs) {
+    static const char names[] = {[TENSOR_Q] = 'q', [TENSOR_K] = 'k', [TENSOR_V] = 'v'};
+    int name = TENSOR_Q, kind = 0;
+    while (name < TENSOR_O && (word[0] != names[name] || word[1] != '='))
+        name++;
+    if (name == TENSOR_O)
+        return false;
+    const char *rest = word + 2;
+    size_t length = strcspn(rest, ":");
+    while (kind < KIND_COUNT && (strncmp(rest, tensors_kind_names[kind], length) != 0 ||
+                                 tensors_kind_names[kind][length]))
+        kind++;
+    inputs[name].kind = (enum tensors_kind)kind;
+    return kind < KIND_COUNT && (kind != KIND_MATCH || name == TENSOR_Q) && rest[length] == ':' &&
+           read_number(rest + length + 1, &inputs[name].size);
+}
+
 /* One word of "with".  False when it is none. */
 static bool read_word(const char *word, struct case_setup *setup) {
     struct tensors_desc *tensors = &setup->tensors;
@@ -216,17 +234,18 @@ static bool read_word(const char *word, struct case_setup *setup) {
         const char *name;
         bool *flag;
     } flags[] = {
-        {"svm", &tensors->svm}, {"tight", &tensors->tight}, {"unordered", &setup->unordered}};
+        {"svm", &tensors->svm},           {"tight", &tensors->tight},
+        {"unordered", &setup->unordered}, {"exact", &setup->demands.exact},
+        {"once", &setup->demands.once},   {"overflow", &setup->demands.overflow},
+    };
     const struct {
         const char *name;
         cl_uint *value, limit;
     } lengths[] = {{"batch=", &tensors->batch, tensors->desc.batch},
                    {"q=", &tensors->seq_q, tensors->desc.seq_q},
-                   {"k=", &tensors->seq_kv, tensors->desc.seq_kv}};
-    const struct {
-        const char *name;
-        float *value;
-    } factors[] = {{"scale=", &setup->scale}, {"amplitude=", &tensors->amplitude}};
+                   {"k=", &tensors->seq_kv, tensors->desc.seq_kv},
+                   {"seed=", &tensors->seed, 1000000},
+                   {"ill=", &setup->demands.ill_rows, 1000000}};
     double number;
 
     if (strcmp(word, "nolse") == 0) {
@@ -244,19 +263,23 @@ static bool read_word(const char *word, struct case_setup *setup) {
             return true;
         }
     }
-    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
-        size_t length = strlen(factors[i].name);
-        if (strncmp(word, factors[i].name, length) == 0 && read_number(word + length, &number)) {
-            *factors[i].value = (float)number;
-            return true;
-        }
+    if (strncmp(word, "scale=", 6) == 0 && read_number(word + 6, &number)) {
+        setup->scale = (float)number;
+        return true;
     }
-    return false;
+    if (strncmp(word, "amplitude=", 10) == 0 && read_number(word + 10, &number)) {
+        tensors->input[TENSOR_Q].size *= number;
+        return true;
+    }
+    return read_input(word, tensors->input);
 }
 
 bool cases_parse(const struct test_case *test_case, struct case_setup *setup) {
     const struct case_setup initial = {.scale = CLATTN_SCALE_DEFAULT,
-                                       .tensors = {.amplitude = 1, .lse = true}};
+                                       .tensors = {.input = {[TENSOR_Q] = {KIND_UNIFORM, 2},
+                                                             [TENSOR_K] = {KIND_UNIFORM, 2},
+                                                             [TENSOR_V] = {KIND_UNIFORM, 1}},
+                                                   .lse = true}};
     *setup = initial;
     struct tensors_desc *tensors = &setup->tensors;
     clattn_desc desc = CLATTN_DESC_INIT;

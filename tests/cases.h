@@ -7,11 +7,15 @@
  *     with     words, each at most once:
  *              scale=X      instead of 1 / sqrt(head_dim)
  *              amplitude=X  q is X times larger; 30 makes |s| about 100
+ *              q=KIND:X k=KIND:X v=KIND:X  how elements are drawn (tensors.h), times X;
+ *                           else q and k are uniform:2, v is uniform:1
+ *              seed=N       other numbers of the same kinds
  *              batch=N q=N k=N  the enqueue asks for less than the problem
  *              nolse        lse is NULL
  *              svm          SVM pointers rather than buffers
  *              unordered    an out-of-order queue
  *              tight        no guard zones (for tools that check bounds)
+ *              and what is asked of the answer (attention.h): exact, once, overflow, ill=N
  *     row      NULL: for every solver.  Else for that row's solver alone.
  */
 #ifndef TESTS_CASES_H
@@ -20,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "attention.h"
 #include "clattn.h"
 #include "tensors.h"
 
@@ -37,6 +42,7 @@ struct case_setup {
     struct tensors_desc tensors;
     float scale; /* or CLATTN_SCALE_DEFAULT */
     bool unordered;
+    struct attention_demands demands;
 };
 
 /* False, with a sentence on stderr, when a text is malformed. */

@@ -1,17 +1,13 @@
 /*
- * One function, attend, is both computations: the definition when it rounds
- * nothing, and the plain same-type computation when it rounds the result of every
- * operation of
- *
- *     s = softcap * tanh(scale * (q k^T) / softcap)     p = exp(s - max s)
- *     o = (p / sum p) v
- *
- * to the storage type.  A sum is one operation, rounded once: a bf16 sum that
- * rounds each addend stands still at 256 terms, and its error would excuse any.
+ * The definition in double, and beside it the plain same-type computation: scores
+ * and the softmax's sum in f32, weights and o rounded to the storage type, each
+ * result computed in double and rounded once.  It overflows nowhere: where f32 or
+ * the type ends, their largest number stands for what is beyond.
  */
 #include "reference.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +16,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+static const double unit = 0x1p-24;
 
 /* ---- Storage ---- */
 
@@ -123,110 +121,221 @@ double reference_scale(const clattn_desc *desc, float scale) {
     return memcmp(&scale, &automatic, sizeof scale) ? scale : 1 / sqrt(desc->head_dim);
 }
 
-static double rounded(bool plain, const clattn_desc *desc, double value) {
-    return plain ? reference_round(desc->type, value) : value;
+/* To f32, where the largest number stands for what is beyond. */
+static double single(double value) {
+    return (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value));
 }
 
-static double score(bool plain, const clattn_desc *desc, double scale, const float *q,
-                    const float *k) {
-    double dot = 0;
-    for (cl_uint d = 0; d < desc->head_dim; d++)
-        dot += (double)q[d] * (double)k[d];
-    double s = rounded(plain, desc, scale * rounded(plain, desc, dot));
+/* To f16 or bf16, likewise. */
+static double stored(clattn_type type, double value) {
+    double result = reference_round(type, value);
+    cl_ushort largest = (cl_ushort)(formats[type].infinity - 1);
+    return isinf(result) ? copysign(reference_decode(type, &largest), value) : result;
+}
+
+static double capped(const clattn_desc *desc, double score) {
+    double cap = (double)desc->softcap;
+    return cap > 0 ? cap * tanh(score / cap) : score;
+}
+
+static double capped_plainly(const clattn_desc *desc, double score) {
+    double cap = (double)desc->softcap;
+    return cap > 0 ? single(cap * single(tanh(single(score / cap)))) : score;
+}
+
+/* What is known of a key that the query sees. */
+struct seen {
+    const float *v;
+    double score, plain; /* plain: by the plain computation */
+    double error;        /* e of compare.h */
+    double p, log_p;     /* its share in all weights */
+};
+
+static struct seen look(const clattn_desc *desc, double scale, const float *q, const float *k,
+                        const float *v) {
+    double dot = 0, terms = 0;
+    for (cl_uint d = 0; d < desc->head_dim; d++) {
+        double term = (double)q[d] * (double)k[d];
+        dot += term;
+        terms += fabs(term);
+    }
+    const double raw = scale * dot, score = capped(desc, raw);
+    double error = 4 * unit * fabs(scale) * terms + unit * desc->head_dim * fabs(raw) / 4;
     if (desc->softcap > 0) {
-        double cap = (double)desc->softcap;
-        double bent = rounded(plain, desc, tanh(rounded(plain, desc, s / cap)));
-        s = rounded(plain, desc, cap * bent);
+        double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
+        error = fmin(error, nearer + 4 * unit * fabs(score));
     }
-    return s;
+    return (struct seen){v, score, capped_plainly(desc, single(raw)), error + 32 * unit, 0, 0};
 }
 
-/* One query row.  k and v are those of its head; weight holds seq_kv numbers. */
-static double attend(bool plain, const clattn_desc *desc, double scale, cl_uint query,
-                     const float *q, const float *k, const float *v, double *weight, double *o) {
+/* The definition.  Returns lse. */
+static double attend(cl_uint dim, struct seen *seen, size_t count, double *o) {
     double largest = -INFINITY, sum = 0;
-    for (cl_uint key = 0; key < desc->seq_kv; key++) {
-        weight[key] = 0;
-        if (reference_sees(desc, query, key)) {
-            weight[key] = score(plain, desc, scale, q, k + (size_t)key * desc->head_dim);
-            largest = fmax(largest, weight[key]);
-        }
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, seen[i].score);
+    for (size_t i = 0; i < count; i++) {
+        seen[i].p = exp(seen[i].score - largest);
+        sum += seen[i].p;
     }
-    for (cl_uint key = 0; key < desc->seq_kv; key++)
-        if (reference_sees(desc, query, key)) {
-            double distance = rounded(plain, desc, weight[key] - largest);
-            weight[key] = rounded(plain, desc, exp(distance));
-            sum += weight[key];
-        }
-    sum = rounded(plain, desc, sum);
-    for (cl_uint d = 0; d < desc->head_dim_v; d++)
-        o[d] = 0;
-    for (cl_uint key = 0; key < desc->seq_kv; key++)
-        if (reference_sees(desc, query, key)) {
-            double share = rounded(plain, desc, weight[key] / sum);
-            for (cl_uint d = 0; d < desc->head_dim_v; d++)
-                o[d] += share * (double)v[(size_t)key * desc->head_dim_v + d];
-        }
-    for (cl_uint d = 0; d < desc->head_dim_v; d++)
-        o[d] = rounded(plain, desc, o[d]);
-    return sum > 0 ? largest + log(sum) : -INFINITY;
+    const double log_sum = log(sum);
+    for (size_t i = 0; i < count; i++) {
+        seen[i].p /= sum;
+        seen[i].log_p = seen[i].score - largest - log_sum;
+        for (cl_uint d = 0; d < dim; d++)
+            o[d] += seen[i].p * (double)seen[i].v[d];
+    }
+    return largest + log_sum;
 }
 
-/* The largest magnitudes of one row, for the tolerance. */
-static void measure(const clattn_desc *desc, double scale, cl_uint query, const float *q,
-                    const float *k, const float *v, struct reference *result) {
-    for (cl_uint key = 0; key < desc->seq_kv; key++) {
-        if (!reference_sees(desc, query, key))
-            continue;
-        const float *k_row = k + (size_t)key * desc->head_dim;
-        double s = score(false, desc, scale, q, k_row), terms = 0;
-        for (cl_uint d = 0; d < desc->head_dim; d++)
-            terms += fabs(scale * (double)q[d] * (double)k_row[d]);
-        result->max_score = fmax(result->max_score, fabs(s));
-        result->max_terms = fmax(result->max_terms, terms);
-        for (cl_uint d = 0; d < desc->head_dim_v; d++)
-            result->max_value =
-                fmax(result->max_value, fabs((double)v[(size_t)key * desc->head_dim_v + d]));
+static int ascending(const void *one, const void *other) {
+    const double x = ((const struct seen *)one)->plain, y = ((const struct seen *)other)->plain;
+    return (x > y) - (x < y);
+}
+
+/* The plain computation, from keys by ascending score.  The weights are rounded where they meet V,
+ * not in their sum, as in FlashAttention and on clattn's matrix engines: an error that all weights
+ * share stays.
+ * Also R of compare.h, how far that can move o when the weights are rounded against other maxima.
+ * A weight of 1 is exact against any.  parts holds what one cell of keys moves. */
+static void attend_plainly(const clattn_desc *desc, const struct seen *seen, size_t count,
+                           double *o, double *moves, double *parts) {
+    const double relative = reference_ulp(desc->type, 1) / 2;
+    const double absolute = reference_ulp(desc->type, 0) / 2;
+    const double largest = seen[count - 1].plain;
+    double sum = 0, cell = seen[0].plain;
+    for (cl_uint d = 0; d < desc->head_dim_v; d++)
+        o[d] = moves[d] = parts[d] = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double weight = single(exp(single(seen[i].plain - largest)));
+        const double rounded = reference_round(desc->type, weight);
+        const double error = weight == 1 ? 0 : fmax(relative * weight, absolute);
+        const bool begins = seen[i].plain > cell + relative;
+        cell = begins ? seen[i].plain : cell;
+        sum += weight;
+        for (cl_uint d = 0; d < desc->head_dim_v; d++) {
+            moves[d] += begins ? parts[d] * parts[d] : 0;
+            parts[d] = (begins ? 0 : parts[d]) + error * fabs((double)seen[i].v[d]);
+            o[d] += rounded * (double)seen[i].v[d];
+        }
+    }
+    for (cl_uint d = 0; d < desc->head_dim_v; d++) {
+        o[d] = stored(desc->type, o[d] / single(sum));
+        moves[d] = sqrt(moves[d] + parts[d] * parts[d]) / sum;
+    }
+}
+
+/* log(sum of p exp(e)), what the scores' errors can do to lse. */
+static double move_of_lse(const struct seen *seen, size_t count) {
+    double most = -INFINITY, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fmax(most, seen[i].log_p + seen[i].error);
+    for (size_t i = 0; i < count; i++)
+        sum += exp(seen[i].log_p + seen[i].error - most);
+    return most + log(sum);
+}
+
+/* The sum of p (exp(e + move of lse) - 1) |v - o|, what they can do to o.  o and v are taken
+ * relative to the v of the likeliest key, so that a difference of 0 is 0, by whatever it is
+ * multiplied; the factor is written so that it overflows only where the product does. */
+static void moves_of_o(cl_uint dim, const struct seen *seen, size_t count, double move_of_lse,
+                       double *centre, double *moves) {
+    size_t best = 0;
+    for (size_t i = 0; i < count; i++)
+        best = seen[i].score > seen[best].score ? i : best;
+    const float *anchor = seen[best].v;
+    for (cl_uint d = 0; d < dim; d++)
+        centre[d] = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (cl_uint d = 0; d < dim; d++)
+            centre[d] += seen[i].p * ((double)seen[i].v[d] - (double)anchor[d]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const double error = seen[i].error + move_of_lse;
+        const double factor = exp(seen[i].log_p + error) * -expm1(-error);
+        for (cl_uint d = 0; d < dim; d++) {
+            const double distance = fabs((double)seen[i].v[d] - (double)anchor[d] - centre[d]);
+            moves[d] += distance > 0 ? factor * distance : 0;
+        }
+    }
+}
+
+static void measure_values(cl_uint dim, const struct seen *seen, size_t count,
+                           struct reference_row *row, float *low, float *high) {
+    for (size_t i = 0; i < count; i++)
+        for (cl_uint d = 0; d < dim; d++) {
+            const float value = seen[i].v[d];
+            low[d] = i && low[d] < value ? low[d] : value;
+            high[d] = i && high[d] > value ? high[d] : value;
+            row->max_value = fmax(row->max_value, fabs((double)value));
+        }
+}
+
+/* One query row, from the keys that it sees; scratch holds 3 head_dim_v numbers. */
+static void measure(const clattn_desc *desc, struct seen *seen, size_t count, double *scratch,
+                    struct reference *result, size_t row) {
+    const cl_uint dim = desc->head_dim_v;
+    const size_t at = row * dim;
+    double *o = result->o + at;
+    struct reference_row *r = &result->rows[row];
+    r->keys = (cl_uint)count;
+    result->lse[row] = -INFINITY;
+    if (!count)
+        return;
+    result->lse[row] = attend(dim, seen, count, o);
+    r->move_of_lse = move_of_lse(seen, count);
+    moves_of_o(dim, seen, count, r->move_of_lse, scratch, result->moves_of_o + at);
+    measure_values(dim, seen, count, r, result->low + at, result->high + at);
+    if (desc->type == CLATTN_F32)
+        return;
+    qsort(seen, count, sizeof *seen, ascending);
+    attend_plainly(desc, seen, count, scratch, scratch + dim, scratch + 2 * (size_t)dim);
+    for (cl_uint d = 0; d < dim; d++) {
+        r->plain_error = fmax(r->plain_error, fabs(scratch[d] - o[d]));
+        r->weight_error = fmax(r->weight_error, scratch[dim + d]);
     }
 }
 
 void reference_forward(const clattn_desc *desc, float given_scale, const float *q, const float *k,
                        const float *v, struct reference *result) {
     assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
-    double scale = reference_scale(desc, given_scale);
-    size_t heads = (size_t)desc->batch * desc->heads_q;
-    size_t rows = heads * desc->seq_q;
-    *result = (struct reference){0};
-    result->o = calloc(rows * desc->head_dim_v + 1, sizeof *result->o);
-    result->lse = calloc(rows + 1, sizeof *result->lse);
-    double *weight = calloc((size_t)desc->seq_kv + 1, sizeof *weight);
-    double *plain = calloc(desc->head_dim_v, sizeof *plain);
-    assert_true(result->o && result->lse && weight && plain);
+    const double scale = reference_scale(desc, given_scale);
+    const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    const size_t elements = rows * desc->head_dim_v;
+    *result = (struct reference){.o = calloc(elements + 1, sizeof *result->o),
+                                 .lse = calloc(rows + 1, sizeof *result->lse),
+                                 .moves_of_o = calloc(elements + 1, sizeof *result->moves_of_o),
+                                 .low = calloc(elements + 1, sizeof *result->low),
+                                 .high = calloc(elements + 1, sizeof *result->high),
+                                 .rows = calloc(rows + 1, sizeof *result->rows)};
+    struct seen *seen = calloc((size_t)desc->seq_kv + 1, sizeof *seen);
+    double *scratch = calloc(3 * (size_t)desc->head_dim_v, sizeof *scratch);
+    assert_true(result->o && result->lse && result->moves_of_o && result->low && result->high &&
+                result->rows && seen && scratch);
 
     for (size_t row = 0; row < rows; row++) {
-        size_t head = row / desc->seq_q;
-        cl_uint query = (cl_uint)(row % desc->seq_q);
-        size_t batch = head / desc->heads_q;
+        size_t head = row / desc->seq_q, batch = head / desc->heads_q, count = 0;
         size_t head_kv =
             batch * desc->heads_kv + head % desc->heads_q / (desc->heads_q / desc->heads_kv);
-        const float *q_row = q + row * desc->head_dim;
-        const float *k_head = k + head_kv * desc->seq_kv * desc->head_dim;
-        const float *v_head = v + head_kv * desc->seq_kv * desc->head_dim_v;
-        double *o = result->o + row * desc->head_dim_v;
-        result->lse[row] = attend(false, desc, scale, query, q_row, k_head, v_head, weight, o);
-        measure(desc, scale, query, q_row, k_head, v_head, result);
-        if (desc->type == CLATTN_F32)
-            continue;
-        attend(true, desc, scale, query, q_row, k_head, v_head, weight, plain);
-        for (cl_uint d = 0; d < desc->head_dim_v; d++)
-            result->plain_error = fmax(result->plain_error, fabs(plain[d] - o[d]));
+        const float *k_row = k + head_kv * desc->seq_kv * desc->head_dim;
+        const float *v_row = v + head_kv * desc->seq_kv * desc->head_dim_v;
+        for (cl_uint key = 0; key < desc->seq_kv; key++) {
+            if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key))
+                seen[count++] = look(desc, scale, q + row * desc->head_dim, k_row, v_row);
+            k_row += desc->head_dim;
+            v_row += desc->head_dim_v;
+        }
+        measure(desc, seen, count, scratch, result, row);
     }
-    free(weight);
-    free(plain);
+    free(seen);
+    free(scratch);
 }
 
 void reference_free(struct reference *result) {
     free(result->o);
     free(result->lse);
+    free(result->moves_of_o);
+    free(result->low);
+    free(result->high);
+    free(result->rows);
     *result = (struct reference){0};
 }

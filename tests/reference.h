@@ -33,13 +33,21 @@ double reference_ulp(clattn_type type, double value);
 
 /* ---- Attention ---- */
 
+/* What a row's tolerance follows from (compare.h). */
+struct reference_row {
+    cl_uint keys;        /* that the query sees */
+    double max_value;    /* largest |v| of them */
+    double move_of_lse;  /* how far errors of the scores can move lse */
+    double plain_error;  /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
+    double weight_error; /* f16, bf16: largest R of compare.h; f32: 0 */
+};
+
 struct reference {
-    double *o;          /* [batch, heads_q, seq_q, head_dim_v] */
-    double *lse;        /* [batch, heads_q, seq_q]; -INFINITY where nothing is seen */
-    double max_score;   /* largest |s| that entered a softmax, after scale and softcap */
-    double max_terms;   /* largest |scale| (|q_1 k_1| + |q_2 k_2| + ...) of the same scores */
-    double max_value;   /* largest |v| of a key that some query sees */
-    double plain_error; /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
+    double *o;                  /* [batch, heads_q, seq_q, head_dim_v] */
+    double *lse;                /* [batch, heads_q, seq_q]; -INFINITY where nothing is seen */
+    double *moves_of_o;         /* as o: how far errors of the scores can move it, maybe INFINITY */
+    float *low, *high;          /* as o: the least and the largest v of the keys that are seen */
+    struct reference_row *rows; /* [batch, heads_q, seq_q] */
 };
 
 /* Does the band let this query see this key? */

@@ -121,5 +121,5 @@ bool small_right(struct small *small, cl_command_queue queue) {
     const bool right = compare_forward(&small->desc, &small->expected, o, lse, &result);
     free(o);
     free(lse);
-    return right;
+    return right && !result.ill_rows;
 }

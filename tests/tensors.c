@@ -26,31 +26,91 @@ const char *const tensors_fill_names[FILL_COUNT] = {
     [FILL_MINUS_INF] = "-Inf", [FILL_ONES] = "0xFF",
 };
 
+const char *const tensors_kind_names[KIND_COUNT] = {
+    [KIND_UNIFORM] = "uniform", [KIND_POSITIVE] = "positive", [KIND_SIGNS] = "signs",
+    [KIND_VALUE] = "value",     [KIND_ROWS] = "rows",         [KIND_REST] = "rest",
+    [KIND_MATCH] = "match",
+};
+
 /* ---- Data ---- */
 
 /* The upper bits of a product are a good enough shuffle of (tensor, position). */
-static double uniform(enum tensors_name name, size_t position) {
+static double uniform(cl_uint seed, enum tensors_name name, size_t position) {
     uint64_t x = ((uint64_t)position << 3 | (uint64_t)name) + 0x9e3779b97f4a7c15u;
+    x += (uint64_t)seed * 0xd1342543de82ef95u;
     x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 29) * 0x94d049bb133111ebu;
     return (double)(x >> 11) * 0x1p-52 - 1;
 }
 
-static float *generate(const struct tensors *tensors, enum tensors_name name) {
-    const struct tensors_view *view = &tensors->view[name];
-    size_t head = (size_t)view->rows * view->dim;
-    size_t count = head * view->batch * view->heads;
-    double amplitude = name == TENSOR_Q   ? 2 * (double)tensors->what.amplitude
-                       : name == TENSOR_K ? 2
-                                          : 1;
-    float *data = malloc((count + 1) * sizeof *data);
-    assert_non_null(data);
-    bool shared = name != TENSOR_Q && tensors->what.layout == LAYOUT_BROADCAST;
-    for (size_t i = 0; i < count; i++) {
-        double value = amplitude * uniform(name, shared ? i % head : i);
-        data[i] = (float)reference_round(view->type, value);
+/* An element of a kind from its number in +-1. */
+static double drawn(enum tensors_kind kind, double number, cl_uint row, cl_uint column) {
+    switch (kind) {
+    case KIND_POSITIVE:
+        return fabs(number);
+    case KIND_SIGNS:
+        return number < 0 ? -1 : 1;
+    case KIND_VALUE:
+        return 1;
+    case KIND_REST:
+        return row > 0 && column == 0;
+    default:
+        return number;
     }
-    return data;
+}
+
+/* Row of k, in its head, that a row of q of kind match is: scattered, and all come in turn. */
+static cl_uint matched(const struct tensors *tensors, cl_uint row) {
+    assert_true(tensors->live.seq_kv > 0);
+    return (cl_uint)(((uint64_t)row * 7 + 3) % tensors->live.seq_kv);
+}
+
+/* One row before it is rounded.  k is generated before q. */
+static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_uint batch,
+                     cl_uint head, cl_uint row, double *to) {
+    const struct tensors_view *view = &tensors->view[name], *k = &tensors->view[TENSOR_K];
+    const struct tensors_input *input = &tensors->what.input[name];
+    bool shared = name != TENSOR_Q && tensors->what.layout == LAYOUT_BROADCAST;
+    size_t head_at = shared ? 0 : (size_t)batch * view->heads + head;
+    size_t at = (head_at * view->rows + (input->kind == KIND_ROWS ? 0 : row)) * view->dim;
+    size_t head_kv = (size_t)batch * k->heads + head / (view->heads / k->heads);
+    for (cl_uint d = 0; d < view->dim; d++)
+        if (input->kind == KIND_MATCH)
+            to[d] =
+                input->size *
+                (double)tensors
+                    ->data[TENSOR_K][(head_kv * k->rows + matched(tensors, row)) * view->dim + d];
+        else
+            to[d] =
+                input->size * drawn(input->kind, uniform(tensors->what.seed, name, at + d), row, d);
+}
+
+static void generate(struct tensors *tensors, enum tensors_name name) {
+    const struct tensors_view *view = &tensors->view[name];
+    const enum tensors_kind kind = tensors->what.input[name].kind;
+    const size_t rows = (size_t)view->batch * view->heads * view->rows, dim = view->dim;
+    const size_t size = reference_type_size(view->type);
+    double *row = malloc(dim * sizeof *row);
+    float *data = malloc((rows * dim + 1) * sizeof *data);
+    unsigned char *stored = malloc((rows * dim + 1) * size);
+    assert_true(row && data && stored);
+    tensors->data[name] = data;
+    tensors->stored[name] = stored;
+    for (size_t i = 0; i < rows; i++, data += dim, stored += dim * size) {
+        const size_t in_head = i % view->rows, head = i / view->rows;
+        if (in_head > 0 && (kind == KIND_VALUE || kind == KIND_ROWS)) {
+            memcpy(data, data - dim, dim * sizeof *data);
+            memcpy(stored, stored - dim * size, dim * size);
+            continue;
+        }
+        draw_row(tensors, name, (cl_uint)(head / view->heads), (cl_uint)(head % view->heads),
+                 (cl_uint)in_head, row);
+        for (size_t d = 0; d < dim; d++) {
+            reference_encode(view->type, row[d], stored + d * size);
+            data[d] = (float)reference_decode(view->type, stored + d * size);
+        }
+    }
+    free(row);
 }
 
 /* ---- Layouts ---- */
@@ -165,8 +225,8 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
         tensors->workspace->scratch_bytes = what->workspace;
     }
 
-    for (int name = TENSOR_Q; name < TENSOR_O; name++)
-        tensors->data[name] = generate(tensors, (enum tensors_name)name);
+    for (int name = TENSOR_V; name >= TENSOR_Q; name--)
+        generate(tensors, (enum tensors_name)name);
     for (size_t i = 0; i < tensors->memories; i++) {
         struct tensors_memory *memory = &tensors->memory[i];
         if (!memory->bytes)
@@ -194,8 +254,10 @@ void tensors_free(struct tensors *tensors) {
         free(memory->image);
         free(memory->result);
     }
-    for (int name = TENSOR_Q; name < TENSOR_O; name++)
+    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
         free(tensors->data[name]);
+        free(tensors->stored[name]);
+    }
     *tensors = (struct tensors){0};
 }
 
@@ -233,13 +295,13 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
     for (int name = TENSOR_Q; name < TENSOR_O; name++) {
         const struct tensors_view *view = &tensors->view[name];
         bool *takes_part = participants(&tensors->live, name != TENSOR_Q);
-        const float *data = tensors->data[name];
+        const size_t bytes = view->dim * reference_type_size(view->type);
+        const unsigned char *stored = tensors->stored[name];
         for (cl_uint b = 0; b < view->batch; b++)
             for (cl_uint h = 0; h < view->heads; h++)
-                for (cl_uint row = 0; row < view->rows; row++, data += view->dim)
-                    for (cl_uint d = 0; takes_part[row] && d < view->dim; d++)
-                        reference_encode(view->type, (double)data[d],
-                                         view->memory->image + tensors_at(view, b, h, row, d));
+                for (cl_uint row = 0; row < view->rows; row++, stored += bytes)
+                    if (takes_part[row])
+                        memcpy(view->memory->image + tensors_at(view, b, h, row, 0), stored, bytes);
         free(takes_part);
     }
 }

@@ -29,19 +29,38 @@ extern const char *const tensors_layout_names[LAYOUT_COUNT];
 enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
 extern const char *const tensors_fill_names[FILL_COUNT];
 
+enum tensors_name { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_COUNT };
+
+/* How the elements of q, k or v are drawn; each kind is multiplied by a size. */
+enum tensors_kind {
+    KIND_UNIFORM,  /* in +-1 */
+    KIND_POSITIVE, /* uniform in 0 ... 1 */
+    KIND_SIGNS,    /* -1 or 1 */
+    KIND_VALUE,    /* 1 */
+    KIND_ROWS,     /* uniform in +-1, each row the same within its head */
+    KIND_REST,     /* 1 in the first column of every row but the first, else 0 */
+    KIND_MATCH,    /* q alone: a row is a row of the head's k, which so scores highest */
+    KIND_COUNT
+};
+extern const char *const tensors_kind_names[KIND_COUNT];
+
+struct tensors_input {
+    enum tensors_kind kind;
+    double size;
+};
+
 /* What to lay out.  desc gives the capacity, in normal form (reference.h). */
 struct tensors_desc {
     clattn_desc desc;
     enum tensors_layout layout;
-    cl_uint batch, seq_q, seq_kv; /* what the enqueue asks for */
-    float amplitude;              /* q is uniform in +-2 amplitude, k in +-2, v in +-1 */
+    cl_uint batch, seq_q, seq_kv;         /* what the enqueue asks for */
+    struct tensors_input input[TENSOR_O]; /* q, k, v */
+    cl_uint seed;
     bool lse;
     bool svm;
     bool tight;       /* no guard zones: reading past the end leaves the allocation */
     size_t workspace; /* bytes */
 };
-
-enum tensors_name { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_COUNT };
 
 struct tensors_memory {
     const char *name;
@@ -66,8 +85,9 @@ enum { TENSORS_MEMORIES = 6 }; /* an enqueue reads and writes no more */
 
 struct tensors {
     struct tensors_desc what;
-    clattn_desc live;      /* what.desc with the enqueue's lengths */
-    float *data[TENSOR_O]; /* q, k, v: dense, decoded, exact in their type */
+    clattn_desc live;                /* what.desc with the enqueue's lengths */
+    float *data[TENSOR_O];           /* q, k, v: dense, decoded, exact in their type */
+    unsigned char *stored[TENSOR_O]; /* the same, as stored */
     struct tensors_view view[TENSOR_COUNT];
     struct tensors_memory memory[TENSORS_MEMORIES];
     size_t memories;

@@ -56,7 +56,7 @@ assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
 assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
 keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
-        "workspace_bytes", "max_error", "error_bound", "peak_fraction", "bandwidth_fraction", "sets",
+        "workspace_bytes", "max_error", "error_bound", "ill_rows", "peak_fraction", "bandwidth_fraction", "sets",
         "asked"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
 full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 8 * 2 * 4 * 48
@@ -77,6 +77,7 @@ for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results
     assert abs(result["bandwidth_fraction"] / bandwidth - 1) < 1e-3, (result, bandwidth)
     assert result["peak_fraction"] > 0, result
     assert result["sets"] >= 2, result
+    assert result["ill_rows"] == 0, result
     assert result["asked"] == ("memory_efficient" if i % 2 else "auto"), result
 END
 else
@@ -97,11 +98,11 @@ refuses 5 '33 of 33 problems are left out: the budget of 0.001 s is spent' "$@" 
     --budget 0.001 "$full"
 last=$(head -n 1 out.txt)
 refuses 5 '1 of 1 problem is left out' "$@" --budget 0.001 "$full"
-header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound
+header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound,ill_rows
 [ "$last" = "$header,peak_fraction,bandwidth_fraction,sets,asked" ] || complain "CSV: the header"
 answers 0 "$@" --csv --rows "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
-awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 14 { exit 1 }' out.txt || complain "CSV: not 14 columns"
+awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 15 { exit 1 }' out.txt || complain "CSV: not 15 columns"
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
 [ "$(grep -c ',"auto"$' out.txt)" = 2 ] || complain "CSV: not what was asked for: $(cat out.txt)"
 [ "$(grep -c 'fwd_rows BLOCK_Q=3: row: ' err.txt)" = 2 ] || complain "a row that does not fit: $(cat err.txt)"

@@ -8,12 +8,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "compare.h"
 #include "reference.h"
+
+static const double unit = 0x1p-24;
 
 static double pseudo_random(size_t index) {
     return sin((double)(index * index % 977) + 0.37 * (double)index);
@@ -165,8 +168,10 @@ static void one_key_gives_its_v_and_score(void **state) {
     for (size_t d = 0; d < 3; d++)
         assert_true(r.o[d] == (double)v[d]);
     assert_true(r.lse[0] == 35); /* 70 / sqrt(4) */
-    assert_true(r.max_score == 35 && r.max_value == 9 && r.plain_error == 0);
-    assert_true(r.max_terms == 35);
+    assert_int_equal(r.rows[0].keys, 1);
+    assert_true(r.rows[0].max_value == 9 && r.rows[0].plain_error == 0);
+    assert_near(r.rows[0].move_of_lse, 4 * unit * (35 + 8) + unit * 35, 1e-18);
+    assert_true(r.moves_of_o[0] == 0); /* whatever the score's error, the key has all the weight */
     reference_free(&r);
 }
 
@@ -183,7 +188,6 @@ static void two_keys_are_a_logistic_function(void **state) {
         desc.softcap = 2;
         reference_forward(&desc, -1, q, k, v, &r);
         assert_near(r.o[0], 1 / (1 + exp(2 * tanh(difference / 2.0))), 1e-15);
-        assert_true(r.max_score <= 2);
         reference_free(&r);
         desc.softcap = 0;
     }
@@ -288,22 +292,87 @@ static void the_band_is_as_drawn(void **state) {
     }
 }
 
-static void the_plain_computation_rounds_by_its_type(void **state) {
+/* Two keys whose weights are 1 and exp(-1), V 1 and 0, and 1 and 1: o is 1 / (1 + exp(-1)), of
+ * which only the output is rounded, and 1, of which the weights are. */
+static void the_plain_computation_rounds_weights_and_o(void **state) {
     (void)state;
-    /* Three equal weights: 1/3 in the type, times 1. */
-    clattn_desc desc = desc_of(1, 1, 1, 3, 1, 1);
-    const float q[] = {0}, k[] = {1, 2, 3}, v[] = {0, 1, 0};
-    const double third[] = {[CLATTN_F32] = 0, [CLATTN_F16] = 1365, [CLATTN_BF16] = 171};
-    const double scale[] = {[CLATTN_F32] = 0, [CLATTN_F16] = 4096, [CLATTN_BF16] = 512};
+    clattn_desc desc = desc_of(1, 1, 1, 2, 1, 2);
+    const float q[] = {1}, k[] = {1, 0}, v[] = {1, 1, 0, 1};
     for (clattn_type type = CLATTN_F32; type <= CLATTN_BF16; type++) {
         desc.type = type;
         struct reference r;
         reference_forward(&desc, 1, q, k, v, &r);
-        assert_near(r.o[0], 1.0 / 3, 1e-16);
-        double expected = type == CLATTN_F32 ? 0 : fabs(third[type] / scale[type] - 1.0 / 3);
-        assert_near(r.plain_error, expected, 1e-16);
+        const double sum = 1 + exp(-1), rounded = (1 + reference_round(type, exp(-1))) / sum;
+        const double errors[] = {fabs(reference_round(type, 1 / sum) - 1 / sum),
+                                 fabs(reference_round(type, rounded) - 1)};
+        assert_near(r.rows[0].plain_error, type == CLATTN_F32 ? 0 : fmax(errors[0], errors[1]),
+                    1e-7); /* the sum is rounded to f32 */
+        /* The first key's weight is exact, the other's as inexact as a number can be. */
+        const double worst = exp(-1) / sum * reference_ulp(type, 1) / 2;
+        assert_near(r.rows[0].weight_error, type == CLATTN_F32 ? 0 : worst, 1e-9);
         reference_free(&r);
     }
+}
+
+/* Keys of one score are rounded alike, others each in its own way. */
+static void weights_of_one_score_are_rounded_alike(void **state) {
+    (void)state;
+    enum { KEYS = 65 };
+    clattn_desc desc = desc_of(1, 1, 1, KEYS, 1, 1);
+    float q[] = {1}, k[KEYS], v[KEYS];
+    for (desc.type = CLATTN_F16; desc.type <= CLATTN_BF16; desc.type++)
+        for (int alike = 0; alike < 2; alike++) {
+            double sum = 0, weights = 0, squares = 0;
+            for (int i = 0; i < KEYS; i++) {
+                k[i] = i == KEYS / 2 ? 1 : alike ? -0.3f : -0.02f * (float)i;
+                v[i] = i % 2 ? 1 : -1;
+                const double weight = exp((double)k[i] - 1);
+                sum += weight;
+                weights += i == KEYS / 2 ? 0 : weight;
+                squares += i == KEYS / 2 ? 0 : weight * weight;
+            }
+            struct reference r;
+            reference_forward(&desc, 1, q, k, v, &r);
+            const double part = reference_ulp(desc.type, 1) / 2 / sum;
+            const double expected = part * (alike ? weights : sqrt(squares));
+            assert_near(r.rows[0].weight_error, expected, 1e-6 * expected);
+            reference_free(&r);
+        }
+}
+
+static void the_plain_computation_does_not_overflow(void **state) {
+    (void)state;
+    enum { KEYS = 70000 };
+    float *ones = malloc(KEYS * sizeof *ones), *largest = malloc(KEYS * sizeof *largest);
+    float *zeros = calloc(KEYS, sizeof *zeros);
+    assert_true(ones && largest && zeros);
+    clattn_desc desc = desc_of(1, 1, 1, KEYS, 1, 1);
+    for (clattn_type type = CLATTN_F16; type <= CLATTN_BF16; type++) {
+        desc.type = type;
+        for (size_t i = 0; i < KEYS; i++) {
+            ones[i] = 1;
+            largest[i] = type == CLATTN_F16 ? 65504 : 0x1.fep127f;
+        }
+        const float *const values[] = {ones, largest};
+        for (size_t i = 0; i < 2; i++) {
+            struct reference r;
+            reference_forward(&desc, 1, zeros, zeros, values[i], &r);
+            assert_near(r.o[0], (double)values[i][0], 1e-9 * (double)values[i][0]);
+            assert_near(r.rows[0].plain_error, 0, 1e-9 * (double)values[i][0]);
+            reference_free(&r);
+        }
+        /* Weights that round up take o beyond the type: exp(-1.386) is a little above 1/4. */
+        const float q[] = {1}, k[] = {1.3860f, 0, 0, 0, 0, 0, 0, 0};
+        desc.seq_kv = 8;
+        struct reference r;
+        reference_forward(&desc, 1, q, k, largest, &r);
+        assert_true(r.rows[0].plain_error <= 0x1p-8 * (double)largest[0]);
+        reference_free(&r);
+        desc.seq_kv = KEYS;
+    }
+    free(ones);
+    free(largest);
+    free(zeros);
 }
 
 /* ---- Tolerance ---- */
@@ -313,40 +382,95 @@ static bool passes(const clattn_desc *desc, const struct reference *r, double o,
     struct compare_result ratio;
     bool ok = compare_forward(desc, r, result, result_lse, &ratio);
     assert_int_equal(ok, ratio.o <= 1 && ratio.lse <= 1);
+    assert_int_equal(ratio.rows, 1);
     return ok;
+}
+
+/* 64 keys; the first element can be moved by 2^-18, the second not at all. */
+struct by_hand {
+    double o[2], lse[1], moves[2];
+    float low[2], high[2];
+    struct reference_row row;
+};
+static const struct by_hand by_hand = {{0.5, 2}, {8},      {0x1p-18, 0},
+                                       {-1, 2},  {1.5, 2}, {64, 2, 0x1p-17, 0x1p-8, 0}};
+
+static struct reference reference_of(struct by_hand *h) {
+    return (struct reference){h->o, h->lse, h->moves, h->low, h->high, &h->row};
 }
 
 static void a_result_passes_up_to_its_bound(void **state) {
     (void)state;
-    clattn_desc desc = desc_of(1, 1, 1, 1, 1, 2);
-    double o[] = {0.5, 2}, lse[] = {8};
-    struct reference r = {o, lse, 8, 24, 2, 0x1p-8};
-    double bound_o = 4 * 0x1p-24 * 16 * 2, bound_lse = 4 * 0x1p-24 * 32 + 0x1p-21;
+    clattn_desc desc = desc_of(1, 1, 1, 64, 1, 2);
+    struct by_hand h = by_hand;
+    struct reference r = reference_of(&h);
+    const double sum = 4 * unit * 9;
+    double bound_o = 0x1p-18 + sum * 2 + 0x1p-25, bound_lse = 0x1p-17 + sum + 0x1p-21;
     assert_true(passes(&desc, &r, 0.5, 8));
-    assert_true(passes(&desc, &r, 0.5 + bound_o, 8 - bound_lse));
-    assert_false(passes(&desc, &r, 0.5 - 1.1 * bound_o, 8));
-    assert_false(passes(&desc, &r, 0.5, 8 + 1.3 * bound_lse));
+    assert_true(passes(&desc, &r, 0.5 + 0.99 * bound_o, 8 - 0.97 * bound_lse));
+    assert_false(passes(&desc, &r, 0.5 - 1.02 * bound_o, 8));
+    assert_false(passes(&desc, &r, 0.5, 8 + 1.1 * bound_lse));
     assert_false(passes(&desc, &r, NAN, 8));
     assert_false(passes(&desc, &r, INFINITY, 8));
     assert_false(passes(&desc, &r, 0.5, NAN));
     assert_false(passes(&desc, &r, 0.5, -INFINITY));
 
-    desc.type = CLATTN_F16;
-    double bound = 1.25 * 0x1p-8 + 0x1p-12;
-    assert_true(passes(&desc, &r, 0.5 + bound, 8));
-    assert_false(passes(&desc, &r, 0.5 + 1.01 * bound, 8));
-    desc.type = CLATTN_BF16;
-    bound = 1.25 * 0x1p-8 + 0x1p-9;
-    assert_true(passes(&desc, &r, 0.5 - bound, 8));
-    assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
-    assert_false(passes(&desc, &r, NAN, 8));
+    for (desc.type = CLATTN_F16; desc.type <= CLATTN_BF16; desc.type++) {
+        double bound = 0x1p-18 + 1.25 * 0x1p-8 + (desc.type == CLATTN_F16 ? 0x1p-12 : 0x1p-9);
+        h.row.weight_error = 0;
+        assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
+        assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
+        h.row.weight_error = (1.25 * 0x1p-8 + 0x1p-10) / 2;
+        bound += 0x1p-10;
+        assert_true(passes(&desc, &r, 0.5 + 0.999 * bound, 8));
+        assert_false(passes(&desc, &r, 0.5 - 1.01 * bound, 8));
+        assert_false(passes(&desc, &r, NAN, 8));
+    }
+}
+
+static void an_ill_conditioned_row_is_counted_and_stays_in_range(void **state) {
+    (void)state;
+    clattn_desc desc = desc_of(1, 1, 1, 64, 1, 2);
+    struct by_hand h = by_hand;
+    struct reference r = reference_of(&h);
+    for (clattn_type type = CLATTN_F32; type <= CLATTN_BF16; type++)
+        for (unsigned i = 0; i < 2; i++) {
+            desc.type = type;
+            h.moves[0] = i ? INFINITY : 1.9999999;
+            const double ulp = type == CLATTN_F32 ? 0 : reference_ulp(type, 1.5);
+            const double slack = ulp + 4 * unit * 9 * 2;
+            const float o[] = {-0.25f, 2}, lse[] = {8};
+            struct compare_result ratio;
+            assert_true(compare_forward(&desc, &r, o, lse, &ratio));
+            assert_int_equal(ratio.ill_rows, 1);
+            assert_true(passes(&desc, &r, 1.5 + 0.99 * slack, 8));
+            assert_true(passes(&desc, &r, -1 - 0.99 * 4 * unit * 9 * 2, 8));
+            assert_false(passes(&desc, &r, 1.5 + 1.1 * slack, 8));
+            assert_false(passes(&desc, &r, -1 - 1.1 * slack, 8));
+            assert_false(passes(&desc, &r, NAN, 8));
+            assert_false(passes(&desc, &r, INFINITY, 8));
+            assert_false(passes(&desc, &r, 0, NAN));
+            assert_false(passes(&desc, &r, 0, 8.1));
+        }
+}
+
+static void a_bound_that_is_not_finite_passes_nothing(void **state) {
+    (void)state;
+    clattn_desc desc = desc_of(1, 1, 1, 64, 1, 2);
+    struct by_hand h = by_hand;
+    struct reference r = reference_of(&h);
+    h.row.move_of_lse = INFINITY;
+    assert_false(passes(&desc, &r, 0.5, 8));
+    h = by_hand;
+    h.row.max_value = h.moves[0] = INFINITY;
+    assert_false(passes(&desc, &r, 0.5, 8));
 }
 
 static void a_query_that_sees_nothing_has_no_tolerance(void **state) {
     (void)state;
     clattn_desc desc = desc_of(1, 1, 1, 1, 1, 2);
-    double o[] = {0, 0}, lse[] = {-INFINITY};
-    struct reference r = {o, lse, 100, 100, 100, 1};
+    struct by_hand h = {.lse = {-INFINITY}};
+    struct reference r = reference_of(&h);
     for (clattn_type type = CLATTN_F32; type <= CLATTN_BF16; type++) {
         desc.type = type;
         assert_true(passes(&desc, &r, 0, -INFINITY));
@@ -355,6 +479,74 @@ static void a_query_that_sees_nothing_has_no_tolerance(void **state) {
         assert_false(passes(&desc, &r, 0, INFINITY));
         assert_false(passes(&desc, &r, 0, -1e30));
     }
+}
+
+/* The errors of the scores move o by what they do when they are largest and opposed, and hardly
+ * less is allowed.  Scores a and -a, v 1 and -1: o = tanh(a). */
+static void the_moves_are_those_of_the_scores(void **state) {
+    (void)state;
+    clattn_desc desc = desc_of(1, 1, 1, 2, 1, 1);
+    for (int i = -8; i <= 14; i++) {
+        const float a = ldexpf(1, i), q[] = {1}, k[] = {a, -a}, v[] = {1, -1};
+        const double error = 4 * unit * ((double)a + 8) + unit * (double)a / 4;
+        struct reference r;
+        reference_forward(&desc, 1, q, k, v, &r);
+        const double moved = tanh((double)a) - tanh((double)a - error);
+        assert_true(r.moves_of_o[0] >= moved);
+        assert_true(r.moves_of_o[0] <= 2.01 * moved + 1e-12);
+        assert_near(r.rows[0].move_of_lse, error, 1e-6 * error);
+        reference_free(&r);
+    }
+}
+
+/* A sum of terms of one sign drifts with their number; where they cancel it does not grow. */
+static void the_error_of_a_score_knows_how_far_its_sum_grows(void **state) {
+    (void)state;
+    enum { LONGEST = 512 };
+    float ones[LONGEST], signs[LONGEST], v[] = {1};
+    for (int d = 0; d < LONGEST; d++) {
+        ones[d] = 1;
+        signs[d] = d % 2 ? 1 : -1;
+    }
+    for (cl_uint dim = 64; dim <= LONGEST; dim *= 2) {
+        clattn_desc desc = desc_of(1, 1, 1, 1, dim, 1);
+        const double terms = dim / 8.0, error = 4 * unit * (terms + 8);
+        struct reference r;
+        reference_forward(&desc, 0.125f, ones, signs, v, &r);
+        assert_near(r.rows[0].move_of_lse, error, 1e-6 * error);
+        reference_free(&r);
+        for (int sign = -1; sign <= 1; sign += 2) {
+            const double drift = unit * dim / 4 * terms;
+            reference_forward(&desc, 0.125f * (float)sign, ones, ones, v, &r);
+            assert_near(r.rows[0].move_of_lse, error + drift, 1e-6 * error);
+            reference_free(&r);
+        }
+    }
+}
+
+/* A key that has no weight spoils no bound, however inexact its score is; nor do equal v. */
+static void the_moves_know_weights_and_values(void **state) {
+    (void)state;
+    clattn_desc desc = desc_of(1, 1, 1, 3, 1, 2);
+    const float q[] = {1}, k[] = {1, 0.5f, -1e30f}, v[] = {1, 7, 2, 7, 3, 7};
+    struct reference r;
+    reference_forward(&desc, 1, q, k, v, &r);
+    assert_true(r.moves_of_o[0] > 0 && r.moves_of_o[0] < 16 * 9 * unit);
+    assert_true(r.moves_of_o[1] == 0);
+    assert_true(r.rows[0].move_of_lse < 4 * 9.1 * unit);
+    reference_free(&r);
+    /* Nor what overflows, when it is multiplied by 0: 3 keys share the v of o. */
+    const float large[] = {1e30f, 1e30f, -1e30f};
+    reference_forward(&desc, 1, q, large, v, &r);
+    assert_true(isinf(r.moves_of_o[0]));
+    assert_true(r.moves_of_o[1] == 0);
+    reference_free(&r);
+    /* Softcap bounds what an inexact score can do. */
+    desc.softcap = 4;
+    reference_forward(&desc, 1, q, large, v, &r);
+    assert_true(r.moves_of_o[0] < 16 * 12 * unit);
+    assert_near(r.rows[0].move_of_lse, 4 * 12 * unit, 1e-9);
+    reference_free(&r);
 }
 
 int main(void) {
@@ -369,8 +561,15 @@ int main(void) {
         cmocka_unit_test(the_order_of_keys_and_a_common_shift_change_nothing),
         cmocka_unit_test(grouped_heads_are_repeated_heads),
         cmocka_unit_test(the_band_is_as_drawn),
-        cmocka_unit_test(the_plain_computation_rounds_by_its_type),
+        cmocka_unit_test(the_plain_computation_rounds_weights_and_o),
+        cmocka_unit_test(weights_of_one_score_are_rounded_alike),
+        cmocka_unit_test(the_plain_computation_does_not_overflow),
+        cmocka_unit_test(the_moves_are_those_of_the_scores),
+        cmocka_unit_test(the_error_of_a_score_knows_how_far_its_sum_grows),
+        cmocka_unit_test(the_moves_know_weights_and_values),
         cmocka_unit_test(a_result_passes_up_to_its_bound),
+        cmocka_unit_test(an_ill_conditioned_row_is_counted_and_stays_in_range),
+        cmocka_unit_test(a_bound_that_is_not_finite_passes_nothing),
         cmocka_unit_test(a_query_that_sees_nothing_has_no_tolerance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "compare.h"
 #include "reference.h"
 #include "verify.h"
 
@@ -127,21 +128,51 @@ static const char *const texts[] = {
 
 enum { TEXTS = sizeof texts / sizeof texts[0] };
 
+/* The result as compare_forward sees it. */
+static bool compare(const struct problem *p, struct compare_result *result) {
+    float *o = calloc(p->count[O] + 1, sizeof *o), *lse = calloc(p->count[LSE] + 1, sizeof *lse);
+    assert_true(o && lse);
+    const clattn_desc *d = &p->desc;
+    size_t dense = 0;
+    for (size_t b = 0; b < d->batch; b++)
+        for (size_t h = 0; h < d->heads_q; h++)
+            for (size_t r = 0; r < d->seq_q; r++) {
+                memcpy(&lse[dense / d->head_dim_v], element(p, LSE, place(p, LSE, b, h, r, 0)),
+                       sizeof *lse);
+                for (size_t i = 0; i < d->head_dim_v; i++, dense++)
+                    o[dense] =
+                        (float)reference_decode(d->type, element(p, O, place(p, O, b, h, r, i)));
+            }
+    const bool right = compare_forward(d, &p->expected, o, lse, result);
+    free(o);
+    free(lse);
+    return right;
+}
+
+static void assert_near(double value, double expected) {
+    if (!(fabs(value - expected) <= 1e-6 * fabs(expected))) {
+        fail_msg("%.17g is not %.17g", value, expected);
+    }
+}
+
+/* Two programs of one definition: they find the same element, and the same share of its bound. */
 static void the_same_bounds(void **state) {
     (void)state;
     for (int i = 0; i < 2 * TEXTS; i++) {
         struct problem p;
+        struct compare_result expected;
         make(&p, texts[i / 2], i % 2);
         verify_result result = verify(&p);
         assert_true(result.passed);
+        assert_true(compare(&p, &expected));
         assert_int_equal(result.checked, result.rows);
         assert_int_equal(result.rows, p.count[LSE]);
-        if (p.desc.type == CLATTN_F32) {
-            double bound = 0x1p-22 * (p.expected.max_score + 8) * p.expected.max_value;
-            assert_true(fabs(result.bound - bound) <= 1e-9 * bound);
-        } else if (p.count[O]) {
-            double shared = result.bound - 1.25 * p.expected.plain_error;
-            assert_true(shared >= 0 && shared <= reference_ulp(p.desc.type, 2) / 2 + 1e-12);
+        assert_int_equal(result.rows, expected.rows);
+        assert_int_equal(result.ill_rows, 0);
+        assert_int_equal(expected.ill_rows, 0);
+        if (p.count[O] && p.desc.seq_kv) {
+            assert_near(result.error / result.bound, expected.o);
+            assert_near(result.lse_error / result.lse_bound, expected.lse);
         }
         destroy(&p);
     }
@@ -153,26 +184,27 @@ static void every_element_is_seen(void **state) {
     for (int i = 0; i < 2 * TEXTS; i++) {
         struct problem p;
         make(&p, texts[i / 2], i % 2);
-        double shared = p.desc.type == CLATTN_F32
-                            ? 0x1p-22 * (p.expected.max_score + 8) * p.expected.max_value
-                            : 1.25 * p.expected.plain_error;
-        for (size_t at = 0; at < p.count[O]; at++) {
+        const clattn_desc *d = &p.desc;
+        const size_t size = reference_type_size(d->type);
+        for (size_t dense = 0; dense < p.count[O]; dense++) {
+            const size_t row = dense / d->head_dim_v, head = row / d->seq_q;
+            void *here = element(&p, O,
+                                 place(&p, O, head / d->heads_q, head % d->heads_q, row % d->seq_q,
+                                       dense % d->head_dim_v));
             unsigned char right[sizeof(float)];
-            const size_t size = reference_type_size(p.desc.type);
-            void *here = element(&p, O, at);
             memcpy(right, here, size);
-            double value = reference_decode(p.desc.type, right);
-            double far = 1.5 * shared + 2 * reference_ulp(p.desc.type, value);
-            reference_encode(p.desc.type, value + far, here);
+            const double value = p.expected.o[dense];
+            const double bound = compare_bound_o(d, &p.expected, dense);
+            reference_encode(d->type, value + 1.01 * bound + reference_ulp(d->type, value), here);
             assert_false(verify(&p).passed);
-            reference_encode(p.desc.type, NAN, here);
+            reference_encode(d->type, NAN, here);
             assert_false(verify(&p).passed);
             memcpy(here, right, size);
         }
         for (size_t at = 0; at < p.count[LSE]; at++) {
-            float right, wrong;
-            memcpy(&right, element(&p, LSE, at), sizeof right);
-            wrong = isinf(right) ? 0 : right + 0.001f;
+            const float right = (float)p.expected.lse[at];
+            float wrong =
+                isinf(right) ? 0 : right + 1.2f * (float)compare_bound_lse(&p.expected, at);
             memcpy(element(&p, LSE, at), &wrong, sizeof wrong);
             assert_false(verify(&p).passed);
             memcpy(element(&p, LSE, at), &right, sizeof right);
@@ -182,38 +214,46 @@ static void every_element_is_seen(void **state) {
     }
 }
 
-/* With q = 0 o is the mean of v's rows, here 1024.25 and 2^-10: half a unit in the last place is
- * 1/2 and 2^-21, and the plain computation in f16 is 1/4 off at the first. */
-static void the_largest_error_is_reported(void **state) {
-    (void)state;
-    struct problem p;
-    make(&p, "f16 h1 q1 k4 d2", false);
-    memset(p.data[Q], 0, 2 * p.count[Q]);
-    for (size_t i = 0; i < p.count[V]; i++) {
-        reference_encode(CLATTN_F16, i == 0 ? 1025 : i % 2 ? 0x1p-10 : 1024, element(&p, V, i));
+/* One query, q = 0 and so equal weights, of which there are four. */
+static void make_mean(struct problem *p, const double *v, const double *o) {
+    make(p, "f16 h1 q1 k4 d2", false);
+    memset(p->data[Q], 0, 2 * p->count[Q]);
+    for (size_t i = 0; i < p->count[V]; i++) {
+        reference_encode(CLATTN_F16, v[i], element(p, V, i));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        reference_encode(CLATTN_F16, o[i], element(p, O, i));
     }
     const float lse = (float)log(4);
-    memcpy(element(&p, LSE, 0), &lse, sizeof lse);
-    /* The second element is right, but nearer to its bound than the first. */
-    reference_encode(CLATTN_F16, 1024, element(&p, O, 0));
-    reference_encode(CLATTN_F16, 0x1p-10, element(&p, O, 1));
+    memcpy(element(p, LSE, 0), &lse, sizeof lse);
+}
+
+/* o is 1024.25, of which the plain computation in f16 keeps 1024, and 2^-10; half a unit in the
+ * last place is 1/2 and 2^-21.  The scores move o by their share of what v differs by. */
+static void the_element_nearest_to_its_bound_is_reported(void **state) {
+    (void)state;
+    struct problem p;
+    const double v[] = {1025, 0x1p-10, 1024, 0x1p-10, 1024, 0x1p-10, 1024, 0x1p-10};
+    const double nearer[] = {1025, 0.25};
+    make_mean(&p, v, nearer);
     verify_result result = verify(&p);
     assert_true(result.passed);
-    assert_true(result.error == 0.25);
-    assert_true(result.bound == 0.5 + 1.25 * 0.25);
+    assert_true(result.error == 0.75);
+    assert_near(result.bound, 0.5 + 1.25 * 0.25 + 2 * 0x1p-22 * 8 * 0.375);
+    destroy(&p);
     /* The second is beyond its bound; the first, whose error is larger, is not. */
-    reference_encode(CLATTN_F16, 1025, element(&p, O, 0));
-    reference_encode(CLATTN_F16, 0.5, element(&p, O, 1));
+    const double beyond[] = {1025, 0.5};
+    make_mean(&p, v, beyond);
     result = verify(&p);
     assert_false(result.passed);
     assert_true(result.error == 0.5 - 0x1p-10);
-    assert_true(result.bound == 0x1p-21 + 1.25 * 0.25);
+    assert_near(result.bound, 0x1p-21 + 1.25 * 0.25);
     destroy(&p);
 }
 
 /* Two equal keys: lse is the score + log 2, which f32 rounds by 0.057 near 2^20, but by less
  * than 2^-24 near 1. */
-static void the_largest_error_of_lse_is_reported(void **state) {
+static void each_row_has_its_own_bound_of_lse(void **state) {
     (void)state;
     struct problem p;
     make(&p, "f32 h1 q2 k2 d1", false);
@@ -225,15 +265,17 @@ static void the_largest_error_of_lse_is_reported(void **state) {
     memcpy(p.data[O], ones, sizeof ones);
     memcpy(p.data[LSE], lse, sizeof lse);
     verify_result result = verify(&p);
+    const double sums = 0x1p-22 * (8 + sqrt(2) / 8);
     assert_true(result.passed);
     assert_true(fabs(result.lse_error - (0.75 - log(2))) < 1e-6);
-    assert_true(result.lse_bound == 0.0625 + 0x1p-22 * (0x1p20 + 8));
-    const float wrong = lse[1] + 0.5f;
+    assert_near(result.lse_bound, 0.0625 + 0x1p-22 * (0x1p20 + 8) + 0x1p-26 * 0x1p20 + sums);
+    /* An error that the first row may have is one of the second. */
+    const float wrong = lse[1] + 0x1p-10f;
     memcpy(element(&p, LSE, 1), &wrong, sizeof wrong);
     result = verify(&p);
     assert_false(result.passed);
-    assert_true(fabs(result.lse_error - 0.5) < 1e-6);
-    assert_true(result.lse_bound < 0.26);
+    assert_true(fabs(result.lse_error - 0x1p-10) < 1e-6);
+    assert_near(result.lse_bound, 0x1p-24 + 0x1p-22 * (1 + 8) + 0x1p-26 + sums);
     destroy(&p);
 }
 
@@ -269,8 +311,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_bounds),
         cmocka_unit_test(every_element_is_seen),
-        cmocka_unit_test(the_largest_error_is_reported),
-        cmocka_unit_test(the_largest_error_of_lse_is_reported),
+        cmocka_unit_test(the_element_nearest_to_its_bound_is_reported),
+        cmocka_unit_test(each_row_has_its_own_bound_of_lse),
         cmocka_unit_test(a_long_problem_is_sampled),
     };
     return cmocka_run_group_tests_name("verify", tests, NULL, NULL);

@@ -252,6 +252,7 @@ static bench_result conclude(const match *a, const contender *c) {
                       .error_bound = c->check.bound,
                       .lse_error = c->check.lse_error,
                       .lse_bound = c->check.lse_bound,
+                      .ill_rows = c->check.ill_rows,
                       .passed = c->check.passed};
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
     snprintf(r.row, sizeof r.row, "%s", clattn_plan_row(c->plan));

@@ -31,6 +31,7 @@ typedef struct bench_result {
     size_t workspace;
     double max_error, error_bound; /* of o */
     double lse_error, lse_bound;
+    uint64_t ill_rows; /* of those checked: ill-conditioned (verify.h) */
     bool passed;
     double peak_fraction; /* of the peak while this problem was measured */
     double bandwidth_fraction;

@@ -1,5 +1,6 @@
 #include "bench_report.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 #include <jansson.h>
@@ -42,6 +43,10 @@ static double error_bound(const bench_result *r) {
     return r->error_bound;
 }
 
+static double ill_rows(const bench_result *r) {
+    return (double)r->ill_rows;
+}
+
 static double peak_fraction(const bench_result *r) {
     return r->peak_fraction;
 }
@@ -63,6 +68,7 @@ static const column columns[] = {
     {"workspace_bytes", workspace_bytes},
     {"max_error", max_error},
     {"error_bound", error_bound},
+    {"ill_rows", ill_rows},
     {"peak_fraction", peak_fraction},
     {"bandwidth_fraction", bandwidth_fraction},
     {"sets", sets},
@@ -109,17 +115,20 @@ static void begin_table(const bench_report *r) {
 static void add_to_table(const bench_report *r, const bench_result *results, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const bench_result *e = &results[i];
-        char range[64], speed[32], workspace[32];
+        char range[64], speed[32], workspace[32], ill[64] = "";
         if (i == 0) {
             fprintf(r->to, "\n%s\n", e->problem);
         }
         snprintf(range, sizeof range, "%.4g..%.4g", 1e3 * e->device.low, 1e3 * e->device.high);
-        fprintf(r->to, "%10.5g %19s %10.5g %13s %5.1f%% %5.1f%% %10s %9.2g %9.2g  %s%s%s%s\n",
+        if (e->ill_rows) {
+            snprintf(ill, sizeof ill, "  (%" PRIu64 " rows ill-conditioned)", e->ill_rows);
+        }
+        fprintf(r->to, "%10.5g %19s %10.5g %13s %5.1f%% %5.1f%% %10s %9.2g %9.2g  %s%s%s%s%s\n",
                 1e3 * e->device.median, range, 1e3 * e->wall.median, as_speed(speed, e->rate),
                 100 * e->peak_fraction, 100 * e->bandwidth_fraction,
                 as_bytes(workspace, (double)e->workspace), e->max_error, e->error_bound,
                 strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->row, e->passed ? "" : "  WRONG",
-                e->by_device ? "" : "  (host clock)");
+                ill, e->by_device ? "" : "  (host clock)");
     }
 }
 

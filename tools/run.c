@@ -279,6 +279,12 @@ static int verify(const job *j) {
            "lse: error %.3g, bound %.3g\n",
            result.passed ? "passed" : "FAILED", result.checked, result.rows, result.error,
            result.bound, result.lse_error, result.lse_bound);
+    if (result.ill_rows) {
+        printf("           %" PRIu64
+               " of the rows are ill-conditioned: scores in f32 do not determine "
+               "their o, which is finite and in the range of v\n",
+               result.ill_rows);
+    }
     fflush(stdout);
     return result.passed
                ? OUTCOME_DONE

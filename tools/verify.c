@@ -1,5 +1,6 @@
 #include "verify.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 /* Multiply-adds that are spent on a check, a second or two; and the price in them of
  * what else a pair of query and key costs, exp and roundings. */
 #define BUDGET 1e9
-enum { EXACT_COST = 32, PLAIN_COST = 200 };
+enum { EXACT_COST = 40, PLAIN_COST = 40 };
 
 #define UNIT 0x1p-24
 
@@ -113,79 +114,183 @@ static uint64_t sample(uint64_t rows, uint64_t count, uint64_t index) {
 
 /* ---- Attention ---------------------------------------------------------- */
 
+typedef struct score {
+    const float *v;
+    double exact, f32; /* by the definition, and as f32 has it */
+    double error;      /* what the exact one may be off by */
+    double p, log_p;   /* the key's share in all weights */
+} score;
+
 typedef struct work {
     const clattn_desc *desc;
     double scale;
     float *q, *k, *v; /* one row; all rows of one key head */
-    double *weight, *exact, *plain;
-    double max_score, max_terms, max_value, plain_error;
+    cl_uint begin, end;
+    score *scores;
+    double *exact, *plain, *unlucky, *cell, *centre, *moves; /* of o, one row */
+    double largest_value, lse, lse_moves;
 } work;
 
-static double rounded(const work *w, bool plain, double value) {
-    return plain ? round_to(w->desc->type, value) : value;
+/* To f32; the largest number stands for what is beyond. */
+static double to_f32(double value) {
+    return isfinite(value) ? (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value)) : value;
 }
 
-static double score(work *w, bool plain, const float *k) {
-    double dot = 0, terms = 0, cap = (double)w->desc->softcap;
+static void score_key(const work *w, cl_uint key) {
+    const float *k = w->k + (size_t)key * w->desc->head_dim;
+    const double cap = (double)w->desc->softcap;
+    double dot = 0, terms = 0;
     for (cl_uint d = 0; d < w->desc->head_dim; d++) {
         double term = (double)w->q[d] * (double)k[d];
         dot += term;
         terms += fabs(term);
     }
-    terms *= fabs(w->scale);
-    if (isfinite(terms) && terms > w->max_terms) {
-        w->max_terms = terms;
-    }
-    double s = rounded(w, plain, w->scale * rounded(w, plain, dot));
+    score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
+    s.error = UNIT * (4 * fabs(w->scale) * terms + w->desc->head_dim * fabs(s.exact) / 4);
+    s.f32 = to_f32(s.exact);
     if (cap > 0) {
-        s = rounded(w, plain, tanh(rounded(w, plain, s / cap)));
-        s = rounded(w, plain, cap * s);
+        /* The cap flattens errors: most of all on the side that is farther from 0. */
+        const double raw = fabs(s.exact);
+        const double passed_on =
+            isfinite(raw) ? cap * (tanh(raw / cap) - tanh((raw - s.error) / cap)) : 0;
+        s.f32 = to_f32(cap * to_f32(tanh(to_f32(s.f32 / cap))));
+        s.exact = cap * tanh(s.exact / cap);
+        s.error = fmin(s.error, passed_on + 4 * UNIT * fabs(s.exact));
     }
-    return s;
+    /* A score of -infinity has no weight, and its error moves nothing. */
+    s.error = s.exact == -INFINITY ? 0 : s.error + 4 * UNIT * 8;
+    w->scores[key] = s;
 }
 
-/* The definition: o = sum of p v / sum of p, p = exp(s - max s).  When plain, every
- * result is rounded to the storage type, a sum once: this is the yardstick of what
- * the type can do.  Returns lse. */
-static double attend(work *w, bool plain, cl_uint begin, cl_uint end, double *o) {
-    const cl_uint dim = w->desc->head_dim, dim_v = w->desc->head_dim_v;
+/* The definition: o = sum of p v, p = exp(s - max s) / their sum. */
+static void attend(work *w) {
+    const cl_uint dim_v = w->desc->head_dim_v;
     double largest = -INFINITY, sum = 0;
-    for (cl_uint key = begin; key < end; key++) {
-        double s = score(w, plain, w->k + (size_t)key * dim);
-        w->weight[key] = s;
-        largest = s > largest ? s : largest;
-        if (!plain && isfinite(s)) {
-            w->max_score = fmax(w->max_score, fabs(s));
-        }
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        largest = w->scores[key].exact > largest ? w->scores[key].exact : largest;
     }
-    for (cl_uint key = begin; key < end; key++) {
-        w->weight[key] = rounded(w, plain, exp(rounded(w, plain, w->weight[key] - largest)));
-        sum += w->weight[key];
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        w->scores[key].p = exp(w->scores[key].exact - largest);
+        sum += w->scores[key].p;
     }
-    sum = rounded(w, plain, sum);
-    memset(o, 0, dim_v * sizeof *o);
-    for (cl_uint key = begin; key < end; key++) {
-        const float *v = w->v + (size_t)key * dim_v;
-        double share = rounded(w, plain, w->weight[key] / sum);
+    const double log_sum = log(sum);
+    memset(w->exact, 0, dim_v * sizeof *w->exact);
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        score *s = &w->scores[key];
+        s->p /= sum;
+        s->log_p = s->exact - largest - log_sum;
         for (cl_uint d = 0; d < dim_v; d++) {
-            o[d] += share * (double)v[d];
+            w->exact[d] += s->p * (double)w->scores[key].v[d];
         }
     }
-    for (cl_uint d = 0; d < dim_v; d++) {
-        o[d] = rounded(w, plain, o[d]);
-    }
-    return begin < end ? largest + log(sum) : -INFINITY;
+    w->lse = w->begin < w->end ? largest + log_sum : -INFINITY;
 }
 
-static void measure_values(work *w, cl_uint begin, cl_uint end) {
-    const size_t dim = w->desc->head_dim_v;
-    for (size_t i = begin * dim; i < end * dim; i++) {
-        double value = fabs((double)w->v[i]);
-        if (isfinite(value) && value > w->max_value) {
-            w->max_value = value;
+/* Ascending, and NaN last. */
+static int by_score(const void *a, const void *b) {
+    const double x = ((const score *)a)->f32, y = ((const score *)b)->f32;
+    return isnan(x) || isnan(y) ? isnan(x) - isnan(y) : (x > y) - (x < y);
+}
+
+/* Weights of keys with nearly the same score are rounded alike: their errors add up, and those of
+ * others as their squares do. */
+static void close_cell(work *w) {
+    for (cl_uint d = 0; d < w->desc->head_dim_v; d++) {
+        w->unlucky[d] += w->cell[d] * w->cell[d];
+        w->cell[d] = 0;
+    }
+}
+
+/* The plain computation: scores and the sum of weights in f32, weights and o rounded to the type,
+ * a sum once.  As on matrix engines, the weights are summed before they are rounded.  Returns what
+ * the row's o may be off by: 1.25 times the largest error of that computation, or what weights can
+ * do that are rounded against other maxima, if that is more.  A weight of 1 is exact.  Afterwards
+ * the keys' order is that of their scores. */
+static double attend_plainly(work *w) {
+    const clattn_type type = w->desc->type;
+    const cl_uint dim_v = w->desc->head_dim_v;
+    const double relative = spacing(type, 1) / 2, least = spacing(type, 0) / 2;
+    double largest = -INFINITY, sum = 0, error = 0, worst = 0, lowest = -INFINITY;
+    qsort(w->scores + w->begin, w->end - w->begin, sizeof *w->scores, by_score);
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        largest = fmax(largest, w->scores[key].f32);
+    }
+    memset(w->plain, 0, dim_v * sizeof *w->plain);
+    memset(w->unlucky, 0, dim_v * sizeof *w->unlucky);
+    memset(w->cell, 0, dim_v * sizeof *w->cell);
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        const score *s = &w->scores[key];
+        const double weight = to_f32(exp(to_f32(s->f32 - largest)));
+        const double rounded = round_to(type, weight);
+        const double inexact = weight == 1 ? 0 : fmax(relative * weight, least);
+        if (s->f32 > lowest + relative) {
+            close_cell(w);
+            lowest = s->f32;
+        }
+        sum += weight;
+        for (cl_uint d = 0; d < dim_v; d++) {
+            w->plain[d] += rounded * (double)s->v[d];
+            w->cell[d] += inexact * fabs((double)s->v[d]);
+        }
+    }
+    close_cell(w);
+    for (cl_uint d = 0; d < dim_v; d++) {
+        /* Weights that round up may take o past the type's end, where the answer is not. */
+        const double most = format_of(type).largest, o = w->plain[d] / to_f32(sum);
+        error = fmax(error, fabs(round_to(type, fmax(-most, fmin(most, o))) - w->exact[d]));
+        worst = isfinite(w->unlucky[d]) ? fmax(worst, sqrt(w->unlucky[d]) / sum) : worst;
+    }
+    return fmax(1.25 * error, 2 * worst);
+}
+
+/* What the errors of the scores can do.  With errors e of them lse moves by log(sum of p exp(e))
+ * at most, and o by the sum of p (exp(e + that) - 1) |v - o|. */
+static void measure_moves(work *w) {
+    const cl_uint dim_v = w->desc->head_dim_v;
+    double most = -INFINITY, sum = 0;
+    cl_uint best = w->begin;
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        best = w->scores[key].log_p > w->scores[best].log_p ? key : best;
+        most = fmax(most, w->scores[key].log_p + w->scores[key].error);
+    }
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        sum += exp(w->scores[key].log_p + w->scores[key].error - most);
+    }
+    w->lse_moves = most + log(sum);
+    /* Distances from o are differences of distances from the v of the best key: 0 where they
+     * should be, since in large scores the factor of a rounding error is without limit. */
+    const float *origin = w->scores[best].v;
+    memset(w->centre, 0, dim_v * sizeof *w->centre);
+    memset(w->moves, 0, dim_v * sizeof *w->moves);
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        const double p = w->scores[key].p;
+        for (cl_uint d = 0; d < dim_v; d++) {
+            w->centre[d] += p * ((double)w->scores[key].v[d] - (double)origin[d]);
+        }
+    }
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        const double error = w->scores[key].error + w->lse_moves;
+        const double factor = exp(w->scores[key].log_p + error) * -expm1(-error);
+        for (cl_uint d = 0; d < dim_v; d++) {
+            const double v = (double)w->scores[key].v[d] - (double)origin[d];
+            const double distance = fabs(v - w->centre[d]);
+            w->moves[d] += distance == 0 ? 0 : factor * distance;
         }
     }
 }
+
+static void measure_values(work *w) {
+    const size_t dim_v = w->desc->head_dim_v;
+    w->largest_value = 0;
+    for (size_t i = w->begin * dim_v; i < w->end * dim_v; i++) {
+        double value = fabs((double)w->v[i]);
+        if (isfinite(value) && value > w->largest_value) {
+            w->largest_value = value;
+        }
+    }
+}
+
+/* ---- Verdicts ----------------------------------------------------------- */
 
 /* 0 where both are the same NaN or infinity, infinite where only one is. */
 static double difference(double got, double expected) {
@@ -195,58 +300,71 @@ static double difference(double got, double expected) {
     return isfinite(got) && isfinite(expected) ? fabs(got - expected) : INFINITY;
 }
 
-typedef struct deviation {
-    double error, own; /* own: the element's share of the bound, half a unit in the last place */
-} deviation;
-
-/* The largest error is what is reported of a result that passed.  But what decides is the
- * error that lies furthest above, or least below, its element's own share. */
+/* The element that lies furthest beyond its bound, or else nearest to it. */
 typedef struct worst {
-    deviation largest, nearest;
+    double ratio, error, bound;
 } worst;
 
-static const worst none = {{-1, 0}, {-INFINITY, 0}};
+static const worst none = {-1, 0, 0};
 
-static void note(worst *w, double error, double own) {
-    const deviation d = {error, own};
-    if (error > w->largest.error) {
-        w->largest = d;
-    }
-    if (error - own > w->nearest.error - w->nearest.own) {
-        w->nearest = d;
+/* A bound that is not finite bounds nothing: that is an error of the check. */
+static void note(worst *w, double error, double bound) {
+    const double ratio = !isfinite(bound) ? INFINITY : error == 0 ? 0 : error / bound;
+    if (ratio > w->ratio) {
+        *w = (worst){ratio, error, bound};
     }
 }
 
-/* Whether every element keeps its own share and the one that all share. */
-static bool judge(const worst *w, double shared, double *error, double *bound) {
-    const bool passed = w->nearest.error <= w->nearest.own + shared;
-    const deviation d = passed ? w->largest : w->nearest;
-    *error = fmax(d.error, 0);
-    *bound = d.own + shared;
-    return passed;
+/* An element of a row whose scores f32 does not determine: inside the range of its column of V,
+ * up to `slack` and, in 16 bits, a unit in the last place. */
+static void note_range(const work *w, cl_uint d, double o, double slack, worst *worst_o) {
+    double low = INFINITY, high = -INFINITY;
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        low = fmin(low, (double)w->scores[key].v[d]);
+        high = fmax(high, (double)w->scores[key].v[d]);
+    }
+    const double nearest = o < low ? low : o > high ? high : o;
+    const clattn_type type = w->desc->type;
+    note(worst_o, isfinite(o) ? fabs(o - nearest) : INFINITY,
+         slack + (type == CLATTN_F32 ? 0 : spacing(type, nearest)));
 }
 
-static void check_row(work *w, cl_uint query, const float *o, float lse, worst *worst_o,
-                      worst *worst_lse) {
-    const clattn_desc *desc = w->desc;
-    cl_uint begin, end;
-    verify_span(desc, query, &begin, &end);
-    double exact_lse = attend(w, false, begin, end, w->exact);
-    note(worst_lse, difference((double)lse, exact_lse), spacing(CLATTN_F32, exact_lse) / 2);
-    measure_values(w, begin, end);
-    if (desc->type != CLATTN_F32) {
-        attend(w, true, begin, end, w->plain);
+/* Returns whether the row is ill-conditioned. */
+static bool check_row(work *w, const float *o, double lse, worst *worst_o, worst *worst_lse) {
+    const clattn_type type = w->desc->type;
+    const cl_uint dim_v = w->desc->head_dim_v;
+    for (cl_uint key = w->begin; key < w->end; key++) {
+        score_key(w, key);
     }
-    for (cl_uint d = 0; d < desc->head_dim_v; d++) {
-        double error = difference((double)o[d], w->exact[d]), own = 0;
-        if (begin == end) {
-            error = o[d] == 0 ? 0 : INFINITY;
-        } else if (desc->type != CLATTN_F32) {
-            own = spacing(desc->type, w->exact[d]) / 2;
-            w->plain_error = fmax(w->plain_error, fabs(w->plain[d] - w->exact[d]));
+    attend(w);
+    if (w->begin == w->end) {
+        note(worst_lse, difference(lse, -INFINITY), 0);
+        for (cl_uint d = 0; d < dim_v; d++) {
+            note(worst_o, difference((double)o[d], 0), 0);
         }
-        note(worst_o, error, own);
+        return false;
     }
+    measure_moves(w);
+    measure_values(w);
+    const double sums = 4 * UNIT * (8 + sqrt(w->end - w->begin) / 8);
+    const double shared = type == CLATTN_F32 ? sums * w->largest_value : attend_plainly(w);
+    bool ill = false;
+    for (cl_uint d = 0; d < dim_v; d++) {
+        ill = ill || (isfinite(w->exact[d]) && !(w->moves[d] + shared <= w->largest_value));
+    }
+    note(worst_lse, difference(lse, w->lse),
+         isfinite(w->lse) ? w->lse_moves + sums + spacing(CLATTN_F32, w->lse) / 2 : 0);
+    for (cl_uint d = 0; d < dim_v; d++) {
+        if (!isfinite(w->exact[d])) {
+            note(worst_o, difference((double)o[d], w->exact[d]), 0);
+        } else if (ill) {
+            note_range(w, d, (double)o[d], sums * w->largest_value, worst_o);
+        } else {
+            note(worst_o, difference((double)o[d], w->exact[d]),
+                 w->moves[d] + shared + spacing(type, w->exact[d]) / 2);
+        }
+    }
+    return ill;
 }
 
 static void check_rows(work *w, verify_tensor q, verify_tensor k, verify_tensor v, verify_tensor o,
@@ -271,14 +389,14 @@ static void check_rows(work *w, verify_tensor q, verify_tensor k, verify_tensor 
         decode_row(desc->type, q, batch, head, query, desc->head_dim, w->q);
         decode_row(desc->type, o, batch, head, query, desc->head_dim_v, row_o);
         decode_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
-        check_row(w, (cl_uint)query, row_o, row_lse, &worst_o, &worst_lse);
+        verify_span(desc, (cl_uint)query, &w->begin, &w->end);
+        result->ill_rows += check_row(w, row_o, (double)row_lse, &worst_o, &worst_lse);
     }
-    double shared = desc->type == CLATTN_F32 ? 4 * UNIT * (w->max_score + 8) * w->max_value
-                                             : 1.25 * w->plain_error;
-    const bool o_passed = judge(&worst_o, shared, &result->error, &result->bound);
-    const bool lse_passed =
-        judge(&worst_lse, 4 * UNIT * (w->max_terms + 8), &result->lse_error, &result->lse_bound);
-    result->passed = o_passed && lse_passed;
+    result->error = worst_o.error;
+    result->bound = worst_o.bound;
+    result->lse_error = worst_lse.error;
+    result->lse_bound = worst_lse.bound;
+    result->passed = worst_o.ratio <= 1 && worst_lse.ratio <= 1;
 }
 
 bool verify_forward(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
@@ -292,9 +410,9 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
     const size_t keys = (size_t)desc->seq_kv + 1, dim = desc->head_dim, dim_v = desc->head_dim_v;
     *result = (verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
     double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
-    double pair_cost = (double)(dim + dim_v) + EXACT_COST;
+    double pair_cost = (double)dim + 3 * (double)dim_v + EXACT_COST;
     if (desc->type != CLATTN_F32) {
-        pair_cost += (double)(dim + dim_v) + PLAIN_COST;
+        pair_cost += (double)dim_v + PLAIN_COST;
     }
     double affordable = operations / ((pairs + 1) * pair_cost);
     result->checked = result->rows;
@@ -306,20 +424,23 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
     w.q = calloc(dim, sizeof *w.q);
     w.k = calloc(keys * dim, sizeof *w.k);
     w.v = calloc(keys * dim_v, sizeof *w.v);
-    w.weight = calloc(keys, sizeof *w.weight);
-    w.exact = calloc(dim_v, sizeof *w.exact);
-    w.plain = calloc(dim_v, sizeof *w.plain);
+    w.scores = calloc(keys, sizeof *w.scores);
+    w.exact = calloc(6 * dim_v, sizeof *w.exact);
     float *row_o = calloc(dim_v, sizeof *row_o);
-    bool enough = w.q && w.k && w.v && w.weight && w.exact && w.plain && row_o;
+    bool enough = w.q && w.k && w.v && w.scores && w.exact && row_o;
     if (enough) {
+        w.plain = w.exact + dim_v;
+        w.unlucky = w.plain + dim_v;
+        w.cell = w.unlucky + dim_v;
+        w.centre = w.cell + dim_v;
+        w.moves = w.centre + dim_v;
         check_rows(&w, q, k, v, o, lse, row_o, result);
     }
     free(w.q);
     free(w.k);
     free(w.v);
-    free(w.weight);
+    free(w.scores);
     free(w.exact);
-    free(w.plain);
     free(row_o);
     return enough;
 }

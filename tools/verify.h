@@ -1,17 +1,28 @@
 /*
  * verify - a forward pass against attention by its definition, in double.
  *
- * The bounds, with u = 2^-24, the relative rounding error of f32:
+ * The bounds, each row's own.  With u = 2^-24, the relative rounding error of f32, p the
+ * softmax, and of a score r its value before softcap, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
+ * and e = 4 u (t + 8) + u D |r| / 4, D being the head dimension:
  *
- *     o, f32         4 u (max|s| + 8) max|v|
- *     o, f16, bf16   1.25 times the error of the plain computation that rounds the result of
- *                    every operation to that type, plus half a unit in o's last place
- *     lse            4 u (max t + 8) plus half a unit in its last place
- *                    t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
+ *     m = log(sum of p exp(e)), P = sum of p (exp(e + m) - 1) |v - o|, S = 4 u (8 + sqrt(keys) / 8)
  *
- * An error that all scores share cancels in o, but moves lse in full, and a score is
- * rounded in proportion to its terms, which t sums.  The maxima are taken over the
- * scores and values that the checked rows see.
+ *     o, f32         P + S max|v|
+ *     o, f16, bf16   P + 1.25 times the row's largest error of the plain computation, which
+ *                    has scores and sums in f32, and weights and o rounded to that type; or,
+ *                    if it is more, P + twice what rounding weights against other maxima does:
+ *                    half a unit of 1 times the sum of p |v|, without keys of the largest
+ *                    score, for keys whose scores lie within half a unit of 1 of one another,
+ *                    and of these sums the root of the sum of squares
+ *     lse            m + S
+ *
+ * plus half a unit in the last place.  m and P are what rounded scores do to lse and to o; a
+ * score is rounded in proportion to its terms, which t sums, but no further than softcap lets
+ * it.  Where terms have one sign, the partial sums of one chain over D grow to the score, and each
+ * addition rounds in proportion to them: equal terms are off by 16 u t at D 64, 32 at D 128 and
+ * 128 at D 512.  Where signs are random |r| is about t / sqrt(D), and adds 2 u t at D 64.
+ * Where P + ... exceeds max|v| the row is ill-conditioned: f32 scores do not determine
+ * its o, which is then only to be finite and in the range of v.
  */
 #ifndef VERIFY_H
 #define VERIFY_H
@@ -27,8 +38,9 @@ typedef struct verify_tensor {
 
 typedef struct verify_result {
     uint64_t rows, checked;      /* fewer are checked where all would take too long */
-    double error, bound;         /* of o: the largest error and its element's bound; where o
-                                  * is wrong those of the element furthest beyond its bound */
+    uint64_t ill_rows;           /* of those checked: ill-conditioned */
+    double error, bound;         /* of the element of o furthest beyond its bound, or else nearest
+                                  * to it; the bound of what passed is finite */
     double lse_error, lse_bound; /* likewise */
     bool passed;
 } verify_result;
