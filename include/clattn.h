@@ -278,8 +278,8 @@ typedef struct clattn_forward_args {
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
     cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
-    float scale;             /* default CLATTN_SCALE_DEFAULT; 0, or |scale| log2(e) from 2^-126 to
-                                2^112 (with softcap: |scale| / softcap) */
+    float scale; /* default CLATTN_SCALE_DEFAULT; 0, or scale log2(e) a normal float (with
+                    softcap: scale / softcap), in f16 and bf16 at most 2^112 */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \

@@ -13,7 +13,7 @@
 
 enum { WORKSPACE = LAUNCH_TENSORS, WORKSPACE_ALIGNMENT = 256 };
 
-#define MOST_FACTOR 0x1p112f /* of q.k: see state_level in cl/state.cl */
+#define MOST_FACTOR 0x1p112f /* of q.k on matrix engines: state_level in cl/state.cl */
 
 struct request {
     clattn_forward_args args;
@@ -210,12 +210,18 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
                    (t[LAUNCH_V].aligned || !t[LAUNCH_V].present) && t[LAUNCH_O].aligned,
     };
     const float factor = fabsf(request->params.factor);
-    return factor == 0 || (factor >= FLT_MIN && factor <= MOST_FACTOR)
-               ? CL_SUCCESS
-               : status_set(status, CLATTN_INVALID_ARGS,
-                            "args: scale %g with softcap %g is out of range: a factor of %g, not 0 "
-                            "or from 2^-126 to 2^112",
-                            scale, softcap, (double)factor);
+    if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
+        return status_set(status, CLATTN_INVALID_ARGS,
+                          "args: scale %g with softcap %g is beyond 32-bit floating point", scale,
+                          softcap);
+    }
+    if (p->type != CLATTN_F32 && factor > MOST_FACTOR) {
+        return status_set(status, CLATTN_INVALID_ARGS,
+                          "args: scale %g with softcap %g is beyond 3.5e33, which is the most with "
+                          "16-bit elements",
+                          scale, softcap);
+    }
+    return CL_SUCCESS;
 }
 
 /* The step that can do what is asked. */

@@ -39,6 +39,7 @@ enum tensors_kind {
     KIND_VALUE,    /* 1 */
     KIND_ROWS,     /* uniform in +-1, each row the same within its head */
     KIND_REST,     /* 1 in the first column of every row but the first, else 0 */
+    KIND_LATE,     /* -1 or 1; the first 260 rows 2^-12 of it */
     KIND_MATCH,    /* q alone: a row is a row of the head's k, which so scores highest */
     KIND_COUNT
 };
