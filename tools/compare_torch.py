@@ -451,10 +451,10 @@ def draw_results(options):
     return 0 if drawn else 5
 
 
-def find_bench():
+def find_tool(name):
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    built = glob.glob(os.path.join(root, "build*", "tools", "clattn-bench"))
-    return max(built, key=os.path.getmtime) if built else shutil.which("clattn-bench")
+    built = glob.glob(os.path.join(root, "build*", "tools", name))
+    return max(built, key=os.path.getmtime) if built else shutil.which(name)
 
 
 def default_problems(device):
@@ -507,7 +507,7 @@ def parse_options():
             parser.error(f"'{text}' is not a problem: {error}")
     if options.results is not None:
         return options
-    options.bench = options.bench or find_bench()
+    options.bench = options.bench or find_tool("clattn-bench")
     if not options.bench or not shutil.which(options.bench):
         parser.error(f"there is no clattn-bench{' ' + options.bench if options.bench else ''}; see --bench")
     return options
