@@ -21,7 +21,7 @@
 #endif
 
 /* Fused multiply-adds are written out, fma(a, b, c).  If a compiler fused product * factor with the
- * subtraction of a reference that was rounded, the best key's weight would be no 1: see state.cl.
+ * subtraction of a reference that was rounded, the best key's weight would not be 1: see state.cl.
  */
 #pragma OPENCL FP_CONTRACT OFF
 

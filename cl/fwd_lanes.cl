@@ -9,9 +9,9 @@
  *
  *     q_t[HEAD_DIM][BLOCK_M]    s_t[BLOCK_N][BLOCK_M]    o_t[HEAD_DIM_V][BLOCK_M]
  *
- * and, where rows are longer than a segment, total_t like o_t, read once a segment.
- * Register blocks: KEY_UNROLL keys (COL_UNROLL columns of O) by ROW_VECTORS vectors.
- * Grid: dimension 0 blocks of rows, dimension 1 heads, then batch.
+ * and, where rows are longer than a segment (state.cl), total_t like o_t: the row's sums before
+ * this segment, touched once a segment. Register blocks: KEY_UNROLL keys (COL_UNROLL columns of O)
+ * by ROW_VECTORS vectors. Grid: dimension 0 blocks of rows, dimension 1 heads, then batch.
  */
 #ifndef ROW_VECTORS
 #error "ROW_VECTORS: vectors of LANES query rows per work-item"

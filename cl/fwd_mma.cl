@@ -18,6 +18,10 @@
  * the rows that see such a key lose by it is made good at the end.  A NaN that comes by right
  * costs its work-group that second pass, too.
  *
+ * Large scores: a row whose reference is far from 0 (state.cl) has its reference subtracted from
+ * the scores first (mma_level).  Rows longer than a segment: the row's sums wait in private memory
+ * (mma_totals).
+ *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten
  * them), then heads, then batch.
  */
@@ -170,7 +174,8 @@ INLINE int mma_far(float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
     return far;
 }
 
-/* The scores of such rows are taken against it here, and it is 0 afterwards. */
+/* Subtracts from the scores of far rows their reference (state_level), and sets that reference to
+ * 0. */
 INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], float unit,
                       float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
     TILE_UNROLL
@@ -261,9 +266,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
     }
 }
 
-/*
- * A segment's sums to those of the row, which wait in memory: volatile, or a compiler would want
- * registers for them.  After it the sums are those of the row where `back`, else 0.
+/* The row's sums up to the current segment; volatile, or a compiler would want registers for them.
  */
 struct mma_totals {
     volatile float o[ROW_FRAGMENTS * COLS * TILE_SPLIT * TILE_ACC];
@@ -282,6 +285,8 @@ INLINE void mma_totals_begin(struct mma_totals *t) {
     }
 }
 
+/* Adds the segment's sums to the row's.  Afterwards o and l are the row's where `back` (a literal),
+ * else 0. */
 INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
                       float m[ROW_FRAGMENTS][TILE_SLOTS], float l[ROW_FRAGMENTS][TILE_SLOTS],
                       const int back) {

@@ -27,6 +27,9 @@
  *     tile_r [BLOCK_M]                        what sums of O are to be multiplied by
  *     tile_odd[2]                             the last slice of V with NaN or Inf
  *
+ * Where rows are longer than a segment (state.cl), each work-item keeps the row's sums in private
+ * memory (tile_totals); tile_r then also carries their factors.
+ *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
  */

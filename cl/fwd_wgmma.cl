@@ -36,6 +36,12 @@
  * a note; at the end of a task with such a note each consumer adds, from global memory,
  * those that its rows do see.
  *
+ * Large scores (state.cl): a row is far once its reference is beyond 2^10; its scores are then
+ * multiplied by the unit before their maximum is taken, and its unit is 1.  Far or not is asked in
+ * the first block; later blocks go by what was known before.  A row that passes 2^13 in one of
+ * those is late: redo_late answers it anew, from global memory, at the end of the task.
+ * Rows longer than a segment (state.cl): the row's sums wait in private memory, struct totals.
+ *
  * Grid: dimension 0, at most GROUPS work-groups; tasks go by slices_together().
  */
 #ifndef BLOCK_M
@@ -71,6 +77,7 @@
 #define SUMS (WGMMA_COLUMNS / 2) /* likewise */
 #define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
 #define NO_TASK (-1)             /* blocks of a task that ends the work */
+#define REDO_KEYS 1024           /* summed one by one in redo_late: 2^20 keys are 2^10 such sums */
 
 /* Registers of a work-item: 65,536 are there, in units of 8 per work-item. */
 #if BLOCK_M == 64
@@ -299,9 +306,9 @@ INLINE void watch(const struct places *at, __local struct task *tasks, __local u
 /* Of work-item i of the warpgroup: rows[0] and rows[0] + 8, columns 8c + 2 (i % 4) + 0, 1. */
 struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
-    float unit[2];    /* of scores, or 1 where a row is far: its scores are multiplied before */
-    int far;          /* is any row of the warp? */
-    int late[2];      /* has the row come too far in a block that was not prepared for it? */
+    float unit[2];    /* of the scores: score_unit, or 1 where the row is far (scale_far) */
+    int far;          /* 1 where some row of the warp is far */
+    int late[2];      /* 1 where the row passed 2^13 in a block that took it for near: redo_late */
     int2 keys[2];     /* that each row sees */
 };
 
@@ -358,7 +365,7 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     }
 }
 
-/* Rows that have come far are so from now on. */
+/* A row whose reference is far from 0 is far from now on: its unit becomes 1. */
 INLINE void note_far(struct rows *rows) {
     UNROLL
     for (int r = 0; r < 2; r++) {
@@ -370,10 +377,10 @@ INLINE void note_far(struct rows *rows) {
  * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
  * score.cl.
  *
- * Whether a row is far is known when its maximum is, and a branch between maxima and exp2
- * would cost up to 8% (H100, 2026-11-26, f16 D 64).  So only the `first` block of a row
- * asks at once; others go by what was known before them.  A row that comes from near to beyond 2^13
- * in one of these is late: to be done again in the end.
+ * Whether a row is far is known when its maximum is, and a branch between maxima and exp2 costs
+ * 1 to 9% (H100, 2026-11-26, f16, D 64 most).  So only the `first` block of a task has one; the
+ * others go by what was known before them.  A row that sees no key of the first block counts as
+ * near until it sees one: with a window, rows with scores beyond 2^13 are often late.
  */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
                    const struct part *part, float sign, float unit, const int first) {
@@ -524,10 +531,10 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
 }
 
 /*
- * Rows that were late, anew and key by key: right, but slow.  The four work-items of a row share
- * the elements of a head.  V's NaN and Inf come by themselves.
+ * Answers late rows anew, key by key from global memory: right, but slow.  The four work-items of a
+ * row share the products over d and the columns of O.  NaN and Inf of V need no restore() here.
  */
-INLINE void redo_late(const struct params *p, float *sums, struct rows *rows,
+INLINE void redo_late(const struct params *p, float *sums, struct rows *rows, struct totals *total,
                       __local const struct task *t, int row, __global const element *q,
                       __global const element *k, __global const element *v) {
     const int quarter = (int)(get_local_id(0) % 4), head_kv = t->head / p->group;
@@ -543,6 +550,9 @@ INLINE void redo_late(const struct params *p, float *sums, struct rows *rows,
             float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
             *sum = rows->late[r] ? 0.0f : *sum;
         }
+    }
+    if (SEGMENT) {
+        totals_begin(total);
     }
     ROLL
     for (int key = t->span.x; key < t->span.y; key++) {
@@ -580,6 +590,12 @@ INLINE void redo_late(const struct params *p, float *sums, struct rows *rows,
                            : *sum;
             }
         }
+        if (SEGMENT && (key - t->span.x) % REDO_KEYS == REDO_KEYS - 1) {
+            totals_add(total, sums, rows, 0);
+        }
+    }
+    if (SEGMENT) {
+        totals_add(total, sums, rows, 1);
     }
 }
 
@@ -779,7 +795,7 @@ INLINE void consume(const struct params *p, const struct places *at,
             restore(p, sums, t, row, v);
         }
         if (!SOFTCAP && warp_any(rows.late[0] | rows.late[1])) {
-            redo_late(p, sums, &rows, t, row, q, k, v);
+            redo_late(p, sums, &rows, &totals, t, row, q, k, v);
         }
         finish(p, sums, &rows, t, row, o, lse);
     }

@@ -2,8 +2,8 @@
  * score - what becomes of q.k: scale, softcap, to base 2.
  *
  *     without softcap    s = q.k * factor             factor = scale * log2(e)
- *     with softcap       s = cap * tanh(q.k * factor) factor = scale / softcap, cap = softcap *
- * log2(e)
+ *     with softcap       s = cap * tanh(q.k * factor) factor = scale / softcap
+ *                                                     cap = softcap * log2(e)
  *
  * factor multiplies the sum, never q before it: q times factor may leave the range of floats
  * where the score does not.
@@ -15,10 +15,10 @@
 #endif
 
 /*
- * Matrix engines leave the factor for later: the score in units of score_unit(p), which is
- * multiplied when the score becomes a weight (state_weight_in).  The order of such scores is
- * right for a positive factor only; score_sign is what q.k is to be multiplied by before,
- * 1, -1 or 0.
+ * Matrix engines do not multiply q.k by the factor at once.  Their scores are in units of
+ * score_unit(p), and state_weight_in multiplies by the unit as the score becomes a weight.  A unit
+ * is positive, or the largest q.k would not be the largest score: q.k (or q) is multiplied before
+ * by score_sign(p): 1, -1 or 0.
  */
 INLINE float score_sign(const struct params *p) {
     return SOFTCAP || p->factor > 0.0f ? 1.0f : p->factor < 0.0f ? -1.0f : 0.0f;

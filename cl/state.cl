@@ -7,9 +7,11 @@
  * exactly 1, however large the scores are.  The maximum drops NaN; a NaN score still reaches l
  * through its weight.
  *
- * Sums over keys (l and O) have three levels: of a block of keys, of a segment, of the row.
- * Rounding then grows with the blocks of a segment and with the segments, not with the keys.
- * The sums of the row wait in memory until a segment ends.
+ * Sums over keys (l and O) have up to three levels: a block of keys, a segment (SEGMENT keys, a
+ * whole number of blocks or nearly), the row.  Rounding then grows with the blocks of a segment and
+ * with the segments, not with the keys.  Where SEGMENT is 0 the row is one segment.  Matrix engines
+ * add to O 16 keys at a time, without a level for the block.  While a segment grows, the row's sums
+ * wait in memory.
  */
 #define STATE_KEYS 64 /* the most that are summed one by one */
 
@@ -39,27 +41,30 @@ INLINE floatn state_weight(floatn score, floatn reference) {
 /*
  * The same for weights that are rounded to 16 bits: by the device's own exp2, of a score in units
  * of `unit`, in one fma.  The best key's weight is then 2^(rounding error of the reference), so
- * near to 1 that it rounds to 1 as long as the reference is near to 0.  Where a reference is far
- * from 0, state_level comes before, and the reference is 0 then.
+ * near to 1 that it rounds to 1 as long as the reference is near to 0.  Where the reference is far
+ * from 0, the caller makes the difference exact before: fwd_mma subtracts the reference
+ * (state_level) and gives one of 0; fwd_wgmma multiplies the scores by the unit and gives one of 1.
  */
 INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
     return base_exp2_native(fma(score, unit, -reference));
 }
 
-/* Up to 2^10 the rounding error is at most 2^-15, 1/16 of what rounding to F16 allows. */
+/* Far from 0: up to 2^10 the rounding error of a reference is at most 2^-15, 1/16 of what rounding
+ * to F16 allows. */
 INLINE int state_is_far(float reference) {
     return fabs(reference) > 1024.0f;
 }
 
-/* Up to 2^13 it is at most 2^-12, which still is within what rounding to F16 allows. */
+/* Too far for fwd_wgmma to have missed: up to 2^13 the rounding error of a reference is at most
+ * 2^-12, still within what rounding to F16 allows. */
 INLINE int state_is_beyond(float reference) {
     return fabs(reference) > 8192.0f;
 }
 
-/* A score against a reference that is far from 0, in the same unit: its product with the unit is
- * rounded as the reference was, so that 0 is left of the best key's.  The difference is 0 or at
- * least 2^-13 and the unit at most 2^112: nothing vanishes.  With a reference near to 0 it is the
- * score itself, because a row's weights must not depend on the rows beside it. */
+/* The score, in units of `unit`, less a reference that is far from 0.  score * unit is rounded as
+ * the reference was, so the best key's difference is exactly 0.  Any other is at least 2^-13, and
+ * the unit at most 2^112: no difference becomes subnormal.  Near to 0 the score comes back as it
+ * is, because a row's weights must not depend on the rows beside it. */
 INLINE float state_level(float score, float unit, float reference) {
     const float difference = score * unit - reference;
     return state_is_far(reference) ? difference * (1.0f / unit) : score;
@@ -82,13 +87,13 @@ INLINE floatn state_normaliser(floatn l) {
     return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
 }
 
-/* Weights that were rounded to 16 bits can add up to more than l.  Can then an element of o, of at
- * most this magnitude, lie beyond F16's largest number, which V may hold? */
+/* Can an element of o, of magnitude `most`, lie beyond F16's largest number?  V may hold that
+ * number, and weights rounded to 16 bits can add up to more than l. */
 INLINE int state_overflows(float most) {
     return TYPE == F16 && most > 65504.0f;
 }
 
-/* If so: what is to be stored.  Inf and NaN stay. */
+/* What is stored then: o within F16's range.  Inf and NaN stay. */
 INLINE float state_output(float x) {
     return fabs(x) < INFINITY ? clamp(x, -65504.0f, 65504.0f) : x;
 }

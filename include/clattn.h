@@ -140,16 +140,17 @@ typedef cl_uint clattn_align;
  * (see clattn_align), sees keys c - band_left ... c + band_right.  A query that
  * sees no key gets o = 0 and lse = -inf.
  *
- * Legal, and so right, is a query row whose numbers are finite with, for each key that the
- * row sees,
+ * Every legal query row gets the right result.  Legal: all its numbers are finite, and
  *
- *     sum over d of |q_d k_d|  and  |scale| log2(e) times that sum    below FLT_MAX (3.4e38)
- *     v    any number in f16; in bf16 and f32  max|v| times the keys seen  below FLT_MAX
+ *     for each key that the row sees, sum over d of |q_d k_d| < FLT_MAX (3.4e38),
+ *         and |scale| log2(e) times that sum < FLT_MAX;
+ *     v is any number in f16; in bf16 and f32 max|v| times the keys seen < FLT_MAX;
+ *     the row sees at most 2^20 keys.
  *
- * and up to 2^20 keys: rounding grows with the square root of their number at most, and
- * up to there stays below 4e-5 max|v| in f32.  With larger numbers a row stands out: where
- * one of its scores overflows to +inf, or all of them to -inf, its o and lse are NaN or
- * Inf.  No row ever depends on what others hold.
+ * Sums over keys add at most 4e-5 max|v| to the error of o, at 2^20 keys; their part grows
+ * with the square root of the number of keys.  With larger numbers a row stands out: where one of
+ * its scores overflows to +inf, or all of them to -inf, its o and lse are NaN or Inf.  No
+ * row ever depends on what others hold.
  * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
@@ -278,8 +279,9 @@ typedef struct clattn_forward_args {
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
     cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
-    float scale; /* default CLATTN_SCALE_DEFAULT; 0, or scale log2(e) a normal float (with
-                    softcap: scale / softcap), in f16 and bf16 at most 2^112 */
+    float scale;             /* default CLATTN_SCALE_DEFAULT; 0, or |scale| log2(e) (with softcap:
+                                |scale / softcap|) is a normal float, and at most 2^112 in f16
+                                and bf16 */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \

@@ -217,8 +217,8 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
     }
     if (p->type != CLATTN_F32 && factor > MOST_FACTOR) {
         return status_set(status, CLATTN_INVALID_ARGS,
-                          "args: scale %g with softcap %g is beyond 3.5e33, which is the most with "
-                          "16-bit elements",
+                          "args: scale %g with softcap %g: |scale| log2(e), or with a softcap "
+                          "|scale / softcap|, is at most 2^112 with 16-bit elements",
                           scale, softcap);
     }
     return CL_SUCCESS;

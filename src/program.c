@@ -12,8 +12,8 @@
 /* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
 static const char build_options[] = "-cl-std=CL1.2";
 
-/* With 2^12 a row of 2^20 keys is a sum of 2^8 segments; of small blocks a segment holds no more
- * than 64. */
+/* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
+ * segment is at most 64 blocks. */
 cl_uint program_segment(const problem *p, const row *r) {
     cl_uint keys = 4096;
     const long long block = row_number(r, "BLOCK_N", keys);
@@ -35,7 +35,7 @@ static void compose_options(const struct program_recipe *recipe, const row *r, t
 
 static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
                                const char *options, text *composed) {
-    /* No lengths, but one bit of them: other problems that differ in them alone share a program. */
+    /* Of the lengths only SEGMENT: problems that differ in nothing else share a program. */
     text_printf(composed, "/* ");
     row_format(r, composed);
     text_printf(composed, " */\n/* options %s */\n%s", options,

@@ -22,8 +22,8 @@ struct program_recipe {
     const char *constants;            /* further #define lines, or "" */
     const char *options;              /* of the compiler, beside our own; NULL: none */
     const char *(*row_options)(const row *r); /* further ones, by the row; NULL: none */
-    cl_uint segment_from;                     /* SEGMENT is 0 up to so many keys at least */
-    bool sm_90a;                              /* its PTX goes through ptx_for_sm_90a */
+    cl_uint segment_from; /* the most keys of a row for which SEGMENT is 0; see program_segment */
+    bool sm_90a;          /* its PTX goes through ptx_for_sm_90a */
 };
 
 /* SEGMENT: keys whose sums are kept apart (cl/state.cl), or 0 where no row sees more. */

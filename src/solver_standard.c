@@ -131,9 +131,14 @@ static cl_ulong score_stride(const problem *p) {
     return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
 }
 
+/* Keys of a segment, 0: all of them.  The kernels' rows have no BLOCK_N. */
+static cl_uint segment_of(const problem *p) {
+    return program_segment(p, &(row){.count = 0});
+}
+
 /* Segments of the sums over keys; as the kernels count them. */
 static cl_ulong segments_of(const problem *p) {
-    const cl_ulong segment = program_segment(p, &(row){.count = 0});
+    const cl_ulong segment = segment_of(p);
     return segment ? size_div_up(p->seq_kv, segment) : 1;
 }
 
@@ -342,7 +347,7 @@ static cl_int steps(const struct run *run) {
         .inner = p->seq_kv,
         .block = PRODUCT_KEYS,
         .a_step = 4 * block_floats(p),
-        .segment = segments > 1 ? program_segment(p, &(row){.count = 0}) : 0,
+        .segment = segments > 1 ? segment_of(p) : 0,
     };
 
     cl_int code = keys ? pack(run, lies) : CL_SUCCESS;

@@ -40,6 +40,7 @@ static const struct test_case table[] = {
     {"f16 h2 q70 k600 d64", "bhsd", "q=uniform:30 k=late:20000 exact", NULL},
     {"f16 h2 q70 k600 d64 causal", "bhsd", "q=uniform:30 k=late:20000 exact", NULL},
     {"f16 h2 q70 k600 d64", "bhsd", "q=uniform:1 k=late:1000", NULL},
+    {"f16 h2 q300 k300 d64 window40,0", "bhsd", "q=uniform:60000 k=uniform:60000 exact", NULL},
 
     /* f16: one key, and keys that are all equal */
     {"f16 q5 k1 d64", "bhsd", "q=value:33120 k=value:33120 v=value:33120 exact", NULL},
