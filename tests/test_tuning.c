@@ -170,7 +170,7 @@ static void odd_completions_are_remarked(void **state) {
     } rows[] = {
         {"mi250", "fwd_tile BLOCK_M=7",
          "row from the caller: fwd_tile BLOCK_M=7: fwd_tile itself would choose no row with these "
-         "values; filled in: BLOCK_N=4 BLOCK_D=4 THREADS_M=1 "},
+         "values; filled in: BLOCK_N=8 BLOCK_D=4 THREADS_M=1 "},
         {"mi250", "fwd_tile BLOCK_M=64 BLOCK_N=33", NULL}, /* refused */
         {"mi250", "fwd_tile", NULL},
         {"mi250", "fwd_tile BLOCK_M=64", NULL},
