@@ -410,7 +410,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * TILE_SCRATCH];
     __local int bad; /* some sum was not finite */
-    /* Needed seldom, and so not kept in registers, of which none is left over.  At most 64 bytes
+    /* Needed seldom, and so not kept in registers, of which none is left over.  At most 72 bytes
      * with bad and padding: `rest` in src/solver_fwd_mma.c. */
     __local struct {
         long band[2];    /* span_first and span_last of row0 */

@@ -37,7 +37,7 @@ static cl_ulong local_bytes(const problem *p, const struct engine *engine, const
     const cl_ulong elements = rows * ((k > v ? k : v) + pad) + keys * (k + pad) + keys * (v + pad);
     const cl_ulong scratch =
         row_number(r, "EMULATED", 0) ? engine->lanes * (engine->left + engine->right) : 1;
-    const cl_ulong rest = 64; /* what one work-item notes for all */
+    const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `bad` */
     return elements * 2 + waves * scratch * 4 + rest;
 }
 
