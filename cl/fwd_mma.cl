@@ -325,17 +325,17 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SP
 /* Sums become elements of O. */
 INLINE void mma_normalise(float sum[COLS][TILE_SPLIT][TILE_ACC],
                           const float normaliser[TILE_SLOTS]) {
-    float most = 0.0f;
+    float total[2] = {0.0f, 0.0f};
     TILE_UNROLL
     for (int n = 0; n < COLS * TILE_SPLIT; n++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
             *one *= normaliser[tile_acc_slot(e)];
-            most = fmax(most, fabs(*one));
+            total[e % 2] += fabs(*one);
         }
     }
-    if (state_overflows(most)) {
+    if (state_may_overflow(total[0] + total[1])) {
         TILE_UNROLL
         for (int n = 0; n < COLS * TILE_SPLIT; n++) {
             TILE_UNROLL

@@ -308,7 +308,6 @@ struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
     float unit[2];    /* of the scores: score_unit, or 1 where the row is far (scale_far) */
     int far;          /* 1 where some row of the warp is far */
-    int late[2];      /* 1 where the row passed 2^13 in a block that took it for near: redo_late */
     int2 keys[2];     /* that each row sees */
 };
 
@@ -365,22 +364,24 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     }
 }
 
-/* A row whose reference is far from 0 is far from now on: its unit becomes 1. */
-INLINE void note_far(struct rows *rows) {
+/* A row whose reference is far from 0 in its first block is far to its end: its unit becomes 1. */
+INLINE void note_far(struct rows *rows, float unit) {
     UNROLL
     for (int r = 0; r < 2; r++) {
-        rows->unit[r] = state_is_far(state_reference(rows->m[r])) ? 1.0f : rows->unit[r];
+        rows->unit[r] = state_is_far(state_reference(rows->m[r])) ? 1.0f : unit;
     }
+    rows->far = warp_any(rows->unit[0] != unit || rows->unit[1] != unit);
 }
 
 /*
  * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
  * score.cl.
  *
- * Whether a row is far is known when its maximum is, and a branch between maxima and exp2 costs
- * 1 to 9% (H100, 2026-11-26, f16, D 64 most).  So only the `first` block of a task has one; the
- * others go by what was known before them.  A row that sees no key of the first block counts as
- * near until it sees one: with a window, rows with scores beyond 2^13 are often late.
+ * Whether a row is far is known when its maximum is, and to ask in each block costs 1 to 9% (H100,
+ * 2026-11-26, f16, D 64 most).  So only the `first` block of a task asks.  A row that is near there
+ * may go to 2^13 without harm; what has gone further is done again at the end (redo_late).  A row
+ * that sees no key of the first block counts as near: with a window, rows with scores beyond 2^13
+ * are often done again.
  */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
                    const struct part *part, float sign, float unit, const int first) {
@@ -420,8 +421,10 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         rows->m[r] = m;
     }
     if (SOFTCAP ? 0 : first) {
-        note_far(rows);
-        scale_far(s, rows, unit);
+        note_far(rows, unit);
+        if (rows->far) {
+            scale_far(s, rows, unit);
+        }
     }
     UNROLL
     for (int r = 0; r < 2; r++) {
@@ -434,13 +437,6 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
             sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
         }
         rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
-        if (SOFTCAP || first ? 0 : 1) {
-            rows->late[r] |= rows->unit[r] != 1.0f && state_is_beyond(reference);
-        }
-    }
-    if (!SOFTCAP) {
-        note_far(rows);
-        rows->far = warp_any(rows->unit[0] != unit || rows->unit[1] != unit);
     }
 }
 
@@ -531,24 +527,33 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
 }
 
 /*
- * Answers late rows anew, key by key from global memory: right, but slow.  The four work-items of a
+ * Answers late rows anew, key by key from global memory: right, but slow.  Late: near in the first
+ * block, and beyond 2^13 in a later one.  The four work-items of a
  * row share the products over d and the columns of O.  NaN and Inf of V need no restore() here.
  */
 INLINE void redo_late(const struct params *p, float *sums, struct rows *rows, struct totals *total,
                       __local const struct task *t, int row, __global const element *q,
                       __global const element *k, __global const element *v) {
     const int quarter = (int)(get_local_id(0) % 4), head_kv = t->head / p->group;
+    int late[2];
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        late[r] = rows->unit[r] != 1.0f && state_is_beyond(state_reference(rows->m[r]));
+    }
+    if (!warp_any(late[0] || late[1])) {
+        return;
+    }
     q += p->q.offset + t->batch * p->q.batch + t->head * p->q.head;
     k += p->k.offset + t->batch * p->k.batch + head_kv * p->k.head;
     v += p->v.offset + t->batch * p->v.batch + head_kv * p->v.head;
     UNROLL
     for (int r = 0; r < 2; r++) {
-        rows->m[r] = rows->late[r] ? -INFINITY : rows->m[r];
-        rows->l[r] = rows->late[r] ? 0.0f : rows->l[r];
+        rows->m[r] = late[r] ? -INFINITY : rows->m[r];
+        rows->l[r] = late[r] ? 0.0f : rows->l[r];
         UNROLL
         for (int i = 0; i < SUMS / 2; i++) {
             float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-            *sum = rows->late[r] ? 0.0f : *sum;
+            *sum = late[r] ? 0.0f : *sum;
         }
     }
     if (SEGMENT) {
@@ -570,7 +575,7 @@ INLINE void redo_late(const struct params *p, float *sums, struct rows *rows, st
         for (int r = 0; r < 2; r++) {
             product[r] += as_float(warp_exchange(as_uint(product[r]), 1));
             product[r] += as_float(warp_exchange(as_uint(product[r]), 2));
-            const int taken = rows->late[r] && key >= rows->keys[r].x && key < rows->keys[r].y;
+            const int taken = late[r] && key >= rows->keys[r].x && key < rows->keys[r].y;
             const float score = taken ? score_of_product(p, product[r]) : -INFINITY;
             const float m = state_max(rows->m[r], score), reference = state_reference(m);
             rescale[r] = taken ? state_weight(rows->m[r], reference) : 1.0f;
@@ -585,7 +590,7 @@ INLINE void redo_late(const struct params *p, float *sums, struct rows *rows, st
             UNROLL
             for (int r = 0; r < 2; r++) {
                 float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-                *sum = rows->late[r] && key >= rows->keys[r].x && key < rows->keys[r].y
+                *sum = late[r] && key >= rows->keys[r].x && key < rows->keys[r].y
                            ? fma(*sum, rescale[r], weight[r] * x)
                            : *sum;
             }
@@ -630,14 +635,14 @@ INLINE void finish(const struct params *p, float *sums, struct rows *rows,
         l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
         const float normaliser = state_normaliser(l);
         const int to = row + 8 * r, live = to < p->seq_q;
-        float most = 0.0f;
+        float total[2] = {0.0f, 0.0f};
         UNROLL
         for (int i = 0; i < SUMS / 2; i++) {
             float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
             *sum *= normaliser;
-            most = fmax(most, fabs(*sum));
+            total[i % 2] += fabs(*sum);
         }
-        if (state_overflows(most)) {
+        if (state_may_overflow(total[0] + total[1])) {
             UNROLL
             for (int i = 0; i < SUMS / 2; i++) {
                 float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
@@ -710,7 +715,6 @@ INLINE void consume(const struct params *p, const struct places *at,
             rows.l[r] = 0.0f;
             rows.keys[r] = span_of_row(p, row + 8 * r);
             rows.unit[r] = unit;
-            rows.late[r] = 0;
         }
         UNROLL
         for (int i = 0; i < SUMS; i++) {
@@ -794,7 +798,7 @@ INLINE void consume(const struct params *p, const struct places *at,
         if (t->notes[0] | t->notes[1] | t->notes[2]) {
             restore(p, sums, t, row, v);
         }
-        if (!SOFTCAP && warp_any(rows.late[0] | rows.late[1])) {
+        if (!SOFTCAP) {
             redo_late(p, sums, &rows, &totals, t, row, q, k, v);
         }
         finish(p, sums, &rows, t, row, o, lse);
