@@ -12,15 +12,18 @@
  * WIDTH is HEAD_DIM up to a multiple of 16, with zeros.  While a block is scored, its V is
  * copied; while it is weighed, the next K is.
  *
- * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
- * engine.  Sums that are not finite in the end are the sign of it: then all is done once
- * more, carefully.  Boundary blocks, where keys are hidden, get zeros for them then, and what
- * the rows that see such a key lose by it is made good at the end.  A NaN that comes by right
- * costs its work-group that second pass, too.
+ * What happens seldom is found at the end of the pass over the keys, and then all is done once
+ * more, carefully:
  *
- * Large scores: a row whose reference is far from 0 (state.cl) has its reference subtracted from
- * the scores first (mma_level).  Rows longer than a segment: the row's sums wait in private memory
- * (mma_totals).
+ * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
+ * engine.  Sums that are not finite are the sign of it.  In the second pass boundary blocks, where
+ * keys are hidden, get zeros for them, and what the rows that see such a key lose by it is made
+ * good at the end.  A NaN that comes by right costs its work-group that second pass, too.
+ *
+ * Large scores: in the second pass a row that is far (state.cl) has its reference subtracted from
+ * the scores first (mma_level).
+ *
+ * Rows longer than a segment: the row's sums wait in private memory (mma_totals).
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten
  * them), then heads, then batch.
@@ -34,6 +37,12 @@
 #ifndef Q_REGISTERS
 #error "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
 #endif
+
+/* What a pass over the keys finds: a sum that is not finite; a row that is far; a sum so large that
+ * an element of O may be beyond F16's range. */
+#define NOT_FINITE 1
+#define FAR 2
+#define LARGE 4
 
 #define BLOCK_M (WAVES * ROW_FRAGMENTS * TILE_QUERIES)
 #define WIDTH ((HEAD_DIM + 15) / 16 * 16)
@@ -164,12 +173,12 @@ INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
     }
 }
 
-/* Is any row's reference far from 0? */
-INLINE int mma_far(float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
+/* Is any row far (state.cl)? */
+INLINE int mma_far(float m[ROW_FRAGMENTS][TILE_SLOTS]) {
     int far = 0;
     TILE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        far |= state_is_far(reference[i / TILE_SLOTS][i % TILE_SLOTS]);
+        far |= state_is_far(m[i / TILE_SLOTS][i % TILE_SLOTS]);
     }
     return far;
 }
@@ -322,34 +331,26 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SP
     }
 }
 
-/* Sums become elements of O. */
-INLINE void mma_normalise(float sum[COLS][TILE_SPLIT][TILE_ACC],
-                          const float normaliser[TILE_SLOTS]) {
-    float total[2] = {0.0f, 0.0f};
+/* Sums become elements of O that are within F16's range, and are to be multiplied by 1. */
+INLINE void mma_limit(float sum[COLS][TILE_SPLIT][TILE_ACC], float normaliser[TILE_SLOTS]) {
     TILE_UNROLL
     for (int n = 0; n < COLS * TILE_SPLIT; n++) {
         TILE_UNROLL
         for (int e = 0; e < TILE_ACC; e++) {
             float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
-            *one *= normaliser[tile_acc_slot(e)];
-            total[e % 2] += fabs(*one);
+            *one = state_output(*one * normaliser[tile_acc_slot(e)]);
         }
     }
-    if (state_may_overflow(total[0] + total[1])) {
-        TILE_UNROLL
-        for (int n = 0; n < COLS * TILE_SPLIT; n++) {
-            TILE_UNROLL
-            for (int e = 0; e < TILE_ACC; e++) {
-                float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
-                *one = state_output(*one);
-            }
-        }
+    TILE_UNROLL
+    for (int i = 0; i < TILE_SLOTS; i++) {
+        normaliser[i] = 1.0f;
     }
 }
 
 /* Columns first * 16 ... end * 16 - 1 of fragment a of O to where Q was. */
-INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC], const int a,
-                    const int first, const int end, struct tile_wave w) {
+INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC],
+                    const float normaliser[TILE_SLOTS], const int a, const int first, const int end,
+                    struct tile_wave w) {
     TILE_UNROLL
     for (int c = first * TILE_SPLIT; c < end * TILE_SPLIT; c++) {
         const float *four = sum[c / TILE_SPLIT][c % TILE_SPLIT];
@@ -358,7 +359,8 @@ INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC]
             const int at = (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
                            c * TILE_OTHERS;
             const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
-            const uint two = tile_pack(four[e], four[e + 1]);
+            const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
+                                       four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
             rows[at + tile_acc_other(w.lane, e)] = (element)two;
             rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
                 (element)(two >> 16);
@@ -366,8 +368,8 @@ INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC]
     }
 }
 
-/* Is none of this lane's sums NaN or Inf? */
-INLINE int mma_finite(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
+/* The sum of the magnitudes of this lane's sums. */
+INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
     float sum = 0.0f;
     TILE_UNROLL
     for (int n = 0; n < ROW_FRAGMENTS * COLS * TILE_SPLIT; n++) {
@@ -376,7 +378,7 @@ INLINE int mma_finite(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
             sum += fabs(o[n / TILE_SPLIT / COLS][n / TILE_SPLIT % COLS][n % TILE_SPLIT][e]);
         }
     }
-    return sum < INFINITY;
+    return sum;
 }
 
 /* What the keys of boundary blocks that the row sees have of NaN and Inf in this column. */
@@ -409,9 +411,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
     __local element tile_k[BLOCK_N * (WIDTH + TILE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * TILE_SCRATCH];
-    __local int bad; /* some sum was not finite */
+    __local int found; /* NOT_FINITE, FAR, LARGE */
     /* Needed seldom, and so not kept in registers, of which none is left over.  At most 72 bytes
-     * with bad and padding: `rest` in src/solver_fwd_mma.c. */
+     * with found and padding: `rest` in src/solver_fwd_mma.c. */
     __local struct {
         long band[2];    /* span_first and span_last of row0 */
         long v, o, lse;  /* where their slices begin */
@@ -437,7 +439,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
     const int last = span.y - 1;
     tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
     if (get_local_id(0) == 0) {
-        bad = 0;
+        found = 0;
         kept.o = p.o.offset + batch * p.o.batch + head * p.o.head;
         kept.lse = p.lse.offset + batch * p.lse.batch + head * p.lse.head;
         kept.v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
@@ -504,8 +506,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
                       WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
-            if (kept.careful &&
-                (key0 < kept.full[0] || key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w))) {
+            const int careful = kept.careful;
+            const int full_end = MASKED ? kept.full[1] : span.w;
+            if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
                 tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -521,7 +524,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
             }
-            if (key0 + BLOCK_N > (MASKED ? kept.full[1] : span.w)) {
+            if (key0 + BLOCK_N > full_end) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, &p, kept.band, wave_row, key0, 1, here);
             }
@@ -557,7 +560,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 reference[i / TILE_SLOTS][i % TILE_SLOTS] =
                     state_reference(m[i / TILE_SLOTS][i % TILE_SLOTS]);
             }
-            if (!SOFTCAP && mma_far(reference)) {
+            if (!SOFTCAP && careful) {
                 mma_level(s, unit, reference);
             }
             mma_accumulate(sum, l, s, reference, unit, tile_v, w);
@@ -568,15 +571,20 @@ fwd_mma(const struct params p, __global const element *restrict q,
         if (SEGMENT) {
             mma_total(&totals, sum, m, l, 1);
         }
-        if (!mma_finite(sum)) {
-            bad = 1;
+        const float magnitude = mma_magnitude(sum);
+        const int here_found =
+            (magnitude < INFINITY ? 0 : NOT_FINITE) | (!SOFTCAP && mma_far(m) ? FAR : 0) |
+            /* l is at least 1 but for rounding, and so o not larger than sums. */
+            (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
+        if (here_found) {
+            atomic_or(&found, here_found);
         }
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
         begin = kept.begin;
-        again = bad && !kept.careful;
+        again = (found & (NOT_FINITE | FAR)) && !kept.careful;
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody knows it */
         if (get_local_id(0) == 0) {
-            kept.careful = bad;
+            kept.careful = again;
         }
     } while (again);
     o += kept.o;
@@ -605,10 +613,12 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 }
             }
         }
-        mma_normalise(sum[a], normaliser);
+        if (TYPE == F16 && (found & LARGE)) {
+            mma_limit(sum[a], normaliser);
+        }
         __local element *to = tile_q + here_row * (WIDTH_Q + TILE_PAD);
-        mma_put(to, sum[a], a, 0, COLS_FIRST, here);
-        mma_put(to, sum[a], a, COLS_FIRST, COLS, here);
+        mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
+        mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL
@@ -618,7 +628,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             d < HEAD_DIM_V) {
             __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
             __global element *to = o + (to_row + row) * p.o.row + d;
-            if (bad) {
+            if (found & NOT_FINITE) {
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more = mma_not_finite(&p, v + kept.v, to_row + row,

@@ -36,11 +36,12 @@
  * a note; at the end of a task with such a note each consumer adds, from global memory,
  * those that its rows do see.
  *
- * Large scores (state.cl): a row is far once its reference is beyond 2^10; its scores are then
- * multiplied by the unit before their maximum is taken, and its unit is 1.  Far or not is asked in
- * the first block; later blocks go by what was known before.  A row that passes 2^13 in one of
- * those is late: redo_late answers it anew, from global memory, at the end of the task.
- * Rows longer than a segment (state.cl): the row's sums wait in private memory, struct totals.
+ * Large scores: rows that are far at the end of a task (state.cl) were answered inexactly, as if
+ * they were near.  The consumers note them in `late`, and the producer hands the task out once
+ * more, with them in `far`: then their scores are multiplied by the unit before their maximum is
+ * taken, and their unit is 1.  So large scores cost twice the time, and small ones a vote per task.
+ * To ask in each block costs 1 to 9% (H100, 2026-11-26, f16, D 64 most), once per task 1%. Rows
+ * longer than a segment (state.cl): the row's sums wait in private memory, struct totals.
  *
  * Grid: dimension 0, at most GROUPS work-groups; tasks go by slices_together().
  */
@@ -77,7 +78,10 @@
 #define SUMS (WGMMA_COLUMNS / 2) /* likewise */
 #define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
 #define NO_TASK (-1)             /* blocks of a task that ends the work */
-#define REDO_KEYS 1024           /* summed one by one in redo_late: 2^20 keys are 2^10 such sums */
+#define PAUSE (-2)               /* ... of one that is none: the one before is stored first */
+#define NOT_YET 0xffffffffu      /* number of a turn without a task */
+#define WARPS (4 * CONSUMERS)    /* of consumers */
+#define FAR INT_MIN              /* full1 of a warp with far rows */
 
 /* Registers of a work-item: 65,536 are there, in units of 8 per work-item. */
 #if BLOCK_M == 64
@@ -108,6 +112,14 @@ struct task {
     int4 span;
     struct part parts[CONSUMERS];
     uint notes[WATCHERS]; /* 1 where a warp of watchers has replaced something */
+    int again;            /* 1 where the task is handed out for the second time */
+    uint any_late;        /* 1 where a warp has late rows */
+};
+
+/* Of the task in each place: for each warp which rows are late, and, where it is handed out for the
+ * second time, which are far.  As warp_rows has them. */
+struct rows_apart {
+    uint late[TASKS][WARPS], far[TASKS][WARPS];
 };
 
 INLINE uint tasks_per_head(const struct params *p) {
@@ -159,6 +171,16 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
     for (int i = 0; i < WATCHERS; i++) {
         t->notes[i] = 0;
     }
+    t->again = 0;
+    t->any_late = 0;
+}
+
+/* Which of a warp's rows: bits 4 i and 4 i + 1 are those of work-items 4 i ... 4 i + 3. */
+INLINE uint warp_rows(const int *which) {
+    return (warp_ballot(which[0]) & 0x11111111u) | (warp_ballot(which[1]) & 0x22222222u);
+}
+INLINE int warp_row(uint rows, int r) {
+    return (int)(rows >> (get_local_id(0) % 32 / 4 * 4 + r) & 1u);
 }
 
 /* The place of block `count` (of a work-group's life) in a ring, and the parity of its turn. */
@@ -189,24 +211,52 @@ INLINE void load_block(uint ring, __global const uchar *map, const uint slabs, c
               t->batch, full + 8 * stage);
 }
 
+/* The late rows of the task in a place are those that are far when it is handed out next, to
+ * place `to`. */
+INLINE void late_to_far(__local struct rows_apart *apart, uint from, uint to) {
+    ROLL
+    for (int i = 0; i < WARPS; i++) {
+        apart->far[to][i] = apart->late[from][i];
+        apart->late[from][i] = 0;
+    }
+}
+
+/* The task of turn n takes the place of that of turn n - 2, whose rows are stored then: if some are
+ * late, it is handed out again, as the next one, or at once where there is no other. */
 INLINE void produce(const struct params *p, __global const uchar *maps,
                     volatile __global uint *given_out, const struct places *at,
-                    __local struct task *tasks) {
+                    __local struct task *tasks, __local struct rows_apart *apart) {
     __global const uchar *map_q = maps, *map_k = maps + 128, *map_v = maps + 256;
     const uint together = slices_together(p);
     uint number = (uint)get_group_id(0), count = 0;
+    uint before[2] = {NOT_YET, NOT_YET}; /* numbers of the turns before */
+    int again = 0;
     copy_acquire(map_q);
     copy_acquire(map_k);
     copy_acquire(map_v);
     for (uint turn = 0;; turn++) {
+        const uint place = turn % TASKS;
         struct task t;
         task_find(p, together, number, &t);
-        const int head_kv = t.head / p->group;
+        int head_kv = t.head / p->group;
         if (t.blocks > 0) {
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         }
         mbarrier_wait(at->q_empty, ~turn & 1u);
-        tasks[turn % TASKS] = t;
+        const int late = before[1] != NOT_YET && tasks[place].any_late;
+        const int idle = t.blocks == NO_TASK;
+        if (late && idle) {
+            late_to_far(apart, place, place);
+            task_find(p, together, before[1], &t);
+            head_kv = t.head / p->group;
+            load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
+        } else if (late) {
+            late_to_far(apart, place, (turn + 1) % TASKS);
+        } else if (idle && before[0] != NOT_YET) {
+            t.blocks = PAUSE;
+        }
+        t.again = again || (late && idle);
+        tasks[place] = t;
         if (t.blocks > 0) {
             load_tile(at->q, map_q, SLABS, SLAB_Q, t.row0, t.head, t.batch, at->q_full);
         } else {
@@ -215,7 +265,11 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         if (t.blocks == NO_TASK) {
             return;
         }
-        number = GROUPS + atomic_inc(given_out);
+        again = late && !idle;
+        const uint next = again ? before[1] : idle ? number : GROUPS + atomic_inc(given_out);
+        before[1] = before[0];
+        before[0] = t.blocks == PAUSE ? NOT_YET : number;
+        number = next;
         for (int j = 0; j < t.blocks; j++, count++) {
             load_block(at->v, map_v, SLABS_V, &t, head_kv, j, count, at->v_full, at->v_empty);
             if (j + 1 < t.blocks) {
@@ -307,7 +361,6 @@ INLINE void watch(const struct places *at, __local struct task *tasks, __local u
 struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
     float unit[2];    /* of the scores: score_unit, or 1 where the row is far (scale_far) */
-    int far;          /* 1 where some row of the warp is far */
     int2 keys[2];     /* that each row sees */
 };
 
@@ -356,7 +409,7 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
     }
 }
 
-/* Scores of rows that are far (state_is_far), times the unit. */
+/* Scores of rows that are far, times the unit. */
 INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     UNROLL
     for (int i = 0; i < SCORES; i++) {
@@ -364,27 +417,13 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     }
 }
 
-/* A row whose reference is far from 0 in its first block is far to its end: its unit becomes 1. */
-INLINE void note_far(struct rows *rows, float unit) {
-    UNROLL
-    for (int r = 0; r < 2; r++) {
-        rows->unit[r] = state_is_far(state_reference(rows->m[r])) ? 1.0f : unit;
-    }
-    rows->far = warp_any(rows->unit[0] != unit || rows->unit[1] != unit);
-}
-
 /*
  * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
- * score.cl.
- *
- * Whether a row is far is known when its maximum is, and to ask in each block costs 1 to 9% (H100,
- * 2026-11-26, f16, D 64 most).  So only the `first` block of a task asks.  A row that is near there
- * may go to 2^13 without harm; what has gone further is done again at the end (redo_late).  A row
- * that sees no key of the first block counts as near: with a window, rows with scores beyond 2^13
- * are often done again.
+ * score.cl.  Where the warp has a far row all blocks count as boundary blocks, full1 is FAR: to ask
+ * for far rows costs other blocks nothing.
  */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   const struct part *part, float sign, float unit, const int first) {
+                   const struct part *part, float sign, float unit) {
     if (sign != 1.0f) {
         UNROLL
         for (int i = 0; i < SCORES; i++) {
@@ -397,13 +436,13 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
             s[i] = score_of_product(p, s[i]);
         }
     }
-    if (SOFTCAP || first ? 0 : rows->far) {
-        scale_far(s, rows, unit);
-    }
     if (MASKED && key0 < part->full0) {
         hide(s, rows, key0, 0);
     }
     if (key0 + BLOCK_N > part->full1) {
+        if (part->full1 == FAR) {
+            scale_far(s, rows, unit);
+        }
         hide(s, rows, key0, 1);
     }
     UNROLL
@@ -417,18 +456,9 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
         m = state_max(rows->m[r], m * rows->unit[r]);
-        rescale[r] = state_weight(rows->m[r], state_reference(m));
+        const float reference = state_reference(m);
+        rescale[r] = state_weight(rows->m[r], reference);
         rows->m[r] = m;
-    }
-    if (SOFTCAP ? 0 : first) {
-        note_far(rows, unit);
-        if (rows->far) {
-            scale_far(s, rows, unit);
-        }
-    }
-    UNROLL
-    for (int r = 0; r < 2; r++) {
-        const float reference = state_reference(rows->m[r]);
         float sum[2] = {0.0f, 0.0f};
         UNROLL
         for (int c = 0; c < SCORES / 4; c++) {
@@ -526,84 +556,6 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
     }
 }
 
-/*
- * Answers late rows anew, key by key from global memory: right, but slow.  Late: near in the first
- * block, and beyond 2^13 in a later one.  The four work-items of a
- * row share the products over d and the columns of O.  NaN and Inf of V need no restore() here.
- */
-INLINE void redo_late(const struct params *p, float *sums, struct rows *rows, struct totals *total,
-                      __local const struct task *t, int row, __global const element *q,
-                      __global const element *k, __global const element *v) {
-    const int quarter = (int)(get_local_id(0) % 4), head_kv = t->head / p->group;
-    int late[2];
-    UNROLL
-    for (int r = 0; r < 2; r++) {
-        late[r] = rows->unit[r] != 1.0f && state_is_beyond(state_reference(rows->m[r]));
-    }
-    if (!warp_any(late[0] || late[1])) {
-        return;
-    }
-    q += p->q.offset + t->batch * p->q.batch + t->head * p->q.head;
-    k += p->k.offset + t->batch * p->k.batch + head_kv * p->k.head;
-    v += p->v.offset + t->batch * p->v.batch + head_kv * p->v.head;
-    UNROLL
-    for (int r = 0; r < 2; r++) {
-        rows->m[r] = late[r] ? -INFINITY : rows->m[r];
-        rows->l[r] = late[r] ? 0.0f : rows->l[r];
-        UNROLL
-        for (int i = 0; i < SUMS / 2; i++) {
-            float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-            *sum = late[r] ? 0.0f : *sum;
-        }
-    }
-    if (SEGMENT) {
-        totals_begin(total);
-    }
-    ROLL
-    for (int key = t->span.x; key < t->span.y; key++) {
-        float product[2] = {0.0f, 0.0f}, weight[2], rescale[2];
-        ROLL
-        for (int d = quarter; d < HEAD_DIM; d += 4) {
-            const float x = load(k + key * p->k.row + d);
-            UNROLL
-            for (int r = 0; r < 2; r++) {
-                const int from = min(row + 8 * r, p->seq_q - 1);
-                product[r] = fma(load(q + from * p->q.row + d), x, product[r]);
-            }
-        }
-        UNROLL
-        for (int r = 0; r < 2; r++) {
-            product[r] += as_float(warp_exchange(as_uint(product[r]), 1));
-            product[r] += as_float(warp_exchange(as_uint(product[r]), 2));
-            const int taken = late[r] && key >= rows->keys[r].x && key < rows->keys[r].y;
-            const float score = taken ? score_of_product(p, product[r]) : -INFINITY;
-            const float m = state_max(rows->m[r], score), reference = state_reference(m);
-            rescale[r] = taken ? state_weight(rows->m[r], reference) : 1.0f;
-            weight[r] = taken ? state_weight(score, reference) : 0.0f;
-            rows->m[r] = taken ? m : rows->m[r];
-            rows->l[r] = fma(rows->l[r], rescale[r], quarter == 0 ? weight[r] : 0.0f);
-        }
-        UNROLL
-        for (int i = 0; i < SUMS / 2; i++) {
-            const int d = i / 2 * 8 + i % 2 + 2 * quarter;
-            const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
-            UNROLL
-            for (int r = 0; r < 2; r++) {
-                float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-                *sum = late[r] && key >= rows->keys[r].x && key < rows->keys[r].y
-                           ? fma(*sum, rescale[r], weight[r] * x)
-                           : *sum;
-            }
-        }
-        if (SEGMENT && (key - t->span.x) % REDO_KEYS == REDO_KEYS - 1) {
-            totals_add(total, sums, rows, 0);
-        }
-    }
-    if (SEGMENT) {
-        totals_add(total, sums, rows, 1);
-    }
-}
-
 /* Four work-items with four chunks of a row in pairs: each gets one chunk, whole. */
 INLINE void gather_chunk(uint *x) {
     const int odd = (int)get_local_id(0) & 1, high = (int)get_local_id(0) & 2;
@@ -621,10 +573,59 @@ INLINE void gather_chunk(uint *x) {
     }
 }
 
-INLINE void finish(const struct params *p, float *sums, struct rows *rows,
-                   __local const struct task *t, int row, __global element *o,
-                   __global float *lse) {
+/* A row of O: its sums times its normaliser.  Returns products and those of its pairs, for
+ * wgmma_not_finite. */
+INLINE uint put_row(const float *sums, const int r, float normaliser, __global element *to,
+                    int live, uint products) {
     const int quarter = (int)(get_local_id(0) % 4);
+    UNROLL
+    for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
+        uint x[4];
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            const float *pair = sums + (4 * c + i) * 4 + 2 * r;
+            x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+        }
+        products = wgmma_add_products(x[0], x[1], wgmma_add_products(x[2], x[3], products));
+        gather_chunk(x);
+        const int d = (4 * c + quarter) * 8;
+        if (live && d < HEAD_DIM_V) {
+            *(__global uint4 *)(to + d) = (uint4)(x[0], x[1], x[2], x[3]);
+        }
+    }
+    return products;
+}
+
+/* Are the sums of a row finite?  If so, what put_row has let overflow becomes F16's largest number.
+ */
+INLINE int mend_row(const float *sums, const int r, float l, __global element *to, int live) {
+    float magnitude = fabs(l);
+    UNROLL
+    for (int i = 0; i < SUMS / 2; i++) {
+        magnitude += fabs(sums[i / 2 * 4 + 2 * r + i % 2]);
+    }
+    magnitude += as_float(warp_exchange(as_uint(magnitude), 1));
+    magnitude += as_float(warp_exchange(as_uint(magnitude), 2));
+    const int finite = magnitude < INFINITY;
+    if (TYPE == F16 && live && finite) {
+        ROLL
+        for (int d = (int)(get_local_id(0) % 4) * 8; d < HEAD_DIM_V; d += 32) {
+            ROLL
+            for (int i = d; i < d + 8; i++) {
+                to[i] -= (to[i] & 0x7fff) == 0x7c00;
+            }
+        }
+    }
+    return finite;
+}
+
+/* What happens seldom is asked at the end, in one vote: is a row late, and is an element of o Inf
+ * or NaN?  A row whose sums are not finite is late, too: a reference far from 0, of a block before
+ * the last, may have been to blame. */
+INLINE void finish(const struct params *p, const float *sums, const struct rows *rows,
+                   __local struct task *t, __local uint *late_rows, int row, __global element *o,
+                   __global float *lse) {
+    uint products = 0;
     o += p->o.offset + t->batch * p->o.batch + t->head * p->o.head;
     lse += p->lse.offset + t->batch * p->lse.batch + t->head * p->lse.head;
     UNROLL
@@ -633,38 +634,25 @@ INLINE void finish(const struct params *p, float *sums, struct rows *rows,
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
         l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
-        const float normaliser = state_normaliser(l);
         const int to = row + 8 * r, live = to < p->seq_q;
-        float total[2] = {0.0f, 0.0f};
-        UNROLL
-        for (int i = 0; i < SUMS / 2; i++) {
-            float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-            *sum *= normaliser;
-            total[i % 2] += fabs(*sum);
-        }
-        if (state_may_overflow(total[0] + total[1])) {
-            UNROLL
-            for (int i = 0; i < SUMS / 2; i++) {
-                float *sum = sums + i / 2 * 4 + 2 * r + i % 2;
-                *sum = state_output(*sum);
-            }
-        }
-        UNROLL
-        for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
-            uint x[4];
-            UNROLL
-            for (int i = 0; i < 4; i++) {
-                const float *pair = sums + (4 * c + i) * 4 + 2 * r;
-                x[i] = wgmma_pack(pair[0], pair[1]);
-            }
-            gather_chunk(x);
-            const int d = (4 * c + quarter) * 8;
-            if (live && d < HEAD_DIM_V) {
-                *(__global uint4 *)(o + to * p->o.row + d) = (uint4)(x[0], x[1], x[2], x[3]);
-            }
-        }
-        if (live && quarter == 0 && p->write_lse) {
+        products = put_row(sums, r, state_normaliser(l), o + to * p->o.row, live, products);
+        if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
             lse[to * p->lse.row] = state_lse(rows->m[r], l);
+        }
+    }
+    const int far = state_is_far(rows->m[0]) || state_is_far(rows->m[1]);
+    if (warp_any(wgmma_not_finite(products) || far)) {
+        int late[2];
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            const int to = row + 8 * r;
+            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < p->seq_q);
+            late[r] = rows->unit[r] != 1.0f && (state_is_far(rows->m[r]) || !finite);
+        }
+        const uint rows_late = warp_rows(late);
+        if (get_local_id(0) % 32 == 0 && rows_late) {
+            late_rows[get_local_id(0) / 32] = rows_late;
+            atomic_or(&t->any_late, 1u);
         }
     }
 }
@@ -683,10 +671,9 @@ INLINE void pass_over(const struct places *at, uint group, uint count) {
     release(at->v_empty + 8 * stage);
 }
 
-INLINE void consume(const struct params *p, const struct places *at,
-                    __local const struct task *tasks, __global const element *q,
-                    __global const element *k, __global const element *v, __global element *o,
-                    __global float *lse) {
+INLINE void consume(const struct params *p, const struct places *at, __local struct task *tasks,
+                    __local struct rows_apart *apart, __global const element *v,
+                    __global element *o, __global float *lse) {
     const uint group = (uint)get_local_id(0) / WARPGROUP, lane = (uint)get_local_id(0) % 32u;
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
@@ -701,20 +688,30 @@ INLINE void consume(const struct params *p, const struct places *at,
     }
     for (uint turn = 0;; turn++) {
         mbarrier_wait(at->q_full, turn & 1u);
-        __local const struct task *t = tasks + turn % TASKS;
+        __local struct task *t = tasks + turn % TASKS;
         const int all_blocks = t->blocks, begin = t->span.x, row = t->row0 + first;
         if (all_blocks == NO_TASK) {
             break;
         }
-        const struct part part = t->parts[group];
+        if (all_blocks == PAUSE) {
+            warp_sync();
+            release(at->q_empty);
+            continue;
+        }
+        struct part part = t->parts[group];
         struct rows rows;
-        rows.far = 0;
         UNROLL
         for (int r = 0; r < 2; r++) {
             rows.m[r] = -INFINITY;
             rows.l[r] = 0.0f;
             rows.keys[r] = span_of_row(p, row + 8 * r);
             rows.unit[r] = unit;
+        }
+        if (t->again) {
+            const uint far = apart->far[turn % TASKS][get_local_id(0) / 32];
+            rows.unit[0] = warp_row(far, 0) ? 1.0f : unit;
+            rows.unit[1] = warp_row(far, 1) ? 1.0f : unit;
+            part.full1 = far ? FAR : part.full1;
         }
         UNROLL
         for (int i = 0; i < SUMS; i++) {
@@ -739,7 +736,7 @@ INLINE void consume(const struct params *p, const struct places *at,
             if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, begin, &part, sign, unit, 1);
+            soften(p, s, &rows, rescale, begin, &part, sign, unit);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
@@ -762,7 +759,7 @@ INLINE void consume(const struct params *p, const struct places *at,
                 if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit, 0);
+                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */
@@ -798,10 +795,7 @@ INLINE void consume(const struct params *p, const struct places *at,
         if (t->notes[0] | t->notes[1] | t->notes[2]) {
             restore(p, sums, t, row, v);
         }
-        if (!SOFTCAP) {
-            redo_late(p, sums, &rows, &totals, t, row, q, k, v);
-        }
-        finish(p, sums, &rows, t, row, o, lse);
+        finish(p, sums, &rows, t, apart->late[turn % TASKS], row, o, lse);
     }
     if (group == 0) {
         turn_begin(group);
@@ -818,7 +812,10 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
     __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));
     __local ulong barriers[2 + 5 * STAGES];
     __local struct task tasks[TASKS];
+    __local struct rows_apart apart;
 
+    (void)q; /* the copy engine has their maps */
+    (void)k;
     const uint b = wgmma_address(barriers);
     const struct places at = {
         .q = wgmma_address(tile_q),
@@ -844,6 +841,10 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
             mbarrier_init(at.v_ready + i, WATCHERS);
             mbarrier_init(at.v_empty + i, 4 * CONSUMERS);
         }
+        UNROLL
+        for (int i = 0; i < TASKS * WARPS; i++) {
+            apart.late[i / WARPS][i % WARPS] = 0;
+        }
         mbarrier_publish();
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -855,12 +856,12 @@ fwd_wgmma(const struct params p, __global const element *restrict q,
         if (item >= CONSUMERS * WARPGROUP + 32) {
             watch(&at, tasks, tile_v);
         } else if (item == CONSUMERS * WARPGROUP) {
-            produce(&p, maps, (volatile __global uint *)(maps + 384), &at, tasks);
+            produce(&p, maps, (volatile __global uint *)(maps + 384), &at, tasks, &apart);
         }
     } else {
 #ifdef REGISTERS_CONSUMER
         WGMMA_TAKE_REGISTERS(REGISTERS_CONSUMER);
 #endif
-        consume(&p, &at, tasks, q, k, v, o, lse);
+        consume(&p, &at, tasks, &apart, v, o, lse);
     }
 }

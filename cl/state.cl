@@ -49,16 +49,10 @@ INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
     return base_exp2_native(fma(score, unit, -reference));
 }
 
-/* Far from 0: up to 2^10 the rounding error of a reference is at most 2^-15, 1/16 of what rounding
- * to F16 allows. */
-INLINE int state_is_far(float reference) {
-    return fabs(reference) > 1024.0f;
-}
-
-/* Too far for fwd_wgmma to have missed: up to 2^13 the rounding error of a reference is at most
- * 2^-12, still within what rounding to F16 allows. */
-INLINE int state_is_beyond(float reference) {
-    return fabs(reference) > 8192.0f;
+/* Is a row, by its maximum, too far from 0 for state_weight_in?  Up to 2^13 the rounding error of a
+ * reference is at most 2^-12, and weights then are off by less than rounding them to F16 allows. */
+INLINE int state_is_far(float m) {
+    return fabs(m) > 8192.0f && fabs(m) < INFINITY;
 }
 
 /* The score, in units of `unit`, less a reference that is far from 0.  score * unit is rounded as
@@ -87,14 +81,8 @@ INLINE floatn state_normaliser(floatn l) {
     return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
 }
 
-/* Can one of several elements of o lie beyond F16's largest number?  V may hold that number, and
- * weights rounded to 16 bits can add up to more than l.  total: the sum of the elements'
- * magnitudes, which costs half of what their maximum does (NVIDIA). */
-INLINE int state_may_overflow(float total) {
-    return TYPE == F16 && !(total <= 65504.0f);
-}
-
-/* What is stored then: o within F16's range.  Inf and NaN stay. */
+/* An element of o within F16's range; Inf and NaN stay.  V may hold F16's largest number, and
+ * weights rounded to 16 bits can add up to more than l. */
 INLINE float state_output(float x) {
     return fabs(x) < INFINITY ? clamp(x, -65504.0f, 65504.0f) : x;
 }

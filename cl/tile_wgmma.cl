@@ -270,6 +270,17 @@ INLINE int warp_any(int x) {
     return any;
 }
 
+/* Bit i: what work-item i of the warp says. */
+INLINE uint warp_ballot(int x) {
+    uint bits;
+    __asm volatile("{ .reg .pred one; setp.ne.s32 one, %1, 0; vote.sync.ballot.b32 %0, one, "
+                   "0xffffffff; }"
+                   : "=r"(bits)
+                   : "r"(x)
+                   : "memory");
+    return bits;
+}
+
 /* Whoever of the warp is here waits for the others. */
 INLINE void warp_sync(void) {
     __asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
@@ -284,6 +295,23 @@ INLINE uint wgmma_pack(float low, float high) {
     __asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
 #endif
     return pair;
+}
+
+/* Of pairs: sum + a * b. */
+INLINE uint wgmma_add_products(uint a, uint b, uint sum) {
+#if TYPE == F16
+    __asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+#else
+    __asm("fma.rn.bf16x2 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+#endif
+    return sum;
+}
+
+/* Is such a sum Inf or NaN?  It is where any factor is, and is not where the factors of 32 products
+ * are below 45. */
+INLINE int wgmma_not_finite(uint sum) {
+    const uint exponent = TYPE == F16 ? 0x7c00u : 0x7f80u;
+    return (sum & exponent) == exponent || (sum >> 16 & exponent) == exponent;
 }
 
 /* Of a pair of elements: the bits that are set where one is NaN or Inf. */

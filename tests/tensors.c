@@ -29,7 +29,7 @@ const char *const tensors_fill_names[FILL_COUNT] = {
 const char *const tensors_kind_names[KIND_COUNT] = {
     [KIND_UNIFORM] = "uniform", [KIND_POSITIVE] = "positive", [KIND_SIGNS] = "signs",
     [KIND_VALUE] = "value",     [KIND_ROWS] = "rows",         [KIND_REST] = "rest",
-    [KIND_LATE] = "late",       [KIND_MATCH] = "match",
+    [KIND_LATE] = "late",       [KIND_EARLY] = "early",       [KIND_MATCH] = "match",
 };
 
 /* ---- Data ---- */
@@ -52,6 +52,8 @@ static double drawn(enum tensors_kind kind, double number, cl_uint row, cl_uint 
         return number < 0 ? -1 : 1;
     case KIND_LATE:
         return (number < 0 ? -1 : 1) * (row < 260 ? 0x1p-12 : 1);
+    case KIND_EARLY:
+        return row < 260 ? -1 : (number < 0 ? -0x1p-24 : 0x1p-24);
     case KIND_VALUE:
         return 1;
     case KIND_REST:

@@ -40,6 +40,7 @@ enum tensors_kind {
     KIND_ROWS,     /* uniform in +-1, each row the same within its head */
     KIND_REST,     /* 1 in the first column of every row but the first, else 0 */
     KIND_LATE,     /* -1 or 1; the first 260 rows 2^-12 of it */
+    KIND_EARLY,    /* -1 in the first 260 rows; then -2^-24 or 2^-24 */
     KIND_MATCH,    /* q alone: a row is a row of the head's k, which so scores highest */
     KIND_COUNT
 };

@@ -40,6 +40,8 @@ static const struct test_case table[] = {
     {"f16 h2 q70 k600 d64", "bhsd", "q=uniform:30 k=late:20000 exact", NULL},
     {"f16 h2 q70 k600 d64 causal", "bhsd", "q=uniform:30 k=late:20000 exact", NULL},
     {"f16 h2 q70 k600 d64", "bhsd", "q=uniform:1 k=late:1000", NULL},
+    /* ... large ones below 0 first, which count for nothing then */
+    {"f16 q70 k600 d64", "bhsd", "q=positive:20000 k=early:60000", NULL},
     {"f16 h2 q300 k300 d64 window40,0", "bhsd", "q=uniform:60000 k=uniform:60000 exact", NULL},
 
     /* f16: one key, and keys that are all equal */
@@ -93,6 +95,7 @@ static const struct test_case table[] = {
     {"bf16 h2 q5 k64 d40 causal", "bhsd", "q=match:1 k=signs:1e17 exact", NULL},
     {"bf16 h2 q70 k33 d40 causal", "bshd", "q=uniform:1e17 k=uniform:1e17 exact", NULL},
     {"bf16 h2 q70 k64 d40 window10,5", "bhsd", "q=uniform:1e17 k=uniform:1e17 exact", NULL},
+    {"bf16 q70 k600 d40 causal", "bhsd", "q=positive:1e4 k=early:1e6", NULL},
     {"bf16 q5 k1 d40 causal start", "bhsd", "q=value:133120 k=value:133120 v=value:133120 exact",
      NULL},
     {"bf16 q1 k1 d40 causal", "bhsd", "q=uniform:1e17 k=uniform:1e17 v=uniform:3e38 exact", NULL},
