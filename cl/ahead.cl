@@ -49,20 +49,19 @@ INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const 
     a->due = 0;
     a->steps = (uint)max(steps, 1);
     a->unread = row0 == 0 ? span.y : 0;
-    const int same = row0 + block_m < p->seq_q;
+    const int same = row0 + block_m < slice_band(p).seq_q;
     const int row = same ? row0 + block_m : 0;
-    const long index = (long)get_global_id(1) + !same;
-    if (index < (long)get_global_size(1)) {
-        const long batch = index / p->heads_q, head = index % p->heads_q;
-        const long head_kv = head / p->group;
-        a->rows = min(block_m, p->seq_q - row);
-        const int4 next = span_of_block(p, row, row + a->rows - 1);
+    const uint number = (uint)get_global_id(1) + !same;
+    if (number < slice_count(p)) {
+        const struct slice s = slice_of_number(p, number);
+        a->rows = min(block_m, s.band.seq_q - row);
+        const int4 next = span_of_rows(&s.band, row, row + a->rows - 1);
         const int key = same ? max(span.y, next.x) : next.x;
         a->keys = clamp(next.y - key, 0, max(block_m, BLOCK_N));
-        a->q = q + p->q.offset + batch * p->q.batch + head * p->q.head + row * p->q.row;
-        a->o = o + p->o.offset + batch * p->o.batch + head * p->o.head + row * p->o.row;
-        a->k = k + p->k.offset + batch * p->k.batch + head_kv * p->k.head + key * p->k.row;
-        a->v = v + p->v.offset + batch * p->v.batch + head_kv * p->v.head + key * p->v.row;
+        a->q = q + s.q + row * p->q.row;
+        a->o = o + s.o + row * p->o.row;
+        a->k = k + s.k + key * p->k.row;
+        a->v = v + s.v + key * p->v.row;
     }
 }
 

@@ -354,17 +354,15 @@ fwd_lanes(const struct params p, __global const element *restrict q,
           __global element *restrict o, __global float *restrict lse,
           __global float *restrict workspace) {
     const int row0 = (int)get_global_id(0) * BLOCK_M;
-    const int rows_here = min(BLOCK_M, p.seq_q - row0);
-    const long batch = (long)get_global_id(1) / p.heads_q;
-    const long head = (long)get_global_id(1) % p.heads_q;
-    const long head_kv = head / p.group;
-    const int4 span = span_of_block(&p, row0, row0 + rows_here - 1);
+    const struct slice s = slice_of_number(&p, (uint)get_global_id(1));
+    const int rows_here = min(BLOCK_M, s.band.seq_q - row0);
+    const int4 span = span_of_rows(&s.band, row0, row0 + rows_here - 1);
     struct ahead ahead;
     ahead_begin(&ahead, &p, q, k, v, o, row0, BLOCK_M, span, (span.y - span.x) / KEY_UNROLL);
-    q += p.q.offset + batch * p.q.batch + head * p.q.head + row0 * p.q.row;
-    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
-    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
-    o += p.o.offset + batch * p.o.batch + head * p.o.head + row0 * p.o.row;
+    q += s.q + row0 * p.q.row;
+    k += s.k;
+    v += s.v;
+    o += s.o + row0 * p.o.row;
 
     floatn q_t[HEAD_DIM * ROW_VECTORS], s_t[BLOCK_N * ROW_VECTORS], o_t[COLS * ROW_VECTORS];
     floatn total_t[SEGMENT ? COLS * ROW_VECTORS : 1];
@@ -373,7 +371,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
     lanes_load_q(q_t, q, &p, rows_here);
     int *begin_of = (int *)rows.begin, *end_of = (int *)rows.end;
     for (int i = 0; i < BLOCK_M; i++) {
-        const int2 keys = span_of_row(&p, row0 + min(i, rows_here - 1));
+        const int2 keys = span_of_row(&s.band, row0 + min(i, rows_here - 1));
         begin_of[i] = keys.x;
         end_of[i] = keys.y;
     }
@@ -381,7 +379,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         o_t[i] = (floatn)(0.0f);
         total_t[SEGMENT ? i : 0] = (floatn)(0.0f);
     }
-    workspace += p.workspace + 2 * ((long)get_global_id(1) * p.seq_q + row0);
+    workspace += p.workspace + 2 * (s.rows_before + row0);
     float *m_of = (float *)rows.m, *l_of = (float *)rows.l;
     for (int i = 0; i < BLOCK_M; i++) {
         m_of[i] = PASS == 2 ? workspace[2 * min(i, rows_here - 1)] : -INFINITY;
@@ -422,8 +420,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse) {
-            lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
-                state_lse(m_of[i], l_kept[i]);
+            lse[s.lse + (row0 + i) * p.lse.row] = state_lse(m_of[i], l_kept[i]);
         }
     }
     if (PASS != 1) {

@@ -123,12 +123,11 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const st
 #define MMA_WAVE ((int)((uint)get_local_id(0) / TILE_LANES))
 
 /* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
- * block has one kind.  band: span_first and span_last of a row, this wave's first is `rows`
+ * block has one kind.  kept: span_first and span_last of a row, this wave's first is `rows`
  * after it. */
-INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p,
-                     __local const long *band, int rows, int key0, const int after,
-                     struct tile_wave w) {
-    const int3 seen = span_within_band(p, band, rows, key0);
+INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], __local const long *kept,
+                     int seq_kv, int rows, int key0, const int after, struct tile_wave w) {
+    const int3 seen = span_within_kept(kept, seq_kv, rows, key0);
     TILE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         TILE_UNROLL
@@ -382,9 +381,9 @@ INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
 }
 
 /* What the keys of boundary blocks that the row sees have of NaN and Inf in this column. */
-INLINE float mma_not_finite(const struct params *p, __global const element *v, int row, int4 span,
-                            int col) {
-    const int2 keys = span_of_row(p, row);
+INLINE float mma_not_finite(const struct params *p, const struct band *band,
+                            __global const element *v, int row, int4 span, int col) {
+    const int2 keys = span_of_row(band, row);
     /* Every row sees all of the whole blocks, [whole, whole_end). */
     const int whole = span.x + (max(0, span.z - span.x) + BLOCK_N - 1) / BLOCK_N * BLOCK_N;
     const int whole_end = span.x + max(0, span.w - span.x) / BLOCK_N * BLOCK_N;
@@ -424,32 +423,28 @@ fwd_mma(const struct params p, __global const element *restrict q,
 
     const int wave = (int)get_local_id(0) / TILE_LANES;
     const struct tile_wave w = {(int)get_local_id(0) % TILE_LANES, scratch + wave * TILE_SCRATCH};
-    const size_t blocks = (size_t)(p.seq_q + BLOCK_M - 1) / BLOCK_M;
-    const size_t slice = get_group_id(0) / blocks;
-    const int block = (int)(get_group_id(0) % blocks);
-    const int row0 = (MASKED ? (int)blocks - 1 - block : block) * BLOCK_M;
-    const int row_last = min(row0 + BLOCK_M, p.seq_q) - 1;
-    const int batch = (int)(slice / (size_t)p.heads_q);
-    const int head = (int)(slice % (size_t)p.heads_q);
-    const int head_kv = head / p.group;
-    q += p.q.offset + batch * p.q.batch + head * p.q.head;
-    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
+    const size_t blocks = slice_blocks(&p, BLOCK_M);
+    const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
+    const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
+    const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
+    q += slice.q;
+    k += slice.k;
 
-    const int4 span = span_of_block(&p, row0, row_last);
+    const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
     tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
     if (get_local_id(0) == 0) {
         found = 0;
-        kept.o = p.o.offset + batch * p.o.batch + head * p.o.head;
-        kept.lse = p.lse.offset + batch * p.lse.batch + head * p.lse.head;
-        kept.v = p.v.offset + batch * p.v.batch + head_kv * p.v.head;
+        kept.o = slice.o;
+        kept.lse = slice.lse;
+        kept.v = slice.v;
         kept.row0 = row0;
         kept.begin = span.x;
         kept.full[0] = span.z;
         kept.full[1] = span.w;
         kept.careful = 0;
-        kept.band[0] = span_first(&p, row0);
-        kept.band[1] = span_last(&p, row0);
+        kept.band[0] = span_first(&slice.band, row0);
+        kept.band[1] = span_last(&slice.band, row0);
     }
     const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
@@ -522,11 +517,11 @@ fwd_mma(const struct params p, __global const element *restrict q,
             }
             if (MASKED && key0 < kept.full[0]) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
-                mma_hide(s, &p, kept.band, wave_row, key0, 0, here);
+                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
             }
             if (key0 + BLOCK_N > full_end) {
                 const struct tile_wave here = {MMA_LANE, w.scratch};
-                mma_hide(s, &p, kept.band, wave_row, key0, 1, here);
+                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
             }
             float rescale[ROW_FRAGMENTS][TILE_SLOTS];
             TILE_UNROLL
@@ -589,7 +584,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
     } while (again);
     o += kept.o;
     lse += kept.lse;
-    const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, p.seq_q) - 1;
+    const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
     const struct tile_wave here = {MMA_LANE, w.scratch};
     const int here_row = MMA_WAVE * ROW_FRAGMENTS * TILE_QUERIES;
 
@@ -605,7 +600,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             const int slot = tile_acc_slot(e);
             if (e == 0 || slot != tile_acc_slot(e - 1)) {
                 const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
-                const int2 keys = span_of_row(&p, row);
+                const int2 keys = span_of_row(&slice.band, row);
                 const float sum = state_sum(m[a][slot], l[a][slot], keys.x < keys.y);
                 normaliser[slot] = state_normaliser(sum);
                 if (p.write_lse && row <= to_last && (here.lane & TILE_SHARE) == 0) {
@@ -631,8 +626,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
             if (found & NOT_FINITE) {
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-                    const float more = mma_not_finite(&p, v + kept.v, to_row + row,
-                                                      span_of_block(&p, to_row, to_last), d + j);
+                    const float more =
+                        mma_not_finite(&p, &slice.band, v + kept.v, to_row + row,
+                                       span_of_rows(&slice.band, to_row, to_last), d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
                 }

@@ -25,18 +25,15 @@ fwd_rows(const struct params p, __global const element *restrict q,
          __global float *restrict workspace) {
     (void)workspace;
     const size_t index = get_global_id(0);
-    const size_t slice = index / (size_t)p.seq_q;
-    if (slice >= (size_t)p.batch * (size_t)p.heads_q) {
+    if (index >= slice_rows(&p)) {
         return;
     }
-    const int row = (int)(index % (size_t)p.seq_q);
-    const long batch = (long)(slice / (size_t)p.heads_q);
-    const long head = (long)(slice % (size_t)p.heads_q);
-    const long head_kv = head / p.group;
-    q += p.q.offset + batch * p.q.batch + head * p.q.head + row * p.q.row;
-    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
-    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
-    o += p.o.offset + batch * p.o.batch + head * p.o.head + row * p.o.row;
+    int row;
+    const struct slice s = slice_of_row(&p, index, &row);
+    q += s.q + row * p.q.row;
+    k += s.k;
+    v += s.v;
+    o += s.o + row * p.o.row;
 
     /* m, l and the sums of V: of the segment, and of the row before it. */
     float sum[HEAD_DIM_V], total[HEAD_DIM_V], weights[STATE_KEYS];
@@ -45,7 +42,7 @@ fwd_rows(const struct params p, __global const element *restrict q,
         sum[d] = 0.0f;
         total[d] = 0.0f;
     }
-    const int2 keys = span_of_row(&p, row);
+    const int2 keys = span_of_row(&s.band, row);
     for (int key0 = keys.x; key0 < keys.y; key0 += STATE_KEYS) {
         const int count = min(STATE_KEYS, keys.y - key0);
         __global const element *k_rows = k + key0 * p.k.row;
@@ -88,7 +85,6 @@ fwd_rows(const struct params p, __global const element *restrict q,
         store(o + d, total[d] * normaliser);
     }
     if (p.write_lse) {
-        lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-            state_lse(m, l_total);
+        lse[s.lse + row * p.lse.row] = state_lse(m, l_total);
     }
 }

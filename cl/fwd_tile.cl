@@ -412,20 +412,15 @@ fwd_tile(const struct params p, __global const element *restrict q,
     const int rest = (THREADS_D - 1 - td) * OWN * THREADS_M + tm;
     const int om = id / THREADS_O;
     const int on = id % THREADS_O;
-    const size_t blocks = (size_t)(p.seq_q + BLOCK_M - 1) / BLOCK_M;
-    const size_t slice = get_group_id(0) / blocks;
-    const int block = (int)(get_group_id(0) % blocks);
-    const int row0 = (MASKED ? (int)blocks - 1 - block : block) * BLOCK_M;
-    const int row_last = min(row0 + BLOCK_M, p.seq_q) - 1;
-    const long batch = (long)(slice / (size_t)p.heads_q);
-    const long head = (long)(slice % (size_t)p.heads_q);
-    const long head_kv = head / p.group;
-    q += p.q.offset + batch * p.q.batch + head * p.q.head;
-    k += p.k.offset + batch * p.k.batch + head_kv * p.k.head;
-    v += p.v.offset + batch * p.v.batch + head_kv * p.v.head;
-    o += p.o.offset + batch * p.o.batch + head * p.o.head;
-
-    workspace += p.workspace + 2 * (long)slice * p.seq_q;
+    const size_t blocks = slice_blocks(&p, BLOCK_M);
+    const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
+    const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
+    const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
+    q += slice.q;
+    k += slice.k;
+    v += slice.v;
+    o += slice.o;
+    workspace += p.workspace + 2 * slice.rows_before;
 
     float4 sum[SLICES_V][ROWS][COLS];
     UNROLL
@@ -458,7 +453,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         tile_totals_begin(&totals);
     }
 
-    const int4 span = span_of_block(&p, row0, row_last);
+    const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
     element4 next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
@@ -467,7 +462,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     int number = 0; /* of slices of V until now */
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
-        const int3 seen = span_within(&p, row0 + first, key0 + tn);
+        const int3 seen = span_within(&slice.band, row0 + first, key0 + tn);
 
         float s[ROWS][KEYS];
         UNROLL
@@ -594,7 +589,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             __local const float *weights = tile_p + om * P_ROW;
             if (boundary && tile_odd[number % 2] == number) {
                 tile_accumulate_seen(sum[z], tile_r + om, weights, tile_kv + on * 4,
-                                     span_within(&p, row0 + om, key0));
+                                     span_within(&slice.band, row0 + om, key0));
             } else {
                 tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
             }
@@ -623,7 +618,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         if (tn != 0) {
             continue;
         }
-        const int2 keys = span_of_row(&p, row);
+        const int2 keys = span_of_row(&slice.band, row);
         l_row = PASS == 2 ? workspace[2 * min(row, row_last) + 1]
                           : state_sum(m[i], l_row, keys.x < keys.y);
         tile_r[first + THREADS_M * i] = state_normaliser(l_row);
@@ -633,8 +628,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         if (PASS == 1 ? 0 : p.write_lse && row <= row_last) {
-            lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
-                state_lse(m[i], l_row);
+            lse[slice.lse + row * p.lse.row] = state_lse(m[i], l_row);
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);

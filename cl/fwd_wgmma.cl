@@ -122,10 +122,6 @@ struct rows_apart {
     uint late[TASKS][WARPS], far[TASKS][WARPS];
 };
 
-INLINE uint tasks_per_head(const struct params *p) {
-    return (uint)(p->seq_q + BLOCK_M - 1) / BLOCK_M;
-}
-
 /*
  * Where a band makes tasks of different lengths, those of several slices (heads of a batch) stand
  * together, the longest first: a short one is left for who is early.  As many slices as share
@@ -133,10 +129,10 @@ INLINE uint tasks_per_head(const struct params *p) {
  * many times.
  */
 INLINE uint slices_together(const struct params *p) {
-    const long bytes = (long)p->seq_kv * ((HEAD_DIM + HEAD_DIM_V) * (int)sizeof(element));
+    const long bytes =
+        (long)slice_band(p).seq_kv * ((HEAD_DIM + HEAD_DIM_V) * (int)sizeof(element));
     const long heads = TOGETHER_BYTES / max(bytes, 1L);
-    const int slices = p->heads_q * p->batch;
-    return MASKED ? (uint)min(max(heads, 1L) * p->group, (long)slices) : 1u;
+    return MASKED ? (uint)min(max(heads, 1L) * slice_sharing(p), (long)slice_count(p)) : 1u;
 }
 
 INLINE int blocks_until(const struct task *t, int end) {
@@ -145,24 +141,24 @@ INLINE int blocks_until(const struct task *t, int end) {
 
 /* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
 INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
-    const uint per_head = tasks_per_head(p), slices = (uint)(p->heads_q * p->batch);
-    if (number >= per_head * slices) {
+    const uint blocks = (uint)slice_blocks(p, BLOCK_M), slices = slice_count(p);
+    if (number >= blocks * slices) {
         t->blocks = NO_TASK;
         return;
     }
-    const uint begin = number / (per_head * together) * together;
-    const uint within = number - begin * per_head, width = min(together, slices - begin);
-    const uint slice = begin + within % width, block = within / width;
-    t->batch = (int)(slice / (uint)p->heads_q);
-    t->head = (int)(slice % (uint)p->heads_q);
-    t->row0 = (int)(MASKED ? per_head - 1 - block : block) * BLOCK_M;
-    const int row_last = p->seq_q - 1;
-    t->span = span_of_block(p, t->row0, min(t->row0 + BLOCK_M - 1, row_last));
+    const uint begin = number / (blocks * together) * together;
+    const uint within = number - begin * blocks, width = min(together, slices - begin);
+    const struct slice s = slice_of_number(p, begin + within % width);
+    t->batch = (int)s.batch;
+    t->head = (int)s.head;
+    t->row0 = slice_row0(p, within / width, BLOCK_M);
+    const int row_last = s.band.seq_q - 1;
+    t->span = span_of_rows(&s.band, t->row0, min(t->row0 + BLOCK_M - 1, row_last));
     t->blocks = blocks_until(t, t->span.y);
     UNROLL
     for (int i = 0; i < CONSUMERS; i++) {
         const int first = t->row0 + 64 * i;
-        const int4 span = span_of_block(p, first, min(first + 63, row_last));
+        const int4 span = span_of_rows(&s.band, first, min(first + 63, row_last));
         t->parts[i].blocks = first <= row_last ? blocks_until(t, span.y) : 0;
         t->parts[i].full0 = span.z;
         t->parts[i].full1 = span.w;
@@ -238,7 +234,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         const uint place = turn % TASKS;
         struct task t;
         task_find(p, together, number, &t);
-        int head_kv = t.head / p->group;
+        int head_kv = (int)slice_of_head(p, t.batch, t.head).head_kv;
         if (t.blocks > 0) {
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         }
@@ -248,7 +244,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         if (late && idle) {
             late_to_far(apart, place, place);
             task_find(p, together, before[1], &t);
-            head_kv = t.head / p->group;
+            head_kv = (int)slice_of_head(p, t.batch, t.head).head_kv;
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         } else if (late) {
             late_to_far(apart, place, (turn + 1) % TASKS);
@@ -533,8 +529,9 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
 INLINE void restore(const struct params *p, float *o, __local const struct task *t, int row,
                     __global const element *v) {
     const int4 span = t->span;
-    const int2 keys[2] = {span_of_row(p, row), span_of_row(p, row + 8)};
-    v += p->v.offset + t->batch * p->v.batch + t->head / p->group * p->v.head;
+    const struct slice s = slice_of_head(p, t->batch, t->head);
+    const int2 keys[2] = {span_of_row(&s.band, row), span_of_row(&s.band, row + 8)};
+    v += s.v;
     ROLL
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         if (!span_is_boundary(span, key0, BLOCK_N)) {
@@ -626,15 +623,16 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
                    __local struct task *t, __local uint *late_rows, int row, __global element *o,
                    __global float *lse) {
     uint products = 0;
-    o += p->o.offset + t->batch * p->o.batch + t->head * p->o.head;
-    lse += p->lse.offset + t->batch * p->lse.batch + t->head * p->lse.head;
+    const struct slice s = slice_of_head(p, t->batch, t->head);
+    o += s.o;
+    lse += s.lse;
     UNROLL
     for (int r = 0; r < 2; r++) {
         float l = rows->l[r];
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
         l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
-        const int to = row + 8 * r, live = to < p->seq_q;
+        const int to = row + 8 * r, live = to < s.band.seq_q;
         products = put_row(sums, r, state_normaliser(l), o + to * p->o.row, live, products);
         if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
             lse[to * p->lse.row] = state_lse(rows->m[r], l);
@@ -646,7 +644,7 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         UNROLL
         for (int r = 0; r < 2; r++) {
             const int to = row + 8 * r;
-            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < p->seq_q);
+            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < s.band.seq_q);
             late[r] = rows->unit[r] != 1.0f && (state_is_far(rows->m[r]) || !finite);
         }
         const uint rows_late = warp_rows(late);
@@ -679,6 +677,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
     const uint tile_q = at->q + group * (64 * WGMMA_ROW_BYTES);
     const float sign = score_sign(p), unit = score_unit(p);
+    const struct band band = slice_band(p);
     float s[SCORES], sums[SUMS], rescale[2];
     uint weights[PAIRS];
     uint count = 0;
@@ -704,7 +703,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
         for (int r = 0; r < 2; r++) {
             rows.m[r] = -INFINITY;
             rows.l[r] = 0.0f;
-            rows.keys[r] = span_of_row(p, row + 8 * r);
+            rows.keys[r] = span_of_row(&band, row + 8 * r);
             rows.unit[r] = unit;
         }
         if (t->again) {

@@ -81,7 +81,7 @@ fwd_wgmma_maps(const struct params p, __global const element *restrict q,
     (void)o;
     (void)lse;
     __global ulong *maps = (__global ulong *)(workspace + p.workspace);
-    const int heads_kv = p.heads_q / p.group;
+    const int heads_kv = slice_heads_kv(&p);
     if (get_local_id(0) == 0) {
         map_write(maps, q, p.q, HEAD_DIM, p.seq_q, p.heads_q, p.batch, BLOCK_M);
     } else if (get_local_id(0) == 1) {

@@ -43,8 +43,7 @@ INLINE float4 pack_load4(__global const element *p) {
 /* Elements d ... d + 3 of row `row` of all of a tensor's; beyond dim they are 0. */
 INLINE float4 pack_load(const struct strides *t, __global const element *from, long row, int seq,
                         int heads, int d, const int dim) {
-    const long slice = row / seq;
-    from += t->offset + slice / heads * t->batch + slice % heads * t->head + row % seq * t->row + d;
+    from += slice_row_begin(t, heads, seq, row) + d;
     if (d + 4 <= dim) {
         return pack_load4(from);
     }
@@ -73,8 +72,8 @@ standard_pack(const struct params p, __global const element *restrict q,
               __global float *restrict workspace) {
     (void)o;
     (void)lse;
-    const int heads_kv = p.heads_q / p.group;
-    const long rows_q = (long)p.batch * p.heads_q * p.seq_q;
+    const int heads_kv = slice_heads_kv(&p);
+    const long rows_q = (long)slice_rows(&p);
     const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;
     __global int *flags = (__global int *)(workspace + p.workspace);
     __global float *to_q = workspace + p.workspace + pack_part((long)p.batch * heads_kv);

@@ -81,11 +81,11 @@ standard_softmax(const struct params p, __global const element *restrict q,
     (void)o;
     __local float partial[WORK_GROUP];
     const int id = (int)get_local_id(0), step = WORK_GROUP * LANES;
-    const long index = (long)get_group_id(0), slice = index / p.seq_q;
-    const int query = (int)(index % p.seq_q);
+    int query;
+    const struct slice s = slice_of_row(&p, get_group_id(0), &query);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
-    __global float *row = workspace + p.workspace + index * stride;
-    const int2 keys = span_of_row(&p, query);
+    __global float *row = workspace + p.workspace + (long)get_group_id(0) * stride;
+    const int2 keys = span_of_row(&s.band, query);
     const int first = keys.x / LANES * LANES + id * LANES;
 
     floatn m = (floatn)(-INFINITY), m_total = m, l = (floatn)(0.0f), total = l;
@@ -130,7 +130,6 @@ standard_softmax(const struct params p, __global const element *restrict q,
         *(__global floatn *)(row + key) = weight;
     }
     if (p.write_lse && id == 0) {
-        lse[p.lse.offset + slice / p.heads_q * p.lse.batch + slice % p.heads_q * p.lse.head +
-            query * p.lse.row] = state_lse(m_row, l_row);
+        lse[s.lse + query * p.lse.row] = state_lse(m_row, l_row);
     }
 }

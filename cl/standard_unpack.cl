@@ -49,7 +49,7 @@ standard_unpack(const struct params p, __global const element *restrict q,
     (void)q;
     (void)k;
     (void)lse;
-    const long rows = (long)p.batch * p.heads_q * p.seq_q;
+    const long rows = (long)slice_rows(&p);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     const long segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : 1L;
     __global const float *weights = workspace + p.workspace;
@@ -63,26 +63,24 @@ standard_unpack(const struct params p, __global const element *restrict q,
         if (row >= rows) {
             return;
         }
-        const int query = (int)(row % p.seq_q);
-        const long slice = row / p.seq_q, batch = slice / p.heads_q, head = slice % p.heads_q;
+        int query;
+        const struct slice s = slice_of_row(&p, (ulong)row, &query);
         float4 x = (float4)(0.0f);
         for (long segment = 0; segment < (p.seq_kv > 0 ? segments : 0); segment++) {
             /* Beyond the last column: the last one again, not stored. */
             __global const float *from = product + (row * segments + segment) * HEAD_DIM_V + d;
             x += (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
         }
-        if (MASKED && p.seq_kv > 0 && flags[slice / p.group]) {
-            const int2 keys = span_of_row(&p, query);
+        if (MASKED && p.seq_kv > 0 && flags[s.number_kv]) {
+            const int2 keys = span_of_row(&s.band, query);
             __global const float *w = weights + row * stride;
-            __global const element *from =
-                v + p.v.offset + batch * p.v.batch + head / p.group * p.v.head + d;
+            __global const element *from = v + s.v + d;
             x.x = unpack_add(x.x, w, from, p.v.row, keys);
             x.y = unpack_add(x.y, w, from + min(1, last), p.v.row, keys);
             x.z = unpack_add(x.z, w, from + min(2, last), p.v.row, keys);
             x.w = unpack_add(x.w, w, from + min(3, last), p.v.row, keys);
         }
-        __global element *to =
-            o + p.o.offset + batch * p.o.batch + head * p.o.head + query * p.o.row + d;
+        __global element *to = o + s.o + query * p.o.row + d;
         if (last >= 3) {
             store4(to, x, p.aligned);
             continue;

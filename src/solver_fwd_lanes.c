@@ -69,7 +69,7 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_lanes",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "ahead.cl",
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "ahead.cl",
                   "fwd_lanes.cl"},
         .constants = "#define PASS 0\n",
     };

@@ -198,7 +198,7 @@ static const char *options(const row *r) {
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe one = {
         .kernel = "fwd_mma",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
                   "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,

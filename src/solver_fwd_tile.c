@@ -175,7 +175,8 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_tile",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
+                  "fwd_tile.cl"},
         .constants = "#define LANES 1\n#define PASS 0\n",
         .options = SOLVERS_TILE_OPTIONS,
     };

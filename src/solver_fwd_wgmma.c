@@ -148,14 +148,14 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe recipes[] = {
         {
             .kernel = "fwd_wgmma_maps",
-            .parts = {"params.h", "base.cl", "fwd_wgmma_maps.cl"},
+            .parts = {"params.h", "base.cl", "slice.cl", "fwd_wgmma_maps.cl"},
             .constants = "#define LANES 1\n",
             .sm_90a = true,
         },
         {
             .kernel = "fwd_wgmma",
-            .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile_wgmma.cl",
-                      "fwd_wgmma.cl"},
+            .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
+                      "tile_wgmma.cl", "fwd_wgmma.cl"},
             .constants = "#define LANES 1\n",
             .segment_from = SOLVERS_ENGINE_KEYS,
             .sm_90a = true,

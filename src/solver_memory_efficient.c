@@ -36,16 +36,16 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
 }
 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define LANES_RECIPE(pass)                                                                  \
-    {                                                                                       \
-        .kernel = "fwd_lanes", .parts = {"params.h", "base.cl",  "span.cl",     "score.cl", \
-                                         "state.cl", "ahead.cl", "fwd_lanes.cl"},           \
-        .constants = "#define PASS " #pass "\n",                                            \
+#define LANES_RECIPE(pass)                                                                    \
+    {                                                                                         \
+        .kernel = "fwd_lanes", .parts = {"params.h", "base.cl",  "slice.cl", "span.cl",       \
+                                         "score.cl", "state.cl", "ahead.cl", "fwd_lanes.cl"}, \
+        .constants = "#define PASS " #pass "\n",                                              \
     }
 #define TILE_RECIPE(pass)                                                                          \
     {                                                                                              \
-        .kernel = "fwd_tile",                                                                      \
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},        \
+        .kernel = "fwd_tile", .parts = {"params.h", "base.cl",  "slice.cl",   "span.cl",           \
+                                        "score.cl", "state.cl", "fwd_tile.cl"},                    \
         .constants = "#define LANES 1\n#define PASS " #pass "\n", .options = SOLVERS_TILE_OPTIONS, \
     }
     static const struct program_recipe lanes[2] = {LANES_RECIPE(1), LANES_RECIPE(2)};

@@ -202,8 +202,8 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
 #define RECIPE(name)                                                                          \
     {                                                                                         \
-        .kernel = name,                                                                       \
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"},      \
+        .kernel = name, .parts = {"params.h", "base.cl",  "slice.cl", "span.cl",              \
+                                  "score.cl", "state.cl", name ".cl"},                        \
         .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(   \
             ROW_FLOATS) "\n#define PRODUCT_KEYS " TEXT(PRODUCT_KEYS) "\n#define three_pass "  \
                                                                      "3\n#define online 2\n", \

@@ -1,0 +1,98 @@
+/*
+ * slice - one head of one sequence: the only part that knows batch, head, the group of query heads
+ * that share a key head, and the sequences' lengths.
+ *
+ * Slices are numbered along query heads, then batch.  Offsets into tensors are of 64 bits.
+ */
+
+/* Query `row` sees the keys row + diagonal - left ... row + diagonal + right of seq_kv; see
+ * span.cl.  diagonal, left and right mean nothing where MASKED is 0. */
+struct band {
+    int diagonal, left, right;
+    int seq_q, seq_kv;
+};
+
+struct slice {
+    int batch, head, head_kv;
+    long number_kv;       /* batch * heads_kv + head_kv */
+    long rows_before;     /* query rows of the slices with smaller numbers */
+    long q, k, v, o, lse; /* elements before the slice's first one in each tensor */
+    struct band band;
+};
+
+/* Elements of a tensor before the first one of that head. */
+INLINE long slice_begin(const struct strides *t, long batch, long head) {
+    return t->offset + batch * t->batch + head * t->head;
+}
+
+INLINE int slice_heads_kv(const struct params *p) {
+    return p->heads_q / p->group;
+}
+
+/* How many slices, of neighbouring numbers, share a head of K and V. */
+INLINE int slice_sharing(const struct params *p) {
+    return p->group;
+}
+
+INLINE struct band slice_band(const struct params *p) {
+    const struct band b = {p->diagonal, p->band_left, p->band_right, p->seq_q, p->seq_kv};
+    return b;
+}
+
+INLINE struct slice slice_of_head(const struct params *p, int batch, int head) {
+    const int head_kv = head / p->group;
+    const struct slice s = {
+        .batch = batch,
+        .head = head,
+        .head_kv = head_kv,
+        .number_kv = (long)batch * slice_heads_kv(p) + head_kv,
+        .rows_before = ((long)batch * p->heads_q + head) * p->seq_q,
+        .q = slice_begin(&p->q, batch, head),
+        .k = slice_begin(&p->k, batch, head_kv),
+        .v = slice_begin(&p->v, batch, head_kv),
+        .o = slice_begin(&p->o, batch, head),
+        .lse = slice_begin(&p->lse, batch, head),
+        .band = slice_band(p),
+    };
+    return s;
+}
+
+/* How many there are. */
+INLINE uint slice_count(const struct params *p) {
+    return (uint)p->batch * (uint)p->heads_q;
+}
+
+INLINE struct slice slice_of_number(const struct params *p, uint number) {
+    const uint heads = (uint)p->heads_q;
+    return slice_of_head(p, (int)(number / heads), (int)(number % heads));
+}
+
+/* ---- Query rows of all slices, one after the other ---- */
+
+INLINE ulong slice_rows(const struct params *p) {
+    return (ulong)slice_count(p) * (ulong)p->seq_q;
+}
+
+/* The slice of row `index` of all slices; *row: its number in the slice. */
+INLINE struct slice slice_of_row(const struct params *p, ulong index, int *row) {
+    *row = (int)(index % (ulong)p->seq_q);
+    return slice_of_number(p, (uint)(index / (ulong)p->seq_q));
+}
+
+/* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */
+INLINE long slice_row_begin(const struct strides *t, int heads, int rows, long index) {
+    const long head = index / rows;
+    return slice_begin(t, head / heads, head % heads) + index % rows * t->row;
+}
+
+/* ---- Blocks of block_m query rows ---- */
+
+INLINE ulong slice_blocks(const struct params *p, const int block_m) {
+    return (ulong)(p->seq_q + block_m - 1) / block_m;
+}
+
+/* The first row of the block that comes as number `turn` of the slice's: the longest first where a
+ * band can shorten them, so that the last work-groups to begin are short. */
+INLINE int slice_row0(const struct params *p, uint turn, const int block_m) {
+    return (int)(MASKED ? slice_blocks(p, block_m) - 1 - turn : turn) * block_m;
+}
