@@ -1,13 +1,13 @@
 /*
- * fwd_mma - for matrix engines: the tiled loop over the tile contract (tile.cl).
+ * fwd_mma - for matrix engines: the tiled loop over the contract of engines (engine.cl).
  *
- * A work-group of WAVES waves answers BLOCK_M = WAVES * ROW_FRAGMENTS * TILE_QUERIES rows, over
- * blocks of BLOCK_N keys.  Wave w owns ROW_FRAGMENTS fragments of TILE_QUERIES rows, and of them
+ * A work-group of WAVES waves answers BLOCK_M = WAVES * ROW_FRAGMENTS * ENGINE_QUERIES rows, over
+ * blocks of BLOCK_N keys.  Wave w owns ROW_FRAGMENTS fragments of ENGINE_QUERIES rows, and of them
  * everything: scores, weights, sums; waves share only the tiles of K and V.
  *
- *     tile_q[BLOCK_M][max(WIDTH, WIDTH_V) + TILE_PAD]    elements; at the end O on its way out
- *     tile_k[BLOCK_N][WIDTH + TILE_PAD]
- *     tile_v[BLOCK_N][WIDTH_V + TILE_PAD]
+ *     tile_q[BLOCK_M][max(WIDTH, WIDTH_V) + ENGINE_PAD]    elements; at the end O on its way out
+ *     tile_k[BLOCK_N][WIDTH + ENGINE_PAD]
+ *     tile_v[BLOCK_N][WIDTH_V + ENGINE_PAD]
  *
  * WIDTH is HEAD_DIM up to a multiple of 16, with zeros.  While a block is scored, its V is
  * copied; while it is weighed, the next K is.
@@ -44,7 +44,7 @@
 #define FAR 2
 #define LARGE 4
 
-#define BLOCK_M (WAVES * ROW_FRAGMENTS * TILE_QUERIES)
+#define BLOCK_M (WAVES * ROW_FRAGMENTS * ENGINE_QUERIES)
 #define WIDTH ((HEAD_DIM + 15) / 16 * 16)
 #define WIDTH_V ((HEAD_DIM_V + 15) / 16 * 16)
 #define WIDTH_Q (WIDTH > WIDTH_V ? WIDTH : WIDTH_V)
@@ -52,65 +52,66 @@
 #define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
 #define KEYS (BLOCK_N / 16)
 #define COLS (WIDTH_V / 16)
-#define COLS_FIRST (TILE_HALVES ? COLS / 2 : COLS)
+#define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
 
 /* s = Q K^T of one block of keys. */
-INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                       uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2],
+INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                       uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2],
                        __local const element *tile_q, __local const element *tile_k,
-                       struct tile_wave w) {
-    TILE_UNROLL
+                       struct engine_wave w) {
+    ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        TILE_UNROLL
+        ENGINE_UNROLL
         for (int n = 0; n < KEYS; n++) {
-            TILE_UNROLL
-            for (int f = 0; f < TILE_SPLIT; f++) {
-                TILE_UNROLL
-                for (int e = 0; e < TILE_ACC; e++) {
+            ENGINE_UNROLL
+            for (int f = 0; f < ENGINE_SPLIT; f++) {
+                ENGINE_UNROLL
+                for (int e = 0; e < ENGINE_ACC; e++) {
                     s[a][n][f][e] = 0.0f;
                 }
             }
         }
     }
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int k = 0; k < DEPTHS; k++) {
-        TILE_UNROLL
+        ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
             if (!Q_REGISTERS) {
-                tile_load_left(fragments[a][0],
-                               tile_q + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + k * 16,
-                               WIDTH_Q + TILE_PAD, w.lane);
+                engine_load_left(fragments[a][0],
+                                 tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + k * 16,
+                                 WIDTH_Q + ENGINE_PAD, w.lane);
             }
         }
-        TILE_UNROLL
+        ENGINE_UNROLL
         for (int n = 0; n < KEYS; n++) {
-            uint right[TILE_SPLIT][TILE_RIGHT / 2];
-            tile_load_rows(right, tile_k + n * 16 * (WIDTH + TILE_PAD) + k * 16, WIDTH + TILE_PAD,
-                           w.lane);
-            TILE_UNROLL
+            uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
+            engine_load_rows(right, tile_k + n * 16 * (WIDTH + ENGINE_PAD) + k * 16,
+                             WIDTH + ENGINE_PAD, w.lane);
+            ENGINE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                TILE_UNROLL
-                for (int f = 0; f < TILE_SPLIT; f++) {
-                    tile_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0], right[f], w);
+                ENGINE_UNROLL
+                for (int f = 0; f < ENGINE_SPLIT; f++) {
+                    engine_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0], right[f], w);
                 }
             }
         }
     }
-    TILE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            TILE_SETTLE(s[n / TILE_SPLIT / KEYS][n / TILE_SPLIT % KEYS][n % TILE_SPLIT][e]);
+    ENGINE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            ENGINE_SETTLE(s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e]);
         }
     }
 }
 
-INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const struct params *p) {
-    TILE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * KEYS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            float *one = &s[n / TILE_SPLIT / KEYS][n / TILE_SPLIT % KEYS][n % TILE_SPLIT][e];
+INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                    const struct params *p) {
+    ENGINE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            float *one = &s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e];
             *one = score_of_product(p, *one);
         }
     }
@@ -119,28 +120,29 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], const st
 /* The lane and the wave, for where they are seldom needed: computed anew, they keep no register
  * from the loop.  Unsigned, which the loop's own are not, or a compiler would see that they are
  * the same. */
-#define MMA_LANE ((int)((uint)get_local_id(0) % TILE_LANES))
-#define MMA_WAVE ((int)((uint)get_local_id(0) / TILE_LANES))
+#define MMA_LANE ((int)((uint)get_local_id(0) % ENGINE_LANES))
+#define MMA_WAVE ((int)((uint)get_local_id(0) / ENGINE_LANES))
 
 /* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
  * block has one kind.  kept: span_first and span_last of a row, this wave's first is `rows`
  * after it. */
-INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], __local const long *kept,
-                     int seq_kv, int rows, int key0, const int after, struct tile_wave w) {
+INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                     __local const long *kept, int seq_kv, int rows, int key0, const int after,
+                     struct engine_wave w) {
     const int3 seen = span_within_kept(kept, seq_kv, rows, key0);
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            const int r = a * TILE_QUERIES + tile_acc_query(w.lane, e);
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int r = a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
             /* As seen from the first fragment's element: the others are constants away. */
-            const int begin = seen.x + r - tile_acc_other(w.lane, e);
+            const int begin = seen.x + r - engine_acc_other(w.lane, e);
             const int end =
-                (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - tile_acc_other(w.lane, e);
-            TILE_UNROLL
-            for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-                if (after ? n * TILE_OTHERS >= end : n * TILE_OTHERS < begin) {
-                    s[a][n / TILE_SPLIT][n % TILE_SPLIT][e] = -INFINITY;
+                (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - engine_acc_other(w.lane, e);
+            ENGINE_UNROLL
+            for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+                if (after ? n * ENGINE_OTHERS >= end : n * ENGINE_OTHERS < begin) {
+                    s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e] = -INFINITY;
                 }
             }
         }
@@ -149,68 +151,68 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], __local
 
 /* m of one more block of scores, in units of `unit`; rescale is for what was summed before.  m
  * is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
-INLINE void mma_raise(float m[TILE_SLOTS], float rescale[TILE_SLOTS],
-                      float s[KEYS][TILE_SPLIT][TILE_ACC], float unit, struct tile_wave w) {
-    float most[TILE_SLOTS];
-    TILE_UNROLL
-    for (int i = 0; i < TILE_SLOTS; i++) {
+INLINE void mma_raise(float m[ENGINE_SLOTS], float rescale[ENGINE_SLOTS],
+                      float s[KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit, struct engine_wave w) {
+    float most[ENGINE_SLOTS];
+    ENGINE_UNROLL
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
         most[i] = -INFINITY;
     }
-    TILE_UNROLL
-    for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            const int slot = tile_acc_slot(e);
-            most[slot] = state_max(most[slot], s[n / TILE_SPLIT][n % TILE_SPLIT][e]);
+    ENGINE_UNROLL
+    for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            most[slot] = state_max(most[slot], s[n / ENGINE_SPLIT][n % ENGINE_SPLIT][e]);
         }
     }
-    TILE_UNROLL
-    for (int i = 0; i < TILE_SLOTS; i++) {
-        most[i] = state_max(m[i], tile_max(most[i], w) * unit);
+    ENGINE_UNROLL
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
+        most[i] = state_max(m[i], engine_max(most[i], w) * unit);
         rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
         m[i] = most[i];
     }
 }
 
 /* Is any row far (state.cl)? */
-INLINE int mma_far(float m[ROW_FRAGMENTS][TILE_SLOTS]) {
+INLINE int mma_far(float m[ROW_FRAGMENTS][ENGINE_SLOTS]) {
     int far = 0;
-    TILE_UNROLL
-    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        far |= state_is_far(m[i / TILE_SLOTS][i % TILE_SLOTS]);
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        far |= state_is_far(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
     }
     return far;
 }
 
 /* Subtracts from the scores of far rows their reference (state_level), and sets that reference to
  * 0. */
-INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC], float unit,
-                      float reference[ROW_FRAGMENTS][TILE_SLOTS]) {
-    TILE_UNROLL
+INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
+                      float reference[ROW_FRAGMENTS][ENGINE_SLOTS]) {
+    ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        TILE_UNROLL
-        for (int n = 0; n < KEYS * TILE_SPLIT; n++) {
-            TILE_UNROLL
-            for (int e = 0; e < TILE_ACC; e++) {
-                float *one = &s[a][n / TILE_SPLIT][n % TILE_SPLIT][e];
-                *one = state_level(*one, unit, reference[a][tile_acc_slot(e)]);
+        ENGINE_UNROLL
+        for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+            ENGINE_UNROLL
+            for (int e = 0; e < ENGINE_ACC; e++) {
+                float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
+                *one = state_level(*one, unit, reference[a][engine_acc_slot(e)]);
             }
         }
-        TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
             reference[a][i] = state_is_far(reference[a][i]) ? 0.0f : reference[a][i];
         }
     }
 }
 
 /* Scores of 16 keys to weights, and their sums to l. */
-INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS],
-                      const float reference[TILE_SLOTS], float unit) {
-    TILE_UNROLL
-    for (int f = 0; f < TILE_SPLIT; f++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            const int slot = tile_acc_slot(e);
+INLINE void mma_weigh(float s[ENGINE_SPLIT][ENGINE_ACC], float l[ENGINE_SLOTS],
+                      const float reference[ENGINE_SLOTS], float unit) {
+    ENGINE_UNROLL
+    for (int f = 0; f < ENGINE_SPLIT; f++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
             s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
             l[slot] += s[f][e];
         }
@@ -218,76 +220,76 @@ INLINE void mma_weigh(float s[TILE_SPLIT][TILE_ACC], float l[TILE_SLOTS],
 }
 
 /* Does any row's maximum rise? */
-INLINE int mma_rises(float rescale[ROW_FRAGMENTS][TILE_SLOTS]) {
+INLINE int mma_rises(float rescale[ROW_FRAGMENTS][ENGINE_SLOTS]) {
     int rises = 0;
-    TILE_UNROLL
-    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        rises |= rescale[i / TILE_SLOTS][i % TILE_SLOTS] != 1.0f;
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        rises |= rescale[i / ENGINE_SLOTS][i % ENGINE_SLOTS] != 1.0f;
     }
     return rises;
 }
 
 /* o += P V of 16 keys and the columns first * 16 ... end * 16 - 1. */
-INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
-                        uint left[ROW_FRAGMENTS][TILE_LEFT / 2], __local const element *rows,
-                        const int first, const int end, struct tile_wave w) {
-    TILE_UNROLL
+INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
+                        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2], __local const element *rows,
+                        const int first, const int end, struct engine_wave w) {
+    ENGINE_UNROLL
     for (int c = first; c < end; c++) {
-        uint right[TILE_SPLIT][TILE_RIGHT / 2];
-        tile_load_columns(right, rows + c * 16, WIDTH_V + TILE_PAD, w.lane);
-        TILE_UNROLL
+        uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
+        engine_load_columns(right, rows + c * 16, WIDTH_V + ENGINE_PAD, w.lane);
+        ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            TILE_UNROLL
-            for (int f = 0; f < TILE_SPLIT; f++) {
-                tile_multiply(o[a][c][f], left[a], right[f], w);
+            ENGINE_UNROLL
+            for (int f = 0; f < ENGINE_SPLIT; f++) {
+                engine_multiply(o[a][c][f], left[a], right[f], w);
             }
         }
     }
 }
 
 /* o += P V of one block of keys, with the weights of the scores s. */
-INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
-                           float l[ROW_FRAGMENTS][TILE_SLOTS],
-                           float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC],
-                           float reference[ROW_FRAGMENTS][TILE_SLOTS], float unit,
-                           __local const element *tile_v, struct tile_wave w) {
-    float part[ROW_FRAGMENTS][TILE_SLOTS]; /* sums by blocks are more precise than by keys */
-    TILE_UNROLL
-    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        part[i / TILE_SLOTS][i % TILE_SLOTS] = 0.0f;
+INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
+                           float l[ROW_FRAGMENTS][ENGINE_SLOTS],
+                           float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                           float reference[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
+                           __local const element *tile_v, struct engine_wave w) {
+    float part[ROW_FRAGMENTS][ENGINE_SLOTS]; /* sums by blocks are more precise than by keys */
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        part[i / ENGINE_SLOTS][i % ENGINE_SLOTS] = 0.0f;
     }
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int n = 0; n < KEYS; n++) {
-        uint left[ROW_FRAGMENTS][TILE_LEFT / 2];
-        TILE_UNROLL
+        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
+        ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
             mma_weigh(s[a][n], part[a], reference[a], unit);
-            tile_weights(left[a], s[a][n], w);
+            engine_weights(left[a], s[a][n], w);
         }
-        __local const element *rows = tile_v + n * 16 * (WIDTH_V + TILE_PAD);
+        __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
         mma_columns(o, left, rows, 0, COLS_FIRST, w);
         mma_columns(o, left, rows, COLS_FIRST, COLS, w);
     }
-    TILE_UNROLL
-    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-        l[i / TILE_SLOTS][i % TILE_SLOTS] += part[i / TILE_SLOTS][i % TILE_SLOTS];
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        l[i / ENGINE_SLOTS][i % ENGINE_SLOTS] += part[i / ENGINE_SLOTS][i % ENGINE_SLOTS];
     }
 }
 
 /* The row's sums up to the current segment; volatile, or a compiler would want registers for them.
  */
 struct mma_totals {
-    volatile float o[ROW_FRAGMENTS * COLS * TILE_SPLIT * TILE_ACC];
-    volatile float m[ROW_FRAGMENTS * TILE_SLOTS], l[ROW_FRAGMENTS * TILE_SLOTS];
+    volatile float o[ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC];
+    volatile float m[ROW_FRAGMENTS * ENGINE_SLOTS], l[ROW_FRAGMENTS * ENGINE_SLOTS];
 };
 
 INLINE void mma_totals_begin(struct mma_totals *t) {
     ROLL
-    for (int i = 0; i < ROW_FRAGMENTS * COLS * TILE_SPLIT * TILE_ACC; i++) {
+    for (int i = 0; i < ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC; i++) {
         t->o[i] = 0.0f;
     }
     ROLL
-    for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
         t->m[i] = -INFINITY;
         t->l[i] = 0.0f;
     }
@@ -295,34 +297,34 @@ INLINE void mma_totals_begin(struct mma_totals *t) {
 
 /* Adds the segment's sums to the row's.  Afterwards o and l are the row's where `back` (a literal),
  * else 0. */
-INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC],
-                      float m[ROW_FRAGMENTS][TILE_SLOTS], float l[ROW_FRAGMENTS][TILE_SLOTS],
+INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
+                      float m[ROW_FRAGMENTS][ENGINE_SLOTS], float l[ROW_FRAGMENTS][ENGINE_SLOTS],
                       const int back) {
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        float rescale[TILE_SLOTS];
-        TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
-            const int at = a * TILE_SLOTS + i;
+        float rescale[ENGINE_SLOTS];
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            const int at = a * ENGINE_SLOTS + i;
             rescale[i] = state_weight(t->m[at], state_reference(m[a][i]));
             const float sum = fma(t->l[at], rescale[i], l[a][i]);
             t->m[at] = m[a][i];
             t->l[at] = sum;
             l[a][i] = back ? sum : 0.0f;
         }
-        TILE_UNROLL
+        ENGINE_UNROLL
         for (int n = 0; n < COLS; n++) {
-            float before[TILE_SPLIT][TILE_ACC]; /* all under way at once */
-            volatile float *of = t->o + (a * COLS + n) * TILE_SPLIT * TILE_ACC;
-            TILE_UNROLL
-            for (int i = 0; i < TILE_SPLIT * TILE_ACC; i++) {
-                before[i / TILE_ACC][i % TILE_ACC] = of[i];
+            float before[ENGINE_SPLIT][ENGINE_ACC]; /* all under way at once */
+            volatile float *of = t->o + (a * COLS + n) * ENGINE_SPLIT * ENGINE_ACC;
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
+                before[i / ENGINE_ACC][i % ENGINE_ACC] = of[i];
             }
-            TILE_UNROLL
-            for (int i = 0; i < TILE_SPLIT * TILE_ACC; i++) {
-                float *part = &o[a][n][i / TILE_ACC][i % TILE_ACC];
-                const float sum = fma(before[i / TILE_ACC][i % TILE_ACC],
-                                      rescale[tile_acc_slot(i % TILE_ACC)], *part);
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
+                float *part = &o[a][n][i / ENGINE_ACC][i % ENGINE_ACC];
+                const float sum = fma(before[i / ENGINE_ACC][i % ENGINE_ACC],
+                                      rescale[engine_acc_slot(i % ENGINE_ACC)], *part);
                 of[i] = sum;
                 *part = back ? sum : 0.0f;
             }
@@ -331,50 +333,51 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][TILE_SP
 }
 
 /* Sums become elements of O that are within F16's range, and are to be multiplied by 1. */
-INLINE void mma_limit(float sum[COLS][TILE_SPLIT][TILE_ACC], float normaliser[TILE_SLOTS]) {
-    TILE_UNROLL
-    for (int n = 0; n < COLS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            float *one = &sum[n / TILE_SPLIT][n % TILE_SPLIT][e];
-            *one = state_output(*one * normaliser[tile_acc_slot(e)]);
+INLINE void mma_limit(float sum[COLS][ENGINE_SPLIT][ENGINE_ACC], float normaliser[ENGINE_SLOTS]) {
+    ENGINE_UNROLL
+    for (int n = 0; n < COLS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            float *one = &sum[n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
+            *one = state_output(*one * normaliser[engine_acc_slot(e)]);
         }
     }
-    TILE_UNROLL
-    for (int i = 0; i < TILE_SLOTS; i++) {
+    ENGINE_UNROLL
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
         normaliser[i] = 1.0f;
     }
 }
 
 /* Columns first * 16 ... end * 16 - 1 of fragment a of O to where Q was. */
-INLINE void mma_put(__local element *rows, float sum[COLS][TILE_SPLIT][TILE_ACC],
-                    const float normaliser[TILE_SLOTS], const int a, const int first, const int end,
-                    struct tile_wave w) {
-    TILE_UNROLL
-    for (int c = first * TILE_SPLIT; c < end * TILE_SPLIT; c++) {
-        const float *four = sum[c / TILE_SPLIT][c % TILE_SPLIT];
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e += 2) {
-            const int at = (a * TILE_QUERIES + tile_acc_query(w.lane, e)) * (WIDTH_Q + TILE_PAD) +
-                           c * TILE_OTHERS;
-            const int second = tile_acc_query(w.lane, e + 1) - tile_acc_query(w.lane, e);
-            const uint two = tile_pack(four[e] * normaliser[tile_acc_slot(e)],
-                                       four[e + 1] * normaliser[tile_acc_slot(e + 1)]);
-            rows[at + tile_acc_other(w.lane, e)] = (element)two;
-            rows[at + second * (WIDTH_Q + TILE_PAD) + tile_acc_other(w.lane, e + 1)] =
+INLINE void mma_put(__local element *rows, float sum[COLS][ENGINE_SPLIT][ENGINE_ACC],
+                    const float normaliser[ENGINE_SLOTS], const int a, const int first,
+                    const int end, struct engine_wave w) {
+    ENGINE_UNROLL
+    for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
+        const float *four = sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT];
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e += 2) {
+            const int at =
+                (a * ENGINE_QUERIES + engine_acc_query(w.lane, e)) * (WIDTH_Q + ENGINE_PAD) +
+                c * ENGINE_OTHERS;
+            const int second = engine_acc_query(w.lane, e + 1) - engine_acc_query(w.lane, e);
+            const uint two = engine_pack(four[e] * normaliser[engine_acc_slot(e)],
+                                         four[e + 1] * normaliser[engine_acc_slot(e + 1)]);
+            rows[at + engine_acc_other(w.lane, e)] = (element)two;
+            rows[at + second * (WIDTH_Q + ENGINE_PAD) + engine_acc_other(w.lane, e + 1)] =
                 (element)(two >> 16);
         }
     }
 }
 
 /* The sum of the magnitudes of this lane's sums. */
-INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC]) {
+INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC]) {
     float sum = 0.0f;
-    TILE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * COLS * TILE_SPLIT; n++) {
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            sum += fabs(o[n / TILE_SPLIT / COLS][n / TILE_SPLIT % COLS][n % TILE_SPLIT][e]);
+    ENGINE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * COLS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            sum += fabs(o[n / ENGINE_SPLIT / COLS][n / ENGINE_SPLIT % COLS][n % ENGINE_SPLIT][e]);
         }
     }
     return sum;
@@ -400,16 +403,16 @@ INLINE float mma_not_finite(const struct params *p, const struct band *band,
     return sum;
 }
 
-__kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+__kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
 fwd_mma(const struct params p, __global const element *restrict q,
         __global const element *restrict k, __global const element *restrict v,
         __global element *restrict o, __global float *restrict lse,
         __global float *restrict workspace) {
     (void)workspace;
-    __local element tile_q[BLOCK_M * (WIDTH_Q + TILE_PAD)] __attribute__((aligned(16)));
-    __local element tile_k[BLOCK_N * (WIDTH + TILE_PAD)] __attribute__((aligned(16)));
-    __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
-    __local float scratch[WAVES * TILE_SCRATCH];
+    __local element tile_q[BLOCK_M * (WIDTH_Q + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local float scratch[WAVES * ENGINE_SCRATCH];
     __local int found; /* NOT_FINITE, FAR, LARGE */
     /* Needed seldom, and so not kept in registers, of which none is left over.  At most 72 bytes
      * with found and padding: `rest` in src/solver_fwd_mma.c. */
@@ -421,8 +424,9 @@ fwd_mma(const struct params p, __global const element *restrict q,
         int full[2];     /* keys that all rows see */
     } kept;
 
-    const int wave = (int)get_local_id(0) / TILE_LANES;
-    const struct tile_wave w = {(int)get_local_id(0) % TILE_LANES, scratch + wave * TILE_SCRATCH};
+    const int wave = (int)get_local_id(0) / ENGINE_LANES;
+    const struct engine_wave w = {(int)get_local_id(0) % ENGINE_LANES,
+                                  scratch + wave * ENGINE_SCRATCH};
     const size_t blocks = slice_blocks(&p, BLOCK_M);
     const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
@@ -432,7 +436,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
 
     const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
-    tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
+    engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
     if (get_local_id(0) == 0) {
         found = 0;
         kept.o = slice.o;
@@ -446,45 +450,47 @@ fwd_mma(const struct params p, __global const element *restrict q,
         kept.band[0] = span_first(&slice.band, row0);
         kept.band[1] = span_last(&slice.band, row0);
     }
-    const int wave_row = wave * ROW_FRAGMENTS * TILE_QUERIES;
-    __local element *rows = tile_q + wave_row * (WIDTH_Q + TILE_PAD);
+    const int wave_row = wave * ROW_FRAGMENTS * ENGINE_QUERIES;
+    __local element *rows = tile_q + wave_row * (WIDTH_Q + ENGINE_PAD);
     const float unit = score_unit(&p);
-    uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][TILE_LEFT / 2];
-    float sum[ROW_FRAGMENTS][COLS][TILE_SPLIT][TILE_ACC];
-    float m[ROW_FRAGMENTS][TILE_SLOTS], l[ROW_FRAGMENTS][TILE_SLOTS]; /* l: of this lane's keys */
+    uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2];
+    float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
+    float m[ROW_FRAGMENTS][ENGINE_SLOTS],
+        l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
     int again = 0, begin = span.x;
     if (score_sign(&p) != 1.0f) { /* here, so that Q's address waits in no register, either */
-        tile_copied();
-        tile_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
+        engine_copied();
+        engine_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
     }
     do {
         if (begin < span.y) {
-            tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
+            engine_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
+                        p.aligned);
         }
-        tile_copied();
+        engine_copied();
         barrier(CLK_LOCAL_MEM_FENCE);
-        TILE_UNROLL
+        ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            TILE_UNROLL
-            for (int i = 0; i < TILE_SLOTS; i++) {
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SLOTS; i++) {
                 m[a][i] = -INFINITY;
                 l[a][i] = 0.0f;
             }
-            TILE_UNROLL
+            ENGINE_UNROLL
             for (int c = 0; c < COLS; c++) {
-                TILE_UNROLL
-                for (int f = 0; f < TILE_SPLIT; f++) {
-                    TILE_UNROLL
-                    for (int e = 0; e < TILE_ACC; e++) {
+                ENGINE_UNROLL
+                for (int f = 0; f < ENGINE_SPLIT; f++) {
+                    ENGINE_UNROLL
+                    for (int e = 0; e < ENGINE_ACC; e++) {
                         sum[a][c][f][e] = 0.0f;
                     }
                 }
             }
-            TILE_UNROLL
+            ENGINE_UNROLL
             for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
-                tile_load_left(fragments[a][d],
-                               rows + a * TILE_QUERIES * (WIDTH_Q + TILE_PAD) + d * 16,
-                               WIDTH_Q + TILE_PAD, w.lane);
+                engine_load_left(fragments[a][d],
+                                 rows + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + d * 16,
+                                 WIDTH_Q + ENGINE_PAD, w.lane);
             }
         }
 
@@ -494,37 +500,37 @@ fwd_mma(const struct params p, __global const element *restrict q,
         }
 
         for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
-            float s[ROW_FRAGMENTS][KEYS][TILE_SPLIT][TILE_ACC];
-            tile_copied();
+            float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
+            engine_copied();
             barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
-            tile_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
-                      WIDTH_V, p.aligned);
+            engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
+                        WIDTH_V, p.aligned);
             mma_scores(s, fragments, rows, tile_k, w);
-            tile_copied();
+            engine_copied();
             const int careful = kept.careful;
             const int full_end = MASKED ? kept.full[1] : span.w;
             if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
-                tile_make_finite(tile_v, BLOCK_N, WIDTH_V);
+                engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
             if (key0 + BLOCK_N < span.y) {
-                tile_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
-                          p.aligned);
+                engine_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH,
+                            WIDTH, p.aligned);
             }
 
             if (SOFTCAP) {
                 mma_cap(s, &p);
             }
             if (MASKED && key0 < kept.full[0]) {
-                const struct tile_wave here = {MMA_LANE, w.scratch};
+                const struct engine_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
             }
             if (key0 + BLOCK_N > full_end) {
-                const struct tile_wave here = {MMA_LANE, w.scratch};
+                const struct engine_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
             }
-            float rescale[ROW_FRAGMENTS][TILE_SLOTS];
-            TILE_UNROLL
+            float rescale[ROW_FRAGMENTS][ENGINE_SLOTS];
+            ENGINE_UNROLL
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
                 mma_raise(m[a], rescale[a], s[a], unit, w);
             }
@@ -533,27 +539,27 @@ fwd_mma(const struct params p, __global const element *restrict q,
              * with it, TFLOP/s; with two and D 128 301 and 281, causal; f16, S 4096, 2026-11-21).
              */
             if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
-                TILE_UNROLL
+                ENGINE_UNROLL
                 for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                    TILE_UNROLL
-                    for (int i = 0; i < TILE_SLOTS; i++) {
+                    ENGINE_UNROLL
+                    for (int i = 0; i < ENGINE_SLOTS; i++) {
                         l[a][i] *= rescale[a][i];
                     }
-                    TILE_UNROLL
-                    for (int c = 0; c < COLS * TILE_SPLIT; c++) {
-                        TILE_UNROLL
-                        for (int e = 0; e < TILE_ACC; e++) {
-                            sum[a][c / TILE_SPLIT][c % TILE_SPLIT][e] *=
-                                rescale[a][tile_acc_slot(e)];
+                    ENGINE_UNROLL
+                    for (int c = 0; c < COLS * ENGINE_SPLIT; c++) {
+                        ENGINE_UNROLL
+                        for (int e = 0; e < ENGINE_ACC; e++) {
+                            sum[a][c / ENGINE_SPLIT][c % ENGINE_SPLIT][e] *=
+                                rescale[a][engine_acc_slot(e)];
                         }
                     }
                 }
             }
-            float reference[ROW_FRAGMENTS][TILE_SLOTS];
-            TILE_UNROLL
-            for (int i = 0; i < ROW_FRAGMENTS * TILE_SLOTS; i++) {
-                reference[i / TILE_SLOTS][i % TILE_SLOTS] =
-                    state_reference(m[i / TILE_SLOTS][i % TILE_SLOTS]);
+            float reference[ROW_FRAGMENTS][ENGINE_SLOTS];
+            ENGINE_UNROLL
+            for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+                reference[i / ENGINE_SLOTS][i % ENGINE_SLOTS] =
+                    state_reference(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
             }
             if (!SOFTCAP && careful) {
                 mma_level(s, unit, reference);
@@ -585,25 +591,26 @@ fwd_mma(const struct params p, __global const element *restrict q,
     o += kept.o;
     lse += kept.lse;
     const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
-    const struct tile_wave here = {MMA_LANE, w.scratch};
-    const int here_row = MMA_WAVE * ROW_FRAGMENTS * TILE_QUERIES;
+    const struct engine_wave here = {MMA_LANE, w.scratch};
+    const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
 
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        float normaliser[TILE_SLOTS];
-        TILE_UNROLL
-        for (int i = 0; i < TILE_SLOTS; i++) {
-            l[a][i] = tile_sum(l[a][i], here);
+        float normaliser[ENGINE_SLOTS];
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            l[a][i] = engine_sum(l[a][i], here);
         }
-        TILE_UNROLL
-        for (int e = 0; e < TILE_ACC; e++) {
-            const int slot = tile_acc_slot(e);
-            if (e == 0 || slot != tile_acc_slot(e - 1)) {
-                const int row = to_row + here_row + a * TILE_QUERIES + tile_acc_query(here.lane, e);
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            if (e == 0 || slot != engine_acc_slot(e - 1)) {
+                const int row =
+                    to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&slice.band, row);
                 const float sum = state_sum(m[a][slot], l[a][slot], keys.x < keys.y);
                 normaliser[slot] = state_normaliser(sum);
-                if (p.write_lse && row <= to_last && (here.lane & TILE_SHARE) == 0) {
+                if (p.write_lse && row <= to_last && (here.lane & ENGINE_SHARE) == 0) {
                     lse[row * p.lse.row] = state_lse(m[a][slot], sum);
                 }
             }
@@ -611,17 +618,17 @@ fwd_mma(const struct params p, __global const element *restrict q,
         if (TYPE == F16 && (found & LARGE)) {
             mma_limit(sum[a], normaliser);
         }
-        __local element *to = tile_q + here_row * (WIDTH_Q + TILE_PAD);
+        __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
         mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
         mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL
-    for (int i = 0; i < TILE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+    for (int i = 0; i < ENGINE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
         int row, d;
-        if (tile_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && to_row + row <= to_last &&
+        if (engine_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && to_row + row <= to_last &&
             d < HEAD_DIM_V) {
-            __local element *from = tile_q + row * (WIDTH_Q + TILE_PAD) + d;
+            __local element *from = tile_q + row * (WIDTH_Q + ENGINE_PAD) + d;
             __global element *to = o + (to_row + row) * p.o.row + d;
             if (found & NOT_FINITE) {
                 ROLL
@@ -630,7 +637,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                         mma_not_finite(&p, &slice.band, v + kept.v, to_row + row,
                                        span_of_rows(&slice.band, to_row, to_last), d + j);
                     from[j] =
-                        more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
+                        more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
                 }
             }
             if (p.aligned && d + 8 <= HEAD_DIM_V) {

@@ -11,7 +11,7 @@
  *     CONSUMERS             warp 0, one work-item: tells the copy engine what to bring
  *                           warps 1 to 3: look through V where a key is hidden (below)
  *
- *     tile_q[SLABS][BLOCK_M][64]             64 elements of a row, 128 bytes (tile_wgmma.cl)
+ *     tile_q[SLABS][BLOCK_M][64]             64 elements of a row, 128 bytes (wgmma.cl)
  *     tile_k[STAGES][SLABS][BLOCK_N][64]     a ring: one is loaded while another is used
  *     tile_v[STAGES][SLABS_V][BLOCK_N][64]
  *     tasks[2]                               the one being loaded, the one being stored

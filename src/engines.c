@@ -10,7 +10,7 @@
  * compilers alone, unmeasured: with them no chosen row of tests/offline spills.  With more keys
  * amd_mfma's compiler keeps scalars in lanes of vector registers, and Intel's leaves the loop over
  * keys rolled and so the scores in memory. */
-const struct engine engines_table[ENGINES] = {
+const struct engine engines_table[] = {
     /* name, architectures, lanes, queries, left, right, floats, address, keys, options */
     {"nv80", "nvidia/", 32, 16, 8, 4, 192, 0, 128, ""},
     {"amd_wmma11", "amd/gfx11", 32, 16, 16, 16, 152, 4, 64, ""},
@@ -20,12 +20,13 @@ const struct engine engines_table[ENGINES] = {
     {"intel_dpas8", "intel", 8, 8, 16, 16, 144, 0, 16, "-cl-intel-256-GRF-per-thread"},
     {"intel_dpas16", "intel", 16, 16, 16, 8, 144, 0, 16, "-cl-intel-256-GRF-per-thread"},
     {"plain", NULL, 1, 1, 16, 256, 4096, 0, 128, ""},
+    {.name = NULL},
 };
 
 const struct engine *engines_find(const char *chars, size_t length) {
-    for (size_t i = 0; i < ENGINES; i++) {
-        if (text_is(chars, length, engines_table[i].name)) {
-            return &engines_table[i];
+    for (const struct engine *engine = engines_table; engine->name; engine++) {
+        if (text_is(chars, length, engine->name)) {
+            return engine;
         }
     }
     return NULL;
@@ -61,8 +62,8 @@ void engines_probe_text(const struct engine *engine, text *out) {
                 "#define FAST_LOADS 1\n",
                 engine->name);
     text part = {0};
-    text_printf(&part, "tile_%s.cl", engine->name);
-    const char *const parts[] = {"base.cl", "tile.cl", text_chars(&part)};
+    text_printf(&part, "engine_%s.cl", engine->name);
+    const char *const parts[] = {"base.cl", "engine.cl", text_chars(&part)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         const struct source *source = sources_find(parts[i]);
         if (source) {
@@ -72,25 +73,26 @@ void engines_probe_text(const struct engine *engine, text *out) {
         }
     }
     text_destroy(&part);
+    text_printf(out,
+                "#if ENGINE_LANES != %u || ENGINE_QUERIES != %u || ENGINE_LEFT != %u || "
+                "ENGINE_RIGHT != %u\n"
+                "#error \"src/engines.c has other sizes than the part\"\n"
+                "#endif\n",
+                engine->lanes, engine->queries, engine->left, engine->right);
     text_printf(
         out,
-        "#if TILE_LANES != %u || TILE_QUERIES != %u || TILE_LEFT != %u || TILE_RIGHT != %u\n"
-        "#error \"src/engines.c has other sizes than the part\"\n"
-        "#endif\n",
-        engine->lanes, engine->queries, engine->left, engine->right);
-    text_printf(out,
-                "__kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(TILE_LANES, 1, 1)))\n"
-                "void probe(__global float *x, __global const uint *y) {\n"
-                "    const struct tile_wave w = {(int)get_local_id(0), 0};\n"
-                "    uint left[TILE_LEFT / 2], right[TILE_RIGHT / 2];\n"
-                "    float acc[TILE_ACC];\n"
-                "    UNROLL for (int i = 0; i < TILE_LEFT / 2; i++) left[i] = y[i];\n"
-                "    UNROLL for (int i = 0; i < TILE_RIGHT / 2; i++) right[i] = y[i];\n"
-                "    UNROLL for (int i = 0; i < TILE_ACC; i++) acc[i] = x[i];\n"
-                "    tile_multiply(acc, left, right, w);\n"
-                "    UNROLL for (int i = 0; i < TILE_ACC; i++) x[i] = tile_exchange(acc[i], "
-                "TILE_SHARE & -TILE_SHARE, w);\n"
-                "}\n");
+        "__kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(ENGINE_LANES, 1, 1)))\n"
+        "void probe(__global float *x, __global const uint *y) {\n"
+        "    const struct engine_wave w = {(int)get_local_id(0), 0};\n"
+        "    uint left[ENGINE_LEFT / 2], right[ENGINE_RIGHT / 2];\n"
+        "    float acc[ENGINE_ACC];\n"
+        "    UNROLL for (int i = 0; i < ENGINE_LEFT / 2; i++) left[i] = y[i];\n"
+        "    UNROLL for (int i = 0; i < ENGINE_RIGHT / 2; i++) right[i] = y[i];\n"
+        "    UNROLL for (int i = 0; i < ENGINE_ACC; i++) acc[i] = x[i];\n"
+        "    engine_multiply(acc, left, right, w);\n"
+        "    UNROLL for (int i = 0; i < ENGINE_ACC; i++) x[i] = engine_exchange(acc[i], "
+        "ENGINE_SHARE & -ENGINE_SHARE, w);\n"
+        "}\n");
 }
 
 static bool builds(const struct engine *engine, cl_context context, cl_device_id id) {
@@ -121,8 +123,7 @@ static bool is_listed(const char *architecture, const char *prefixes) {
 
 void engines_probe(device *d, cl_context context, cl_device_id id, text *failed) {
     d->matrix[0] = '\0';
-    for (size_t i = 0; i < ENGINES && !d->matrix[0]; i++) {
-        const struct engine *engine = &engines_table[i];
+    for (const struct engine *engine = engines_table; engine->name && !d->matrix[0]; engine++) {
         if (!engine->architectures || !is_listed(d->architecture, engine->architectures)) {
             continue;
         }

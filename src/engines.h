@@ -1,5 +1,5 @@
 /*
- * engines - the matrix engines that clattn has a kernel part for, cl/tile_<name>.cl.
+ * engines - the matrix engines that clattn has a kernel part for, cl/engine_<name>.cl.
  *
  * Whether a device has one is never read off a table of versions alone: a program of a few
  * lines that calls the part's instruction has to build there.
@@ -17,21 +17,20 @@ struct engine {
      * process at an instruction that it knows and the chip lacks: only chips that have it. */
     const char *architectures;
 
-    /* As the part defines them: TILE_LANES, TILE_QUERIES, and the elements of a left and of a
+    /* As the part defines them: ENGINE_LANES, ENGINE_QUERIES, and the elements of a left and of a
      * right operand in each lane. */
     cl_uint lanes, queries, left, right;
 
     /* What the formula keeps to, so that compilers keep all in registers.  floats: of sums and
      * scores in a lane.  address: what each chunk costs beside them that a work-item copies
-     * without staying in its column (tile_move.cl).  keys: of a block. */
+     * without staying in its column (engine_move.cl).  keys: of a block. */
     cl_uint floats, address, keys;
 
     const char *options; /* to build with, after the library's own; or "" */
 };
 
-enum { ENGINES = 7 };
-
-extern const struct engine engines_table[ENGINES];
+/* The last one has a NULL name. */
+extern const struct engine engines_table[];
 
 /* The engine called chars[0..length), NULL when there is none. */
 const struct engine *engines_find(const char *chars, size_t length);

@@ -1,5 +1,5 @@
 /*
- * fwd_mma - for matrix engines: the tiled loop over the tile contract (cl/fwd_mma.cl).
+ * fwd_mma - for matrix engines: the tiled loop over the contract of engines (cl/fwd_mma.cl).
  *
  * The candidates go from large to small; the first that fits the engine's registers, the
  * device's local memory and its work-group limit wins.  On a device without an engine it runs
@@ -154,8 +154,8 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     const struct engine *engine = engine_of(&given);
     if (!engine) {
         text_printf(why, "there is no engine %s, but", row_find(&given, "ENGINE"));
-        for (size_t i = 0; i < ENGINES; i++) {
-            text_printf(why, "%s %s", i ? "," : "", engines_table[i].name);
+        for (engine = engines_table; engine->name; engine++) {
+            text_printf(why, "%s %s", engine == engines_table ? "" : ",", engine->name);
         }
         return false;
     }
@@ -198,8 +198,8 @@ static const char *options(const row *r) {
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe one = {
         .kernel = "fwd_mma",
-        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
-                  "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "engine.cl",
+                  "engine_<ENGINE>.cl", "engine_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,
         /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken

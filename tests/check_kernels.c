@@ -41,53 +41,12 @@ static const device devices[] = {
      .float_width = 1,
      .address_bits = 64},
     {.name = "a middling GPU",
-     .architecture = "amd/gfx1100",
-     .matrix = "amd_wmma11",
+     .architecture = "amd/gfx1030",
      .type = DEVICE_GPU,
      .compute_units = 48,
      .work_group = 256,
      .work_items = 1024,
      .local_memory = 64 << 10,
-     .float_width = 1,
-     .address_bits = 64},
-    {.name = "its successor",
-     .architecture = "amd/gfx1201",
-     .matrix = "amd_wmma12",
-     .type = DEVICE_GPU,
-     .compute_units = 32,
-     .work_group = 256,
-     .work_items = 1024,
-     .local_memory = 64 << 10,
-     .float_width = 1,
-     .address_bits = 64},
-    {.name = "a GPU without graphics",
-     .architecture = "amd/gfx90a",
-     .matrix = "amd_mfma",
-     .type = DEVICE_GPU,
-     .compute_units = 104,
-     .work_group = 256,
-     .work_items = 1024,
-     .local_memory = 64 << 10,
-     .float_width = 1,
-     .address_bits = 64},
-    {.name = "sub-groups of 8",
-     .architecture = "intel",
-     .matrix = "intel_dpas8",
-     .type = DEVICE_GPU,
-     .compute_units = 512,
-     .work_group = 1024,
-     .work_items = 1024,
-     .local_memory = 64 << 10,
-     .float_width = 1,
-     .address_bits = 64},
-    {.name = "sub-groups of 16",
-     .architecture = "intel",
-     .matrix = "intel_dpas16",
-     .type = DEVICE_GPU,
-     .compute_units = 512,
-     .work_group = 1024,
-     .work_items = 1024,
-     .local_memory = 128 << 10,
      .float_width = 1,
      .address_bits = 64},
     {.name = "the embedded minimum",
@@ -99,6 +58,23 @@ static const device devices[] = {
      .float_width = 1,
      .address_bits = 32},
 };
+
+/* One that has the engine. */
+static device engine_device(const struct engine *engine) {
+    device d = {.type = DEVICE_GPU,
+                .compute_units = 64,
+                .work_group = 256,
+                .work_items = 1024,
+                .local_memory = 64 << 10,
+                .float_width = 1,
+                .address_bits = 64};
+    const char *words = engine->architectures, *word;
+    const size_t length = text_word(&words, &word);
+    snprintf(d.name, sizeof d.name, "a device with %s", engine->name);
+    snprintf(d.architecture, sizeof d.architecture, "%.*s", (int)length, word);
+    snprintf(d.matrix, sizeof d.matrix, "%s", engine->name);
+    return d;
+}
 
 static const char *const problems[] = {
     "f32 h8:2 q4096 d64",
@@ -114,12 +90,12 @@ static bool seen[COMPOSE_LINES]; /* lines of tuning.txt */
 
 /* What finds an engine on a device, to be linted as well. */
 static void write_probes(const char *directory) {
-    for (size_t i = 0; i < ENGINES; i++) {
+    for (const struct engine *engine = engines_table; engine->name; engine++) {
         char path[256];
         text probe = {0};
-        snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engines_table[i].name);
-        engines_probe_text(&engines_table[i], &probe);
-        FILE *file = engines_table[i].architectures ? fopen(path, "wb") : NULL;
+        snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engine->name);
+        engines_probe_text(engine, &probe);
+        FILE *file = engine->architectures ? fopen(path, "wb") : NULL;
         if (file) {
             fputs(text_chars(&probe), file);
             fclose(file);
@@ -158,6 +134,12 @@ int main(void) {
         }
         for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
             compose_all(&p, &devices[d], false, &composed, seen);
+        }
+        for (const struct engine *engine = engines_table; engine->name; engine++) {
+            if (engine->architectures) {
+                const device d = engine_device(engine);
+                compose_all(&p, &d, false, &composed, seen);
+            }
         }
         status_destroy(&status);
     }

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "sources.h"
+
 static const char *const names[FIXTURES] = {
     "a100",     "h200",        "rtx_4090",   "t4",       "mi250",
     "mi300x",   "rx_7900_xtx", "rx_9070_xt", "arc_a770", "gpu_max_1550",
@@ -103,29 +105,44 @@ static bool tile_runnable(const problem *p, const device *d, const row *r, text 
     return true;
 }
 
-const struct fixtures_engine *fixtures_engine(const device *d, const char *name) {
-    static const struct fixtures_engine engines[] = {
-        {"nv80", 32, 16, 256},     {"amd_wmma11", 32, 16, 256}, {"amd_wmma12", 32, 16, 256},
-        {"amd_mfma", 64, 16, 256}, {"intel_dpas8", 8, 8, 128},  {"intel_dpas16", 16, 16, 128},
-        {"plain", 1, 1, 256},
-    };
-    for (size_t e = 0; e < sizeof engines / sizeof *engines; e++) {
-        if (strcmp(engines[e].name, name ? name : d->matrix) == 0) {
-            return &engines[e];
-        }
+/* The number that a part defines. */
+static long long part_number(const struct source *part, const char *word) {
+    text line = {0};
+    text_printf(&line, "#define %s ", word);
+    const char *at = strstr(part->text, text_chars(&line));
+    if (!at) {
+        fail_msg("%s does not define %s", part->name, word);
     }
-    return NULL;
+    const long long number = atoll(at + line.length);
+    text_destroy(&line);
+    return number;
+}
+
+bool fixtures_engine(const device *d, const char *name, struct fixtures_engine *engine) {
+    text file = {0};
+    text_printf(&file, "engine_%s.cl", name ? name : d->matrix);
+    const struct source *part = sources_find(text_chars(&file));
+    text_destroy(&file);
+    if (!part) {
+        return false;
+    }
+    engine->lanes = part_number(part, "ENGINE_LANES");
+    engine->queries = part_number(part, "ENGINE_QUERIES");
+    /* Registers hold 128 sums of O of a lane, beside the scores. */
+    engine->most_dim_v = 128 * engine->lanes / engine->queries;
+    engine->most_dim_v = engine->most_dim_v < 256 ? engine->most_dim_v : 256;
+    return true;
 }
 
 /* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
 static bool mma_runnable(const problem *p, const device *d, const row *r, text *why) {
     const char *name = row_find(r, "ENGINE");
-    const struct fixtures_engine *engine = name ? fixtures_engine(d, name) : NULL;
+    struct fixtures_engine engine;
     const long long waves = row_number(r, "WAVES", -1), n = row_number(r, "BLOCK_N", -1);
     const long long fragments = row_number(r, "ROW_FRAGMENTS", -1);
     const long long in_registers = row_number(r, "Q_REGISTERS", -1);
-    if (!engine || waves < 1 || fragments < 1 || n < 16 || n % 16 || in_registers < 0 ||
-        in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
+    if (!name || !fixtures_engine(d, name, &engine) || waves < 1 || fragments < 1 || n < 16 ||
+        n % 16 || in_registers < 0 || in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
         row_number(r, "EMULATED", -1) != 0) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
@@ -136,7 +153,7 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
     }
     const long long k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
     const long long v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
-    const long long rows = waves * fragments * engine->queries;
+    const long long rows = waves * fragments * engine.queries;
     const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 64;
     if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);

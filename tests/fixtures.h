@@ -19,11 +19,10 @@ struct fixture {
     device device;
 };
 
-/* What the tests know of a matrix engine, apart from the library's own table. */
+/* What a matrix engine's part says of it, apart from the library's own table. */
 struct fixtures_engine {
-    const char *name;
     long long lanes, queries;
-    cl_uint most_dim_v; /* with a longer v it is not the one to choose */
+    long long most_dim_v; /* with a longer v it is not the one to choose */
 };
 
 /* Fills all of them from the folder `data`/fixtures, in the order of their names' table.
@@ -46,7 +45,7 @@ problem fixtures_problem(const char *words);
 bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
                        text *why);
 
-/* The engine of that name, or (NULL) the device's; NULL when there is none. */
-const struct fixtures_engine *fixtures_engine(const device *d, const char *name);
+/* The engine of that name, or (NULL) the device's; false when there is none. */
+bool fixtures_engine(const device *d, const char *name, struct fixtures_engine *engine);
 
 #endif

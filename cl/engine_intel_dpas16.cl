@@ -1,10 +1,10 @@
 /*
- * tile_intel_dpas16 - Intel Xe HPC (Data Center GPU Max) and Xe 2, sub-groups of 16: dpas, by
+ * engine_intel_dpas16 - Intel Xe HPC (Data Center GPU Max) and Xe 2, sub-groups of 16: dpas, by
  * intel_sub_group_f16_f16_matrix_mad_k16, ..._bf16_bf16_....
  *
  * Transposed orientation: left is the instruction's b, right its a, so that a lane has one
  * query.  Layouts after the extension cl_intel_subgroup_matrix_multiply_accumulate (Khronos
- * registry, for devices whose smallest sub-group is 16).  See tile.cl for what an engine gives.
+ * registry, for devices whose smallest sub-group is 16).  See engine.cl for what an engine gives.
  *
  *     lane l 0 ... 15
  *
@@ -12,53 +12,53 @@
  *     b (int8)  16 x 16: column l is lane l's; component i has k 2i, 2i + 1
  *     acc (float8) 8 x 16: column l is lane l's; row m is component m
  */
-#define TILE_LANES 16
-#define TILE_QUERIES 16
-#define TILE_OTHERS 8
-#define TILE_LEFT 16
-#define TILE_RIGHT 8
-#define TILE_ACC 8
-#define TILE_SLOTS 1
-#define TILE_SHARE 0
-#define TILE_COPIES 0
-#define TILE_HALVES 1
+#define ENGINE_LANES 16
+#define ENGINE_QUERIES 16
+#define ENGINE_OTHERS 8
+#define ENGINE_LEFT 16
+#define ENGINE_RIGHT 8
+#define ENGINE_ACC 8
+#define ENGINE_SLOTS 1
+#define ENGINE_SHARE 0
+#define ENGINE_COPIES 0
+#define ENGINE_HALVES 1
 #if EMULATED
-#define TILE_ATTRIBUTES
+#define ENGINE_ATTRIBUTES
 #else
-#define TILE_ATTRIBUTES __attribute__((intel_reqd_sub_group_size(TILE_LANES)))
+#define ENGINE_ATTRIBUTES __attribute__((intel_reqd_sub_group_size(ENGINE_LANES)))
 #endif
 
-INLINE int tile_left_query(int lane, int e) {
+INLINE int engine_left_query(int lane, int e) {
     (void)e;
     return lane;
 }
 
-INLINE int tile_left_depth(int lane, int e) {
+INLINE int engine_left_depth(int lane, int e) {
     (void)lane;
     return e;
 }
 
-INLINE int tile_right_other(int lane, int e) {
+INLINE int engine_right_other(int lane, int e) {
     (void)lane;
     return e;
 }
 
-INLINE int tile_right_depth(int lane, int e) {
+INLINE int engine_right_depth(int lane, int e) {
     (void)e;
     return lane;
 }
 
-INLINE int tile_acc_query(int lane, int e) {
+INLINE int engine_acc_query(int lane, int e) {
     (void)e;
     return lane;
 }
 
-INLINE int tile_acc_other(int lane, int e) {
+INLINE int engine_acc_other(int lane, int e) {
     (void)lane;
     return e;
 }
 
-INLINE int tile_acc_slot(int e) {
+INLINE int engine_acc_slot(int e) {
     (void)e;
     return 0;
 }
@@ -100,7 +100,7 @@ INLINE int emulated_acc_element(int query, int other) {
 #endif
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 
-INLINE uint tile_pack(float low, float high) {
+INLINE uint engine_pack(float low, float high) {
 #if TYPE == F16
     return as_uint((half2)((half)low, (half)high));
 #else
@@ -109,13 +109,13 @@ INLINE uint tile_pack(float low, float high) {
 }
 
 /* No two lanes share a query: nobody calls it. */
-INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
+INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
     (void)bits;
     (void)w;
     return x;
 }
 
-INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+INLINE void engine_multiply(float *acc, const uint *left, const uint *right, struct engine_wave w) {
     (void)w;
     const short8 a = as_short8((uint4)(right[0], right[1], right[2], right[3]));
     const int8 b =
@@ -137,12 +137,12 @@ INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struc
 }
 #endif
 
-#define TILE_FAST_LEFT 1
-#define TILE_FAST_COLUMNS 1
+#define ENGINE_FAST_LEFT 1
+#define ENGINE_FAST_COLUMNS 1
 
 /* A lane reads the 16 neighbours of its own row, 16 bytes at a time. */
-INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
-    TILE_UNROLL
+INLINE void engine_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
+    ENGINE_UNROLL
     for (int half_row = 0; half_row < 2; half_row++) {
         const uint4 four = *(__local const uint4 *)(tile + lane * stride + half_row * 8);
         left[half_row * 4] = four.s0;
@@ -153,11 +153,11 @@ INLINE void tile_fast_left(uint *left, __local const element *tile, const int st
 }
 
 /* A lane's key is one row: its columns are neighbours. */
-INLINE void tile_fast_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                              const int stride, int lane) {
-    TILE_UNROLL
-    for (int f = 0; f < TILE_SPLIT; f++) {
-        const uint4 four = *(__local const uint4 *)(tile + lane * stride + f * TILE_OTHERS);
+INLINE void engine_fast_columns(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                                __local const element *tile, const int stride, int lane) {
+    ENGINE_UNROLL
+    for (int f = 0; f < ENGINE_SPLIT; f++) {
+        const uint4 four = *(__local const uint4 *)(tile + lane * stride + f * ENGINE_OTHERS);
         right[f][0] = four.s0;
         right[f][1] = four.s1;
         right[f][2] = four.s2;
@@ -166,10 +166,11 @@ INLINE void tile_fast_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local co
 }
 
 /* A lane has all keys of its query: those of the first fragment, then those of the second. */
-INLINE void tile_weights(uint *left, const float s[TILE_SPLIT][TILE_ACC], struct tile_wave w) {
+INLINE void engine_weights(uint *left, const float s[ENGINE_SPLIT][ENGINE_ACC],
+                           struct engine_wave w) {
     (void)w;
-    TILE_UNROLL
+    ENGINE_UNROLL
     for (int i = 0; i < 8; i++) {
-        left[i] = tile_pack(s[i / 4][i % 4 * 2], s[i / 4][i % 4 * 2 + 1]);
+        left[i] = engine_pack(s[i / 4][i % 4 * 2], s[i / 4][i % 4 * 2 + 1]);
     }
 }

@@ -1,8 +1,8 @@
 /*
- * tile_nv80 - NVIDIA, compute capability 8.0 and later: mma.sync, ldmatrix, cp.async.
+ * engine_nv80 - NVIDIA, compute capability 8.0 and later: mma.sync, ldmatrix, cp.async.
  *
  * Inline PTX: OpenCL C has no word for these.  Plain orientation: left is the instruction's
- * A, right its B.  See tile.cl for what an engine gives.
+ * A, right its B.  See engine.cl for what an engine gives.
  *
  *     mma.sync.aligned.m16n8k16, lane = 4 * g + t (g 0 ... 7, t 0 ... 3), registers of two:
  *
@@ -14,44 +14,44 @@
  *     row g        c0, c1
  *     row g + 8    c2, c3
  */
-#define TILE_LANES 32
-#define TILE_QUERIES 16
-#define TILE_OTHERS 8
-#define TILE_LEFT 8
-#define TILE_RIGHT 4
-#define TILE_ACC 4
-#define TILE_SLOTS 2
-#define TILE_SHARE 3
-#define TILE_COPIES 0
-#define TILE_HALVES 0
-#define TILE_ATTRIBUTES
+#define ENGINE_LANES 32
+#define ENGINE_QUERIES 16
+#define ENGINE_OTHERS 8
+#define ENGINE_LEFT 8
+#define ENGINE_RIGHT 4
+#define ENGINE_ACC 4
+#define ENGINE_SLOTS 2
+#define ENGINE_SHARE 3
+#define ENGINE_COPIES 0
+#define ENGINE_HALVES 0
+#define ENGINE_ATTRIBUTES
 
-INLINE int tile_left_query(int lane, int e) {
+INLINE int engine_left_query(int lane, int e) {
     return lane / 4 + 8 * (e / 2 % 2);
 }
 
-INLINE int tile_left_depth(int lane, int e) {
+INLINE int engine_left_depth(int lane, int e) {
     return 2 * (lane % 4) + e % 2 + 8 * (e / 4);
 }
 
-INLINE int tile_right_other(int lane, int e) {
+INLINE int engine_right_other(int lane, int e) {
     (void)e;
     return lane / 4;
 }
 
-INLINE int tile_right_depth(int lane, int e) {
+INLINE int engine_right_depth(int lane, int e) {
     return 2 * (lane % 4) + e % 2 + 8 * (e / 2);
 }
 
-INLINE int tile_acc_query(int lane, int e) {
+INLINE int engine_acc_query(int lane, int e) {
     return lane / 4 + 8 * (e / 2);
 }
 
-INLINE int tile_acc_other(int lane, int e) {
+INLINE int engine_acc_other(int lane, int e) {
     return 2 * (lane % 4) + e % 2;
 }
 
-INLINE int tile_acc_slot(int e) {
+INLINE int engine_acc_slot(int e) {
     return e / 2;
 }
 
@@ -82,7 +82,7 @@ INLINE int emulated_acc_element(int query, int other) {
 }
 #else
 
-INLINE uint tile_pack(float low, float high) {
+INLINE uint engine_pack(float low, float high) {
     uint both;
 #if TYPE == F16
     __asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
@@ -92,7 +92,7 @@ INLINE uint tile_pack(float low, float high) {
     return both;
 }
 
-INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
+INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
     float other;
     (void)w;
     __asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;"
@@ -107,7 +107,7 @@ INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
 #define NV80_MMA "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
 #endif
 
-INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+INLINE void engine_multiply(float *acc, const uint *left, const uint *right, struct engine_wave w) {
     (void)w;
     __asm volatile(NV80_MMA "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                    : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
@@ -118,7 +118,7 @@ INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struc
 /*
  * ldmatrix reads up to four matrices of 8 x 8; lane 8 * i + r says where row r of the i-th
  * begins, and register i of lane 4 * g + t gets elements 2t, 2t + 1 of its row g (with .trans:
- * of its column g).  The rows are 16 bytes apart modulo 128 (TILE_PAD): no bank conflict.
+ * of its column g).  The rows are 16 bytes apart modulo 128 (ENGINE_PAD): no bank conflict.
  */
 INLINE uint nv80_address(__local const element *p) {
     return (uint)(size_t)p;
@@ -138,18 +138,18 @@ INLINE void nv80_load_transposed(uint *r, uint address) {
                    : "memory");
 }
 
-#define TILE_FAST_LEFT 1
-#define TILE_FAST_ROWS 1
-#define TILE_FAST_COLUMNS 1
+#define ENGINE_FAST_LEFT 1
+#define ENGINE_FAST_ROWS 1
+#define ENGINE_FAST_COLUMNS 1
 
 /* Matrices: rows 0-7 and 8-15, then both of the next 8 elements. */
-INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
+INLINE void engine_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
     nv80_load(left, nv80_address(tile + lane % 16 * stride + lane / 16 * 8));
 }
 
 /* Matrices: of rows 0-7 both halves, of rows 8-15 both halves. */
-INLINE void tile_fast_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                           const int stride, int lane) {
+INLINE void engine_fast_rows(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                             __local const element *tile, const int stride, int lane) {
     uint r[4];
     nv80_load(r, nv80_address(tile + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8));
     right[0][0] = r[0];
@@ -159,8 +159,8 @@ INLINE void tile_fast_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const
 }
 
 /* Matrices: of columns 0-7 rows 0-7 and 8-15, then both of columns 8-15. */
-INLINE void tile_fast_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                              const int stride, int lane) {
+INLINE void engine_fast_columns(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                                __local const element *tile, const int stride, int lane) {
     uint r[4];
     nv80_load_transposed(r, nv80_address(tile + lane % 16 * stride + lane / 16 * 8));
     right[0][0] = r[0];
@@ -169,26 +169,27 @@ INLINE void tile_fast_columns(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local co
     right[1][1] = r[3];
 }
 
-#define TILE_FAST_COPY 1
+#define ENGINE_FAST_COPY 1
 
-/* Under way until tile_copied; what is missing of eight elements becomes 0. */
-INLINE void tile_copy8(__local element *to, __global const element *from, int count) {
+/* Under way until engine_copied; what is missing of eight elements becomes 0. */
+INLINE void engine_copy8(__local element *to, __global const element *from, int count) {
     __asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                    :
                    : "r"(nv80_address(to)), "l"(from), "r"(2 * count)
                    : "memory");
 }
 
-INLINE void tile_copied(void) {
+INLINE void engine_copied(void) {
     __asm volatile("cp.async.wait_all;" : : : "memory");
 }
 #endif
 
 /* Two fragments of scores are the four registers of A, in their order. */
-INLINE void tile_weights(uint *left, const float s[TILE_SPLIT][TILE_ACC], struct tile_wave w) {
+INLINE void engine_weights(uint *left, const float s[ENGINE_SPLIT][ENGINE_ACC],
+                           struct engine_wave w) {
     (void)w;
-    left[0] = tile_pack(s[0][0], s[0][1]);
-    left[1] = tile_pack(s[0][2], s[0][3]);
-    left[2] = tile_pack(s[1][0], s[1][1]);
-    left[3] = tile_pack(s[1][2], s[1][3]);
+    left[0] = engine_pack(s[0][0], s[0][1]);
+    left[1] = engine_pack(s[0][2], s[0][3]);
+    left[2] = engine_pack(s[1][0], s[1][1]);
+    left[3] = engine_pack(s[1][2], s[1][3]);
 }

@@ -1,9 +1,9 @@
 /*
- * tile_amd_wmma12 - AMD RDNA 4 (gfx12), waves of 32: v_wmma_f32_16x16x16_f16, _bf16.
+ * engine_amd_wmma12 - AMD RDNA 4 (gfx12), waves of 32: v_wmma_f32_16x16x16_f16, _bf16.
  *
  * Transposed orientation: left is the instruction's B, right its A, so that a lane has one
  * query.  Layouts after AMD's matrix instruction calculator (github.com/ROCm), --register-layout
- * for RDNA4.  See tile.cl for what an engine gives.
+ * for RDNA4.  See engine.cl for what an engine gives.
  *
  *     lane = 16 * h + j (h 0, 1; j 0 ... 15)
  *
@@ -17,46 +17,46 @@
  * agree.  Here elements 0 ... 7 of half h are depths 8h ... 8h + 7: neighbours in memory, and
  * the place that the weights have as scores, in C.
  */
-#define TILE_LANES 32
-#define TILE_QUERIES 16
-#define TILE_OTHERS 16
-#define TILE_LEFT 8
-#define TILE_RIGHT 8
-#define TILE_ACC 8
-#define TILE_SLOTS 1
-#define TILE_SHARE 16
-#define TILE_COPIES 0
-#define TILE_HALVES 0
-#define TILE_ATTRIBUTES
+#define ENGINE_LANES 32
+#define ENGINE_QUERIES 16
+#define ENGINE_OTHERS 16
+#define ENGINE_LEFT 8
+#define ENGINE_RIGHT 8
+#define ENGINE_ACC 8
+#define ENGINE_SLOTS 1
+#define ENGINE_SHARE 16
+#define ENGINE_COPIES 0
+#define ENGINE_HALVES 0
+#define ENGINE_ATTRIBUTES
 
-INLINE int tile_left_query(int lane, int e) {
+INLINE int engine_left_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_left_depth(int lane, int e) {
+INLINE int engine_left_depth(int lane, int e) {
     return 8 * (lane / 16) + e;
 }
 
-INLINE int tile_right_other(int lane, int e) {
+INLINE int engine_right_other(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_right_depth(int lane, int e) {
+INLINE int engine_right_depth(int lane, int e) {
     return 8 * (lane / 16) + e;
 }
 
-INLINE int tile_acc_query(int lane, int e) {
+INLINE int engine_acc_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_acc_other(int lane, int e) {
+INLINE int engine_acc_other(int lane, int e) {
     return 8 * (lane / 16) + e;
 }
 
-INLINE int tile_acc_slot(int e) {
+INLINE int engine_acc_slot(int e) {
     (void)e;
     return 0;
 }
@@ -98,9 +98,9 @@ INLINE int emulated_acc_element(int query, int other) {
 
 /* To clang the builtin is a pure function: it would multiply where the scores are used, past the
  * barrier, and keep all of K in registers until then. */
-#define TILE_SETTLE(x) __asm volatile("" : "+v"(x))
+#define ENGINE_SETTLE(x) __asm volatile("" : "+v"(x))
 
-INLINE uint tile_pack(float low, float high) {
+INLINE uint engine_pack(float low, float high) {
 #if TYPE == F16
     return as_uint((half2)((half)low, (half)high));
 #else
@@ -109,14 +109,14 @@ INLINE uint tile_pack(float low, float high) {
 }
 
 /* bits is 16: each lane takes what the same lane of the other row of 16 has. */
-INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
+INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
     (void)bits;
     (void)w;
     return as_float(__builtin_amdgcn_permlanex16(as_uint(x), as_uint(x), 0x76543210u, 0xfedcba98u,
                                                  false, false));
 }
 
-INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+INLINE void engine_multiply(float *acc, const uint *left, const uint *right, struct engine_wave w) {
     (void)w;
     const uint4 a = (uint4)(right[0], right[1], right[2], right[3]);
     const uint4 b = (uint4)(left[0], left[1], left[2], left[3]);
@@ -146,23 +146,24 @@ INLINE void wmma12_read(uint *operand, __local const element *row) {
     operand[3] = four.s3;
 }
 
-#define TILE_FAST_LEFT 1
-#define TILE_FAST_ROWS 1
+#define ENGINE_FAST_LEFT 1
+#define ENGINE_FAST_ROWS 1
 
-INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
+INLINE void engine_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
     wmma12_read(left, tile + lane % 16 * stride + lane / 16 * 8);
 }
 
-INLINE void tile_fast_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                           const int stride, int lane) {
+INLINE void engine_fast_rows(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                             __local const element *tile, const int stride, int lane) {
     wmma12_read(right[0], tile + lane % 16 * stride + lane / 16 * 8);
 }
 
 /* The weights are where they belong. */
-INLINE void tile_weights(uint *left, const float s[TILE_SPLIT][TILE_ACC], struct tile_wave w) {
+INLINE void engine_weights(uint *left, const float s[ENGINE_SPLIT][ENGINE_ACC],
+                           struct engine_wave w) {
     (void)w;
-    left[0] = tile_pack(s[0][0], s[0][1]);
-    left[1] = tile_pack(s[0][2], s[0][3]);
-    left[2] = tile_pack(s[0][4], s[0][5]);
-    left[3] = tile_pack(s[0][6], s[0][7]);
+    left[0] = engine_pack(s[0][0], s[0][1]);
+    left[1] = engine_pack(s[0][2], s[0][3]);
+    left[2] = engine_pack(s[0][4], s[0][5]);
+    left[3] = engine_pack(s[0][6], s[0][7]);
 }

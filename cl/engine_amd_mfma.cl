@@ -1,11 +1,11 @@
 /*
- * tile_amd_mfma - AMD CDNA 2 and later (gfx90a, gfx942), waves of 64:
+ * engine_amd_mfma - AMD CDNA 2 and later (gfx90a, gfx942), waves of 64:
  * v_mfma_f32_16x16x16_f16, v_mfma_f32_16x16x16_bf16 (on CDNA 2 named ..._16x16x16f16 and
  * ..._16x16x16bf16_1k).
  *
  * Transposed orientation: left is the instruction's B, right its A, so that a lane has one
  * query.  Layouts after AMD's matrix instruction calculator (github.com/ROCm), --register-layout
- * for CDNA2 and CDNA3.  See tile.cl for what an engine gives.
+ * for CDNA2 and CDNA3.  See engine.cl for what an engine gives.
  *
  *     lane = 16 * h + j (h 0 ... 3; j 0 ... 15)
  *
@@ -14,46 +14,46 @@
  *     C 16 x 16    column j
  *     row 4h + e   c_e of lane 16h + j (e 0 ... 3)
  */
-#define TILE_LANES 64
-#define TILE_QUERIES 16
-#define TILE_OTHERS 16
-#define TILE_LEFT 4
-#define TILE_RIGHT 4
-#define TILE_ACC 4
-#define TILE_SLOTS 1
-#define TILE_SHARE 48
-#define TILE_COPIES 0
-#define TILE_HALVES 0
-#define TILE_ATTRIBUTES
+#define ENGINE_LANES 64
+#define ENGINE_QUERIES 16
+#define ENGINE_OTHERS 16
+#define ENGINE_LEFT 4
+#define ENGINE_RIGHT 4
+#define ENGINE_ACC 4
+#define ENGINE_SLOTS 1
+#define ENGINE_SHARE 48
+#define ENGINE_COPIES 0
+#define ENGINE_HALVES 0
+#define ENGINE_ATTRIBUTES
 
-INLINE int tile_left_query(int lane, int e) {
+INLINE int engine_left_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_left_depth(int lane, int e) {
+INLINE int engine_left_depth(int lane, int e) {
     return 4 * (lane / 16) + e;
 }
 
-INLINE int tile_right_other(int lane, int e) {
+INLINE int engine_right_other(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_right_depth(int lane, int e) {
+INLINE int engine_right_depth(int lane, int e) {
     return 4 * (lane / 16) + e;
 }
 
-INLINE int tile_acc_query(int lane, int e) {
+INLINE int engine_acc_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_acc_other(int lane, int e) {
+INLINE int engine_acc_other(int lane, int e) {
     return 4 * (lane / 16) + e;
 }
 
-INLINE int tile_acc_slot(int e) {
+INLINE int engine_acc_slot(int e) {
     (void)e;
     return 0;
 }
@@ -95,9 +95,9 @@ INLINE int emulated_acc_element(int query, int other) {
 
 /* To clang the builtin is a pure function: it would multiply where the scores are used, past the
  * barrier, and keep all of K in registers until then. */
-#define TILE_SETTLE(x) __asm volatile("" : "+v"(x))
+#define ENGINE_SETTLE(x) __asm volatile("" : "+v"(x))
 
-INLINE uint tile_pack(float low, float high) {
+INLINE uint engine_pack(float low, float high) {
 #if TYPE == F16
     return as_uint((half2)((half)low, (half)high));
 #else
@@ -105,11 +105,11 @@ INLINE uint tile_pack(float low, float high) {
 #endif
 }
 
-INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
+INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
     return as_float(__builtin_amdgcn_ds_bpermute((w.lane ^ bits) * 4, as_int(x)));
 }
 
-INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+INLINE void engine_multiply(float *acc, const uint *left, const uint *right, struct engine_wave w) {
     (void)w;
     const uint2 a = (uint2)(right[0], right[1]), b = (uint2)(left[0], left[1]);
     float4 c = (float4)(acc[0], acc[1], acc[2], acc[3]);
@@ -132,21 +132,22 @@ INLINE void mfma_read(uint *operand, __local const element *row) {
     operand[1] = two.s1;
 }
 
-#define TILE_FAST_LEFT 1
-#define TILE_FAST_ROWS 1
+#define ENGINE_FAST_LEFT 1
+#define ENGINE_FAST_ROWS 1
 
-INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
+INLINE void engine_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
     mfma_read(left, tile + lane % 16 * stride + lane / 16 * 4);
 }
 
-INLINE void tile_fast_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                           const int stride, int lane) {
+INLINE void engine_fast_rows(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                             __local const element *tile, const int stride, int lane) {
     mfma_read(right[0], tile + lane % 16 * stride + lane / 16 * 4);
 }
 
 /* The weights are where they belong. */
-INLINE void tile_weights(uint *left, const float s[TILE_SPLIT][TILE_ACC], struct tile_wave w) {
+INLINE void engine_weights(uint *left, const float s[ENGINE_SPLIT][ENGINE_ACC],
+                           struct engine_wave w) {
     (void)w;
-    left[0] = tile_pack(s[0][0], s[0][1]);
-    left[1] = tile_pack(s[0][2], s[0][3]);
+    left[0] = engine_pack(s[0][0], s[0][1]);
+    left[1] = engine_pack(s[0][2], s[0][3]);
 }

@@ -1,9 +1,9 @@
 /*
- * tile_amd_wmma11 - AMD RDNA 3 (gfx11), waves of 32: v_wmma_f32_16x16x16_f16, _bf16.
+ * engine_amd_wmma11 - AMD RDNA 3 (gfx11), waves of 32: v_wmma_f32_16x16x16_f16, _bf16.
  *
  * Transposed orientation: left is the instruction's B, right its A, so that a lane has one
  * query.  Layouts after AMD's matrix instruction calculator (github.com/ROCm), --register-layout
- * for RDNA3.  See tile.cl for what an engine gives.
+ * for RDNA3.  See engine.cl for what an engine gives.
  *
  *     lane = 16 * h + j (h 0, 1; j 0 ... 15)
  *
@@ -13,48 +13,48 @@
  *     C 16 x 16         column j
  *         row 2e + h    c_e of lane 16h + j (e 0 ... 7): rows alternate between the halves
  */
-#define TILE_LANES 32
-#define TILE_QUERIES 16
-#define TILE_OTHERS 16
-#define TILE_LEFT 16
-#define TILE_RIGHT 16
-#define TILE_ACC 8
-#define TILE_SLOTS 1
-#define TILE_SHARE 16
-#define TILE_COPIES 16
-#define TILE_HALVES 0
-#define TILE_ATTRIBUTES
+#define ENGINE_LANES 32
+#define ENGINE_QUERIES 16
+#define ENGINE_OTHERS 16
+#define ENGINE_LEFT 16
+#define ENGINE_RIGHT 16
+#define ENGINE_ACC 8
+#define ENGINE_SLOTS 1
+#define ENGINE_SHARE 16
+#define ENGINE_COPIES 16
+#define ENGINE_HALVES 0
+#define ENGINE_ATTRIBUTES
 
-INLINE int tile_left_query(int lane, int e) {
+INLINE int engine_left_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_left_depth(int lane, int e) {
+INLINE int engine_left_depth(int lane, int e) {
     (void)lane;
     return e;
 }
 
-INLINE int tile_right_other(int lane, int e) {
+INLINE int engine_right_other(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_right_depth(int lane, int e) {
+INLINE int engine_right_depth(int lane, int e) {
     (void)lane;
     return e;
 }
 
-INLINE int tile_acc_query(int lane, int e) {
+INLINE int engine_acc_query(int lane, int e) {
     (void)e;
     return lane % 16;
 }
 
-INLINE int tile_acc_other(int lane, int e) {
+INLINE int engine_acc_other(int lane, int e) {
     return 2 * e + lane / 16;
 }
 
-INLINE int tile_acc_slot(int e) {
+INLINE int engine_acc_slot(int e) {
     (void)e;
     return 0;
 }
@@ -98,9 +98,9 @@ INLINE int emulated_acc_element(int query, int other) {
 
 /* To clang the builtin is a pure function: it would multiply where the scores are used, past the
  * barrier, and keep all of K in registers until then. */
-#define TILE_SETTLE(x) __asm volatile("" : "+v"(x))
+#define ENGINE_SETTLE(x) __asm volatile("" : "+v"(x))
 
-INLINE uint tile_pack(float low, float high) {
+INLINE uint engine_pack(float low, float high) {
 #if TYPE == F16
     return as_uint((half2)((half)low, (half)high));
 #else
@@ -109,14 +109,14 @@ INLINE uint tile_pack(float low, float high) {
 }
 
 /* bits is 16: each lane takes what the same lane of the other row of 16 has. */
-INLINE float tile_exchange(float x, const int bits, struct tile_wave w) {
+INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
     (void)bits;
     (void)w;
     return as_float(__builtin_amdgcn_permlanex16(as_uint(x), as_uint(x), 0x76543210u, 0xfedcba98u,
                                                  false, false));
 }
 
-INLINE void tile_multiply(float *acc, const uint *left, const uint *right, struct tile_wave w) {
+INLINE void engine_multiply(float *acc, const uint *left, const uint *right, struct engine_wave w) {
     (void)w;
     const uint8 a =
         (uint8)(right[0], right[1], right[2], right[3], right[4], right[5], right[6], right[7]);
@@ -151,24 +151,25 @@ INLINE void wmma11_read(uint *operand, __local const element *row) {
     operand[7] = high.s3;
 }
 
-#define TILE_FAST_LEFT 1
-#define TILE_FAST_ROWS 1
+#define ENGINE_FAST_LEFT 1
+#define ENGINE_FAST_ROWS 1
 
-INLINE void tile_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
+INLINE void engine_fast_left(uint *left, __local const element *tile, const int stride, int lane) {
     wmma11_read(left, tile + lane % 16 * stride);
 }
 
-INLINE void tile_fast_rows(uint right[TILE_SPLIT][TILE_RIGHT / 2], __local const element *tile,
-                           const int stride, int lane) {
+INLINE void engine_fast_rows(uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2],
+                             __local const element *tile, const int stride, int lane) {
     wmma11_read(right[0], tile + lane % 16 * stride);
 }
 
 /* A lane has every second key of its query, its partner the others: pairs of them change places. */
-INLINE void tile_weights(uint *left, const float s[TILE_SPLIT][TILE_ACC], struct tile_wave w) {
-    TILE_UNROLL
+INLINE void engine_weights(uint *left, const float s[ENGINE_SPLIT][ENGINE_ACC],
+                           struct engine_wave w) {
+    ENGINE_UNROLL
     for (int i = 0; i < 4; i++) {
-        const uint mine = tile_pack(s[0][2 * i], s[0][2 * i + 1]);
-        const uint other = as_uint(tile_exchange(as_float(mine), 16, w));
+        const uint mine = engine_pack(s[0][2 * i], s[0][2 * i + 1]);
+        const uint other = as_uint(engine_exchange(as_float(mine), 16, w));
         const uint even = w.lane < 16 ? mine : other, odd = w.lane < 16 ? other : mine;
         left[2 * i] = (even & 0xffffu) | odd << 16;
         left[2 * i + 1] = even >> 16 | (odd & 0xffff0000u);

@@ -1,5 +1,5 @@
 /*
- * tile_wgmma - Hopper's matrix unit and tensor copy engine (NVIDIA, compute capability
+ * wgmma - Hopper's matrix unit and tensor copy engine (NVIDIA, compute capability
  * 9.0), as inline PTX.
  *
  * A tile is rows of 64 elements, 128 bytes each: the copy engine brings it from global
@@ -30,7 +30,7 @@
 #elif TYPE == BF16
 #define WGMMA_TYPES "f32.bf16.bf16"
 #else
-#error "TYPE: tile_wgmma multiplies F16 and BF16"
+#error "TYPE: wgmma multiplies F16 and BF16"
 #endif
 
 /* Columns of O: what HEAD_DIM_V needs, in whole slabs. */
