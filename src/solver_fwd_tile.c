@@ -176,7 +176,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_tile",
         .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                  "fwd_tile.cl"},
+                  "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
         .constants = "#define LANES 1\n#define PASS 0\n",
         .options = SOLVERS_TILE_OPTIONS,
     };

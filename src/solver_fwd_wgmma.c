@@ -155,7 +155,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
         {
             .kernel = "fwd_wgmma",
             .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                      "wgmma.cl", "fwd_wgmma.cl"},
+                      "wgmma.cl", "wgmma_tasks.cl", "wgmma_rows.cl", "fwd_wgmma.cl"},
             .constants = "#define LANES 1\n",
             .segment_from = SOLVERS_ENGINE_KEYS,
             .sm_90a = true,

@@ -1,0 +1,131 @@
+/*
+ * tile_copy - slices of tensors between global memory and fwd_tile's tiles.
+ *
+ * A slice is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, the
+ * i-th of each work-item THREADS after the last; a tile's row is 4 floats longer than a slice's
+ * (fwd_tile.cl tells why), and what lies beyond the head is 0.
+ */
+#ifndef BLOCK_M
+#error "BLOCK_M: query rows per work-group; a multiple of THREADS_M * THREADS_D"
+#endif
+#ifndef BLOCK_N
+#error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N * (THREADS_D == 2 ? 4 : 1)"
+#endif
+#ifndef BLOCK_D
+#error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N * THREADS_D"
+#endif
+#ifndef THREADS_M
+#error "THREADS_M: work-items along query rows"
+#endif
+#ifndef THREADS_N
+#error "THREADS_N: work-items along keys and columns"
+#endif
+#ifndef THREADS_D
+#error "THREADS_D: work-items along the head while scores are summed: 1 or 2"
+#endif
+#ifndef WIDE_READS
+#error "WIDE_READS: 1 moves four elements at once where rows begin at multiples of 16 bytes"
+#endif
+
+#define THREADS (THREADS_M * THREADS_N * THREADS_D)
+#define TILE_ROW (BLOCK_D + 4)
+
+/* Chunks of four elements that one work-item moves of a slice of `rows` rows. */
+#define CHUNKS(rows) (((rows) * (BLOCK_D / 4) + THREADS - 1) / THREADS)
+
+/* Where chunk i of this work-item lies; false past the end of the slice. */
+INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
+    const int row_chunks = BLOCK_D / 4;
+    const int id = (int)get_local_id(0);
+    const int at = id + i * THREADS;
+    const int whole = THREADS % row_chunks == 0; /* then i moves by whole rows */
+    *row = whole ? id / row_chunks + i * (THREADS / row_chunks) : at / row_chunks;
+    *d = (whole ? id : at) % row_chunks * 4;
+    return rows * row_chunks % THREADS == 0 || at < rows * row_chunks;
+}
+
+/*
+ * Reads rows `first` ... first + rows - 1 (past `last`: the last one again) of the slice
+ * that begins at element d0; elements past `dim` become 0.  `aligned` is a literal: with
+ * a branch in the loop each read would wait for the one before.
+ */
+INLINE void tile_read(element4 *chunks, __global const element *from, long stride, int first,
+                      int last, const int rows, int d0, const int dim, const int aligned) {
+    UNROLL
+    for (int i = 0; i < CHUNKS(rows); i++) {
+        int row, d;
+        const int inside = tile_chunk(i, rows, &row, &d);
+        const int count = inside ? dim - d0 - d : 0;
+        __global const element *p = from + min(first + row, last) * stride + d0 + d;
+        chunks[i] = (element4)(0);
+        if (count >= 4) {
+            chunks[i] = read4(p, aligned);
+        } else if (dim % 4 != 0) {
+            chunks[i].x = count > 0 ? p[0] : (element)0;
+            chunks[i].y = count > 1 ? p[1] : (element)0;
+            chunks[i].z = count > 2 ? p[2] : (element)0;
+        }
+    }
+}
+
+INLINE void tile_fetch(element4 *chunks, __global const element *from, long stride, int first,
+                       int last, const int rows, int d0, const int dim, int aligned) {
+    if (WIDE_READS ? aligned : 0) {
+        tile_read(chunks, from, stride, first, last, rows, d0, dim, 1);
+    } else {
+        tile_read(chunks, from, stride, first, last, rows, d0, dim, 0);
+    }
+}
+
+/*
+ * Writes what was fetched, as floats, into tile[rows][TILE_ROW].  With `swap`
+ * (for K: see tile_scores) the elements of each pair change places in every other
+ * THREADS_N rows.
+ */
+INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap) {
+    UNROLL
+    for (int i = 0; i < CHUNKS(rows); i++) {
+        int row, d;
+        if (tile_chunk(i, rows, &row, &d)) {
+            const float4 x = convert4(chunks[i]);
+            const int odd = swap ? row / THREADS_N % 2 : 0;
+            vstore4(odd != 0 ? x.yxwz : x, 0, tile + row * TILE_ROW + d);
+        }
+    }
+}
+
+/* Is a NaN or an Inf among what was fetched?  By their bits: one driver (Rusticl 22.3) takes
+ * x times 0 for 0, whatever x is. */
+INLINE int tile_is_odd(const element4 *chunks) {
+    uint4 most = (uint4)(0u);
+    UNROLL
+    for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
+        most = max(most, as_uint4(convert4(chunks[i])) & 0x7fffffffu);
+    }
+    return max(max(most.x, most.y), max(most.z, most.w)) >= 0x7f800000u;
+}
+
+/* One slice of Q in one go: it is read once, or by a device short of local memory. */
+INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
+                        int row0, int row_last, int d0) {
+    element4 chunks[CHUNKS(BLOCK_M)];
+    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned);
+    tile_put(tile, chunks, BLOCK_M, 0);
+}
+
+/* The first `count` (below 1: none, over 4: all) of four elements. */
+INLINE void tile_store(__global element *p, float4 x, const int count, int aligned) {
+    if (count >= 4) {
+        store4(p, x, WIDE_READS ? aligned : 0);
+    } else if (HEAD_DIM_V % 4 != 0) {
+        if (count > 0) {
+            store(p, x.x);
+        }
+        if (count > 1) {
+            store(p + 1, x.y);
+        }
+        if (count > 2) {
+            store(p + 2, x.z);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+/*
+ * wgmma_rows - the rows of a warpgroup of fwd_wgmma: scores become weights, the state of each row,
+ * its sums, its end.
+ *
+ * Work-item i of the warpgroup has, of rows i / 32 * 16 + i % 32 / 4 and that + 8, the columns
+ * 8c + 2 (i % 4) + 0, 1 (wgmma.cl): four neighbours share two rows.
+ */
+#define SCORES (BLOCK_N / 2)     /* floats of a work-item */
+#define SUMS (WGMMA_COLUMNS / 2) /* likewise */
+#define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
+#define FAR INT_MIN              /* full1 of a warp with far rows */
+
+/* Of work-item i of the warpgroup: rows[0] and rows[0] + 8, columns 8c + 2 (i % 4) + 0, 1. */
+struct rows {
+    float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
+    float unit[2];    /* of the scores: score_unit, or 1 where the row is far (scale_far) */
+    int2 keys[2];     /* that each row sees */
+};
+
+/* Scores of a block's keys that a row does not see become -inf: those behind its last key, or
+ * those before its first one; two instructions for each score. */
+INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) {
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const int edge =
+            (behind ? rows->keys[r].y : rows->keys[r].x) - key0 - 2 * (int)(get_local_id(0) % 4);
+        UNROLL
+        for (int i = 0; i < SCORES / 2; i++) {
+            const int key = i / 2 * 8 + i % 2, at = i / 2 * 4 + 2 * r + i % 2;
+            s[at] = (key >= edge) == behind ? -INFINITY : s[at];
+        }
+    }
+}
+
+/* Scores of rows that are far, times the unit. */
+INLINE void scale_far(float *s, const struct rows *rows, float unit) {
+    UNROLL
+    for (int i = 0; i < SCORES; i++) {
+        s[i] *= rows->unit[i / 2 % 2] == unit ? 1.0f : unit;
+    }
+}
+
+/*
+ * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
+ * score.cl.  Where the warp has a far row all blocks count as boundary blocks, full1 is FAR: to ask
+ * for far rows costs other blocks nothing.
+ */
+INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
+                   const struct part *part, float sign, float unit) {
+    if (sign != 1.0f) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] *= sign;
+        }
+    }
+    if (SOFTCAP) {
+        UNROLL
+        for (int i = 0; i < SCORES; i++) {
+            s[i] = score_of_product(p, s[i]);
+        }
+    }
+    if (MASKED && key0 < part->full0) {
+        hide(s, rows, key0, 0);
+    }
+    if (key0 + BLOCK_N > part->full1) {
+        if (part->full1 == FAR) {
+            scale_far(s, rows, unit);
+        }
+        hide(s, rows, key0, 1);
+    }
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        float most[2] = {-INFINITY, -INFINITY};
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            most[c % 2] = state_max(most[c % 2], state_max(s[4 * c + 2 * r], s[4 * c + 2 * r + 1]));
+        }
+        float m = state_max(most[0], most[1]);
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
+        m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
+        m = state_max(rows->m[r], m * rows->unit[r]);
+        const float reference = state_reference(m);
+        rescale[r] = state_weight(rows->m[r], reference);
+        rows->m[r] = m;
+        float sum[2] = {0.0f, 0.0f};
+        UNROLL
+        for (int c = 0; c < SCORES / 4; c++) {
+            s[4 * c + 2 * r] = state_weight_in(s[4 * c + 2 * r], rows->unit[r], reference);
+            s[4 * c + 2 * r + 1] = state_weight_in(s[4 * c + 2 * r + 1], rows->unit[r], reference);
+            sum[c % 2] += s[4 * c + 2 * r] + s[4 * c + 2 * r + 1];
+        }
+        rows->l[r] = fma(rows->l[r], rescale[r], sum[0] + sum[1]);
+    }
+}
+
+INLINE void pack_weights(uint *weights, const float *s) {
+    UNROLL
+    for (int i = 0; i < PAIRS; i++) {
+        weights[i] = wgmma_pack(s[2 * i], s[2 * i + 1]);
+    }
+}
+
+INLINE void rescale_sums(float *o, const float *rescale) {
+    UNROLL
+    for (int i = 0; i < SUMS; i++) {
+        o[i] *= rescale[i / 2 % 2];
+    }
+}
+
+/* Sums of the row, which wait in memory while those of a segment grow: volatile, or the compiler
+ * would want registers for them. */
+struct totals {
+    volatile float o[SUMS], m[2], l[2];
+};
+
+INLINE void totals_begin(struct totals *t) {
+    ROLL
+    for (int i = 0; i < SUMS; i++) {
+        t->o[i] = 0.0f;
+    }
+    ROLL
+    for (int r = 0; r < 2; r++) {
+        t->m[r] = -INFINITY;
+        t->l[r] = 0.0f;
+    }
+}
+
+/* Adds a segment's sums, which then are those of the row where `back` (a literal), else 0. */
+INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const int back) {
+    float rescale[2];
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        rescale[r] = state_weight(t->m[r], state_reference(rows->m[r]));
+        const float sum = fma(t->l[r], rescale[r], rows->l[r]);
+        t->m[r] = rows->m[r];
+        t->l[r] = sum;
+        rows->l[r] = back ? sum : 0.0f;
+    }
+    UNROLL
+    for (int i = 0; i < SUMS; i += 32) {
+        float before[32]; /* all under way at once */
+        UNROLL
+        for (int j = 0; j < 32; j++) {
+            before[j] = t->o[i + j];
+        }
+        UNROLL
+        for (int j = 0; j < 32; j++) {
+            const float sum = fma(before[j], rescale[j / 2 % 2], sums[i + j]);
+            t->o[i + j] = sum;
+            sums[i + j] = back ? sum : 0.0f;
+        }
+    }
+}
+
+/* Adds the NaN and Inf of V that the watchers took out and that the rows see. */
+INLINE void restore(const struct params *p, float *o, __local const struct task *t, int row,
+                    __global const element *v) {
+    const int4 span = t->span;
+    const struct slice s = slice_of_head(p, t->batch, t->head);
+    const int2 keys[2] = {span_of_row(&s.band, row), span_of_row(&s.band, row + 8)};
+    v += s.v;
+    ROLL
+    for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
+        if (!span_is_boundary(span, key0, BLOCK_N)) {
+            continue;
+        }
+        ROLL
+        for (int key = key0; key < min(key0 + BLOCK_N, span.y); key++) {
+            UNROLL
+            for (int i = 0; i < SUMS / 2; i++) {
+                const int d = i / 2 * 8 + i % 2 + 2 * (int)(get_local_id(0) % 4);
+                const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
+                UNROLL
+                for (int r = 0; r < 2; r++) {
+                    const int seen = key >= keys[r].x && key < keys[r].y;
+                    o[i / 2 * 4 + 2 * r + i % 2] += seen && !isfinite(x) ? x : 0.0f;
+                }
+            }
+        }
+    }
+}
+
+/* Four work-items with four chunks of a row in pairs: each gets one chunk, whole. */
+INLINE void gather_chunk(uint *x) {
+    const int odd = (int)get_local_id(0) & 1, high = (int)get_local_id(0) & 2;
+    UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        const uint a = x[i], b = x[i + 1], got = warp_exchange(odd ? a : b, 1);
+        x[i] = odd ? got : a;
+        x[i + 1] = odd ? b : got;
+    }
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        const uint a = x[i], b = x[i + 2], got = warp_exchange(high ? a : b, 2);
+        x[i] = high ? got : a;
+        x[i + 2] = high ? b : got;
+    }
+}
+
+/* A row of O: its sums times its normaliser.  Returns products and those of its pairs, for
+ * wgmma_not_finite. */
+INLINE uint put_row(const float *sums, const int r, float normaliser, __global element *to,
+                    int live, uint products) {
+    const int quarter = (int)(get_local_id(0) % 4);
+    UNROLL
+    for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
+        uint x[4];
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            const float *pair = sums + (4 * c + i) * 4 + 2 * r;
+            x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+        }
+        products = wgmma_add_products(x[0], x[1], wgmma_add_products(x[2], x[3], products));
+        gather_chunk(x);
+        const int d = (4 * c + quarter) * 8;
+        if (live && d < HEAD_DIM_V) {
+            *(__global uint4 *)(to + d) = (uint4)(x[0], x[1], x[2], x[3]);
+        }
+    }
+    return products;
+}
+
+/* Are the sums of a row finite?  If so, what put_row has let overflow becomes F16's largest number.
+ */
+INLINE int mend_row(const float *sums, const int r, float l, __global element *to, int live) {
+    float magnitude = fabs(l);
+    UNROLL
+    for (int i = 0; i < SUMS / 2; i++) {
+        magnitude += fabs(sums[i / 2 * 4 + 2 * r + i % 2]);
+    }
+    magnitude += as_float(warp_exchange(as_uint(magnitude), 1));
+    magnitude += as_float(warp_exchange(as_uint(magnitude), 2));
+    const int finite = magnitude < INFINITY;
+    if (TYPE == F16 && live && finite) {
+        ROLL
+        for (int d = (int)(get_local_id(0) % 4) * 8; d < HEAD_DIM_V; d += 32) {
+            ROLL
+            for (int i = d; i < d + 8; i++) {
+                to[i] -= (to[i] & 0x7fff) == 0x7c00;
+            }
+        }
+    }
+    return finite;
+}
+
+/* What happens seldom is asked at the end, in one vote: is a row late, and is an element of o Inf
+ * or NaN?  A row whose sums are not finite is late, too: a reference far from 0, of a block before
+ * the last, may have been to blame. */
+INLINE void finish(const struct params *p, const float *sums, const struct rows *rows,
+                   __local struct task *t, __local uint *late_rows, int row, __global element *o,
+                   __global float *lse) {
+    uint products = 0;
+    const struct slice s = slice_of_head(p, t->batch, t->head);
+    o += s.o;
+    lse += s.lse;
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        float l = rows->l[r];
+        l += as_float(warp_exchange(as_uint(l), 1));
+        l += as_float(warp_exchange(as_uint(l), 2));
+        l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
+        const int to = row + 8 * r, live = to < s.band.seq_q;
+        products = put_row(sums, r, state_normaliser(l), o + to * p->o.row, live, products);
+        if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
+            lse[to * p->lse.row] = state_lse(rows->m[r], l);
+        }
+    }
+    const int far = state_is_far(rows->m[0]) || state_is_far(rows->m[1]);
+    if (warp_any(wgmma_not_finite(products) || far)) {
+        int late[2];
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            const int to = row + 8 * r;
+            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < s.band.seq_q);
+            late[r] = rows->unit[r] != 1.0f && (state_is_far(rows->m[r]) || !finite);
+        }
+        const uint rows_late = warp_rows(late);
+        if (get_local_id(0) % 32 == 0 && rows_late) {
+            late_rows[get_local_id(0) / 32] = rows_late;
+            atomic_or(&t->any_late, 1u);
+        }
+    }
+}
