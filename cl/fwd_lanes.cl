@@ -227,9 +227,7 @@ INLINE void lanes_total(struct lanes_rows *rows, floatn *o_t, floatn *total_t) {
     floatn rescale[ROW_VECTORS];
     UNROLL
     for (int i = 0; i < ROW_VECTORS; i++) {
-        rescale[i] = state_weight(rows->m_total[i], state_reference(rows->m[i]));
-        rows->m_total[i] = rows->m[i];
-        rows->l_total[i] = fma(rows->l_total[i], rescale[i], rows->l[i]);
+        rescale[i] = state_join(&rows->m_total[i], &rows->l_total[i], rows->m[i], rows->l[i]);
         rows->l[i] = (floatn)(0.0f);
     }
     for (int col = 0; col < (PASS == 1 ? 0 : COLS); col++) {
@@ -407,26 +405,20 @@ fwd_lanes(const struct params p, __global const element *restrict q,
 
     const float *l_whole = SEGMENT ? (const float *)rows.l_total : l_of;
     floatn normalisers[ROW_VECTORS];
-    float *l_kept = (float *)normalisers;
+    float *normaliser_of = (float *)normalisers;
     for (int i = 0; i < BLOCK_M; i++) {
-        const int sees = begin_of[i] < end_of[i];
-        l_kept[i] = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1]
-                              : state_sum(m_of[i], l_whole[i], sees);
-    }
-    for (int i = 0; i < rows_here; i++) {
-        if (PASS == 1) {
-            workspace[2 * i] = m_of[i];
-            workspace[2 * i + 1] = l_kept[i];
-        }
+        const int live = i < rows_here;
+        float l = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1] : l_whole[i];
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        if (PASS == 1 ? 0 : p.write_lse) {
-            lse[s.lse + (row0 + i) * p.lse.row] = state_lse(m_of[i], l_kept[i]);
+        normaliser_of[i] =
+            state_finish(m_of[i], &l, begin_of[i] < end_of[i], PASS == 1 ? 0 : p.write_lse && live,
+                         lse + s.lse + (row0 + i) * p.lse.row);
+        if (PASS == 1 ? live : 0) {
+            workspace[2 * i] = m_of[i];
+            workspace[2 * i + 1] = l;
         }
     }
     if (PASS != 1) {
-        for (int i = 0; i < ROW_VECTORS; i++) {
-            normalisers[i] = state_normaliser(normalisers[i]);
-        }
         lanes_store_o(o, SEGMENT ? total_t : o_t, normalisers, &p, rows_here);
     }
 }

@@ -306,9 +306,9 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][ENGINE_
         ENGINE_UNROLL
         for (int i = 0; i < ENGINE_SLOTS; i++) {
             const int at = a * ENGINE_SLOTS + i;
-            rescale[i] = state_weight(t->m[at], state_reference(m[a][i]));
-            const float sum = fma(t->l[at], rescale[i], l[a][i]);
-            t->m[at] = m[a][i];
+            float m_row = t->m[at], sum = t->l[at];
+            rescale[i] = state_join(&m_row, &sum, m[a][i], l[a][i]);
+            t->m[at] = m_row;
             t->l[at] = sum;
             l[a][i] = back ? sum : 0.0f;
         }
@@ -608,11 +608,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 const int row =
                     to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&slice.band, row);
-                const float sum = state_sum(m[a][slot], l[a][slot], keys.x < keys.y);
-                normaliser[slot] = state_normaliser(sum);
-                if (p.write_lse && row <= to_last && (here.lane & ENGINE_SHARE) == 0) {
-                    lse[row * p.lse.row] = state_lse(m[a][slot], sum);
-                }
+                normaliser[slot] =
+                    state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
+                                 p.write_lse && row <= to_last && (here.lane & ENGINE_SHARE) == 0,
+                                 lse + row * p.lse.row);
             }
         }
         if (TYPE == F16 && (found & LARGE)) {

@@ -69,9 +69,7 @@ fwd_rows(const struct params p, __global const element *restrict q,
             sum[d] = fma(sum[d], rescale, block);
         }
         if (state_segment_ends(key0 - keys.x, STATE_KEYS) || key0 + STATE_KEYS >= keys.y) {
-            const float rescale_total = state_weight(m_total, reference);
-            m_total = m;
-            l_total = fma(l_total, rescale_total, l);
+            const float rescale_total = state_join(&m_total, &l_total, m, l);
             l = 0.0f;
             for (int d = 0; d < HEAD_DIM_V; d++) {
                 total[d] = fma(total[d], rescale_total, sum[d]);
@@ -79,12 +77,9 @@ fwd_rows(const struct params p, __global const element *restrict q,
             }
         }
     }
-    l_total = state_sum(m, l_total, keys.x < keys.y);
-    const float normaliser = state_normaliser(l_total);
+    const float normaliser =
+        state_finish(m, &l_total, keys.x < keys.y, p.write_lse, lse + s.lse + row * p.lse.row);
     for (int d = 0; d < HEAD_DIM_V; d++) {
         store(o + d, total[d] * normaliser);
-    }
-    if (p.write_lse) {
-        lse[s.lse + row * p.lse.row] = state_lse(m, l_total);
     }
 }

@@ -270,16 +270,14 @@ fwd_tile(const struct params p, __global const element *restrict q,
             continue;
         }
         const int2 keys = span_of_row(&slice.band, row);
-        l_row = PASS == 2 ? workspace[2 * min(row, row_last) + 1]
-                          : state_sum(m[i], l_row, keys.x < keys.y);
-        tile_r[first + THREADS_M * i] = state_normaliser(l_row);
+        l_row = PASS == 2 ? workspace[2 * min(row, row_last) + 1] : l_row;
+        /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
+        tile_r[first + THREADS_M * i] = state_finish(m[i], &l_row, keys.x < keys.y,
+                                                     PASS == 1 ? 0 : p.write_lse && row <= row_last,
+                                                     lse + slice.lse + row * p.lse.row);
         if (PASS == 1 ? row <= row_last : 0) {
             workspace[2 * row] = m[i];
             workspace[2 * row + 1] = l_row;
-        }
-        /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        if (PASS == 1 ? 0 : p.write_lse && row <= row_last) {
-            lse[slice.lse + row * p.lse.row] = state_lse(m[i], l_row);
         }
     }
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -109,16 +109,16 @@ standard_softmax(const struct params p, __global const element *restrict q,
         l = fma(l, state_weight(m, reference), block);
         m = m_new;
         if (++blocks % STATE_KEYS == 0 || end == keys.y) { /* a segment of this lane's keys */
-            total = fma(total, state_weight(m_total, reference), l);
-            m_total = m;
+            state_join(&m_total, &total, m, l);
             l = (floatn)(0.0f);
         }
     }
     const float m_row = softmax_reduce(m, partial, MAXIMUM);
     const floatn reference = state_reference((floatn)(m_row));
     total *= state_weight(m, reference);
-    const float l_row = state_sum(m_row, softmax_reduce(total, partial, SUM), keys.x < keys.y);
-    const floatn normaliser = state_normaliser((floatn)(l_row));
+    float l_row = softmax_reduce(total, partial, SUM);
+    const floatn normaliser = (floatn)(state_finish(
+        m_row, &l_row, keys.x < keys.y, p.write_lse && id == 0, lse + s.lse + query * p.lse.row));
     for (int key = id * LANES; key < p.seq_kv; key += step) {
         floatn weight = (floatn)(0.0f);
         if (key + LANES > keys.x && key < keys.y) {
@@ -128,8 +128,5 @@ standard_softmax(const struct params p, __global const element *restrict q,
             }
         }
         *(__global floatn *)(row + key) = weight;
-    }
-    if (p.write_lse && id == 0) {
-        lse[s.lse + query * p.lse.row] = state_lse(m_row, l_row);
     }
 }

@@ -70,24 +70,33 @@ INLINE int state_segment_ends(int before, int keys) {
     return SEGMENT ? (before & (SEGMENT - 1)) + keys >= SEGMENT : 0;
 }
 
-/* The row's l at its end.  A row that sees keys has a maximum, unless every score has overflowed
- * to -inf: then l, and with it o and lse, becomes NaN, as after an overflow to +inf. */
-INLINE float state_sum(float m, float l, int sees) {
-    return sees && m == -INFINITY ? NAN : l;
+/*
+ * How two states of a row join: (*m, *l), of keys that came before, gets (m_new, l_new), of keys
+ * that came since; m_new is the maximum of both.  Returns the factor for the older sums of O.
+ */
+INLINE floatn state_join(floatn *m, floatn *l, floatn m_new, floatn l_new) {
+    const floatn factor = state_weight(*m, state_reference(m_new));
+    *l = fma(*l, factor, l_new);
+    *m = m_new;
+    return factor;
 }
 
-/* What the weighted sum of V is to be multiplied by: 1 / l, or 0 for a row that saw nothing. */
-INLINE floatn state_normaliser(floatn l) {
-    return l == (floatn)(0.0f) ? (floatn)(0.0f) : (floatn)(1.0f) / l;
+/*
+ * A row's end.  Returns what the weighted sums of V are to be multiplied by: 1 / l, or 0 for a row
+ * that saw nothing.  Where `write`, *lse gets the natural logarithm of the sum of exp(score); -inf
+ * for a row that saw nothing.  A row that sees keys has a maximum, unless every score has
+ * overflowed to -inf: then *l, and with it o and lse, becomes NaN, as after an overflow to +inf.
+ */
+INLINE float state_finish(float m, float *l, int sees, int write, __global float *lse) {
+    *l = sees && m == -INFINITY ? NAN : *l;
+    if (write) {
+        *lse = *l == 0.0f ? -INFINITY : (m + log2(*l)) * M_LN2_F;
+    }
+    return *l == 0.0f ? 0.0f : 1.0f / *l;
 }
 
 /* An element of o within F16's range; Inf and NaN stay.  V may hold F16's largest number, and
  * weights rounded to 16 bits can add up to more than l. */
 INLINE float state_output(float x) {
     return fabs(x) < INFINITY ? clamp(x, -65504.0f, 65504.0f) : x;
-}
-
-/* Natural log of the row's sum of exp(score); -inf for a row that saw nothing. */
-INLINE float state_lse(float m, float l) {
-    return l == 0.0f ? -INFINITY : (m + log2(l)) * M_LN2_F;
 }

@@ -205,9 +205,9 @@ INLINE void tile_total(struct tile_totals *t, float4 o[SLICES_V][ROWS][COLS], co
     barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last factors */
     UNROLL
     for (int i = 0; i < OWN; i++) {
-        const float factor = state_weight(t->m[i], state_reference(m[i]));
-        const float sum = fma(t->l[i], factor, l[i]);
-        t->m[i] = m[i];
+        float m_row = t->m[i], sum = t->l[i];
+        const float factor = state_join(&m_row, &sum, m[i], l[i]);
+        t->m[i] = m_row;
         t->l[i] = sum;
         l[i] = back ? sum : 0.0f;
         if (own) {

@@ -130,9 +130,9 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
     float rescale[2];
     UNROLL
     for (int r = 0; r < 2; r++) {
-        rescale[r] = state_weight(t->m[r], state_reference(rows->m[r]));
-        const float sum = fma(t->l[r], rescale[r], rows->l[r]);
-        t->m[r] = rows->m[r];
+        float m_row = t->m[r], sum = t->l[r];
+        rescale[r] = state_join(&m_row, &sum, rows->m[r], rows->l[r]);
+        t->m[r] = m_row;
         t->l[r] = sum;
         rows->l[r] = back ? sum : 0.0f;
     }
@@ -258,12 +258,11 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         float l = rows->l[r];
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
-        l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
         const int to = row + 8 * r, live = to < s.band.seq_q;
-        products = put_row(sums, r, state_normaliser(l), o + to * p->o.row, live, products);
-        if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
-            lse[to * p->lse.row] = state_lse(rows->m[r], l);
-        }
+        const float normaliser =
+            state_finish(rows->m[r], &l, rows->keys[r].x < rows->keys[r].y,
+                         live && get_local_id(0) % 4 == 0 && p->write_lse, lse + to * p->lse.row);
+        products = put_row(sums, r, normaliser, o + to * p->o.row, live, products);
     }
     const int far = state_is_far(rows->m[0]) || state_is_far(rows->m[1]);
     if (warp_any(wgmma_not_finite(products) || far)) {
