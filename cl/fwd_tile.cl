@@ -2,9 +2,9 @@
  * fwd_tile - for GPUs: tiles in local memory, plain OpenCL C 1.2.
  *
  * A work-group of THREADS_M * THREADS_N * THREADS_D work-items answers BLOCK_M query rows,
- * over blocks of BLOCK_N keys.  Head dimensions go in slices of BLOCK_D elements, padded
+ * over blocks of BLOCK_N keys.  Head dimensions go in strips of BLOCK_D elements, padded
  * with zeros, so any of them fits any local memory.  Work-item (td, tm, tn) sums, over its
- * part td of a slice,
+ * part td of a strip,
  *
  *     rows of S        tm + THREADS_M * i                i < ROWS
  *     columns of S     tn + THREADS_N * j                j < KEYS
@@ -14,18 +14,18 @@
  * For O the work-items are THREADS_O = THREADS_N * THREADS_D wide; (om, on) owns
  *
  *     rows of O        om + THREADS_M * i                i < ROWS
- *     columns of O     4 * (on + THREADS_O * c) ... + 3  c < COLS, in each slice
+ *     columns of O     4 * (on + THREADS_O * c) ... + 3  c < COLS, in each strip
  *
  * All tiles lie in local memory as in global memory, row by row, each row 4 floats
  * longer than its contents: work-items of neighbouring tn read 16 bytes each from
  * neighbouring rows without a bank conflict, and nothing needs to be transposed.
  *
- *     tile_q [Q_RESIDENT ? all slices : 1][BLOCK_M][BLOCK_D + 4]
- *     tile_kv[BLOCK_N][BLOCK_D + 4]           one slice of K, later one of V
+ *     tile_q [Q_RESIDENT ? all strips : 1][BLOCK_M][BLOCK_D + 4]
+ *     tile_kv[BLOCK_N][BLOCK_D + 4]           one strip of K, later one of V
  *     tile_p [BLOCK_M][P_ROW]                 weights; before, sums for the other half
  *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
  *     tile_r [BLOCK_M]                        what sums of O are to be multiplied by
- *     tile_odd[2]                             the last slice of V with NaN or Inf
+ *     tile_odd[2]                             the last strip of V with NaN or Inf
  *
  * Where rows are longer than a segment (state.cl), each work-item keeps the row's sums in private
  * memory (tile_totals); tile_r then also carries their factors.
@@ -34,20 +34,20 @@
  * shorten them), then heads, then batch.
  */
 #ifndef Q_RESIDENT
-#error "Q_RESIDENT: 1 keeps all slices of Q in local memory, 0 reloads them for each block"
+#error "Q_RESIDENT: 1 keeps all strips of Q in local memory, 0 reloads them for each block"
 #endif
 #ifndef PREFETCH
-#error "PREFETCH: 1 reads the next slice of K or V into registers during the work on this one"
+#error "PREFETCH: 1 reads the next strip of K or V into registers during the work on this one"
 #endif
 
-#define SLICES ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
+#define STRIPS ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
 
 __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
 fwd_tile(const struct params p, __global const element *restrict q,
          __global const element *restrict k, __global const element *restrict v,
          __global element *restrict o, __global float *restrict lse,
          __global float *restrict workspace) {
-    __local float tile_q[(Q_RESIDENT ? SLICES : 1) * BLOCK_M * TILE_ROW]
+    __local float tile_q[(Q_RESIDENT ? STRIPS : 1) * BLOCK_M * TILE_ROW]
         __attribute__((aligned(16)));
     __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
     __local float tile_p[BLOCK_M * P_ROW] __attribute__((aligned(16)));
@@ -73,9 +73,9 @@ fwd_tile(const struct params p, __global const element *restrict q,
     o += slice.o;
     workspace += p.workspace + 2 * slice.rows_before;
 
-    float4 sum[SLICES_V][ROWS][COLS];
+    float4 sum[STRIPS_V][ROWS][COLS];
     UNROLL
-    for (int z = 0; z < SLICES_V; z++) {
+    for (int z = 0; z < STRIPS_V; z++) {
         UNROLL
         for (int i = 0; i < ROWS; i++) {
             UNROLL
@@ -92,7 +92,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         l[i] = 0.0f;
     }
     if (Q_RESIDENT) {
-        for (int z = 0; z < SLICES; z++) {
+        for (int z = 0; z < STRIPS; z++) {
             tile_load_q(tile_q + z * BLOCK_M * TILE_ROW, q, &p, row0, row_last, z * BLOCK_D);
         }
     }
@@ -110,7 +110,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     if (PREFETCH ? span.x < span.y : 0) {
         tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
     }
-    int number = 0; /* of slices of V until now */
+    int number = 0; /* of strips of V until now */
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
         const int3 seen = span_within(&slice.band, row0 + first, key0 + tn);
@@ -123,7 +123,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 s[i][j] = 0.0f;
             }
         }
-        for (int z = 0; z < SLICES; z++) {
+        for (int z = 0; z < STRIPS; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
@@ -135,7 +135,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE);
             if (!PREFETCH) {
                 /* nothing is under way */
-            } else if (z + 1 < SLICES) {
+            } else if (z + 1 < STRIPS) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
                            p.aligned);
             } else if (PASS != 1) {
@@ -217,8 +217,8 @@ fwd_tile(const struct params p, __global const element *restrict q,
         }
 
         UNROLL
-        for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
-            barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
+        for (int z = 0; z < (PASS == 1 ? 0 : STRIPS_V); z++) {
+            barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the strip before; tile_p is written */
             if (!PREFETCH) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
                            p.aligned);
@@ -231,7 +231,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE);
             if (!PREFETCH) {
                 /* nothing is under way */
-            } else if (z + 1 < SLICES_V) {
+            } else if (z + 1 < STRIPS_V) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
                            p.aligned);
             } else {
@@ -286,7 +286,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
         const int row = row0 + om + THREADS_M * i;
         const float normaliser = tile_r[om + THREADS_M * i];
         UNROLL
-        for (int z = 0; z < (PASS == 1 ? 0 : row > row_last ? 0 : SLICES_V); z++) {
+        for (int z = 0; z < (PASS == 1 ? 0 : row > row_last ? 0 : STRIPS_V); z++) {
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;

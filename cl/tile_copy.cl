@@ -1,8 +1,8 @@
 /*
- * tile_copy - slices of tensors between global memory and fwd_tile's tiles.
+ * tile_copy - strips of tensors between global memory and fwd_tile's tiles.
  *
- * A slice is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, the
- * i-th of each work-item THREADS after the last; a tile's row is 4 floats longer than a slice's
+ * A strip is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, the
+ * i-th of each work-item THREADS after the last; a tile's row is 4 floats longer than a strip's
  * (fwd_tile.cl tells why), and what lies beyond the head is 0.
  */
 #ifndef BLOCK_M
@@ -12,7 +12,7 @@
 #error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N * (THREADS_D == 2 ? 4 : 1)"
 #endif
 #ifndef BLOCK_D
-#error "BLOCK_D: elements per slice of a head; a multiple of 4 * THREADS_N * THREADS_D"
+#error "BLOCK_D: elements per strip of a head; a multiple of 4 * THREADS_N * THREADS_D"
 #endif
 #ifndef THREADS_M
 #error "THREADS_M: work-items along query rows"
@@ -30,10 +30,10 @@
 #define THREADS (THREADS_M * THREADS_N * THREADS_D)
 #define TILE_ROW (BLOCK_D + 4)
 
-/* Chunks of four elements that one work-item moves of a slice of `rows` rows. */
+/* Chunks of four elements that one work-item moves of a strip of `rows` rows. */
 #define CHUNKS(rows) (((rows) * (BLOCK_D / 4) + THREADS - 1) / THREADS)
 
-/* Where chunk i of this work-item lies; false past the end of the slice. */
+/* Where chunk i of this work-item lies; false past the end of the strip. */
 INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
     const int row_chunks = BLOCK_D / 4;
     const int id = (int)get_local_id(0);
@@ -45,7 +45,7 @@ INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
 }
 
 /*
- * Reads rows `first` ... first + rows - 1 (past `last`: the last one again) of the slice
+ * Reads rows `first` ... first + rows - 1 (past `last`: the last one again) of the strip
  * that begins at element d0; elements past `dim` become 0.  `aligned` is a literal: with
  * a branch in the loop each read would wait for the one before.
  */
@@ -105,7 +105,7 @@ INLINE int tile_is_odd(const element4 *chunks) {
     return max(max(most.x, most.y), max(most.z, most.w)) >= 0x7f800000u;
 }
 
-/* One slice of Q in one go: it is read once, or by a device short of local memory. */
+/* One strip of Q in one go: it is read once, or by a device short of local memory. */
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];

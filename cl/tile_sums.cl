@@ -16,7 +16,7 @@
 #define OWN (ROWS / THREADS_D)
 #define KEYS (BLOCK_N / THREADS_N)
 #define COLS (BLOCK_D / THREADS_O / 4)
-#define SLICES_V ((HEAD_DIM_V + BLOCK_D - 1) / BLOCK_D)
+#define STRIPS_V ((HEAD_DIM_V + BLOCK_D - 1) / BLOCK_D)
 /* Eight work-items along keys: four rows of a SIMD of 32 then write to different banks. */
 #define P_ROW (BLOCK_N + (THREADS_N == 8 ? 8 : 4))
 
@@ -24,7 +24,7 @@
 #define UNROLL_TIMES(n) UNROLL_PRAGMA(unroll n)
 
 /*
- * s += Q K^T over this work-item's part of a slice.  Rows i < OWN begin at q, others at rest.
+ * s += Q K^T over this work-item's part of a strip.  Rows i < OWN begin at q, others at rest.
  *
  * GPUs whose register file serves two operands a clock, one from each of two banks, need
  * one of a multiply-add's three to stay where it was in the one before (q does here) and
@@ -118,7 +118,7 @@ INLINE void tile_accumulate_four(float4 o[ROWS][COLS], __local const float *weig
     }
 }
 
-/* o = o * rescale + P V over one slice.  The block has sums of its own, in the registers that the
+/* o = o * rescale + P V over one strip.  The block has sums of its own, in the registers that the
  * scores leave. */
 INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
                             __local const float *weights, __local const float *v) {
@@ -178,13 +178,13 @@ INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *resc
  * registers for them.
  */
 struct tile_totals {
-    volatile float4 o[SLICES_V * ROWS * COLS];
+    volatile float4 o[STRIPS_V * ROWS * COLS];
     volatile float m[OWN], l[OWN];
 };
 
 INLINE void tile_totals_begin(struct tile_totals *t) {
     ROLL
-    for (int i = 0; i < SLICES_V * ROWS * COLS; i++) {
+    for (int i = 0; i < STRIPS_V * ROWS * COLS; i++) {
         t->o[i] = (float4)(0.0f);
     }
     ROLL
@@ -199,7 +199,7 @@ INLINE void tile_totals_begin(struct tile_totals *t) {
  * else 0.  `own` is tile_r from this work-item's first row of S on where the work-item writes
  * there, else NULL; `of_o` is tile_r from its first row of O on.
  */
-INLINE void tile_total(struct tile_totals *t, float4 o[SLICES_V][ROWS][COLS], const float m[OWN],
+INLINE void tile_total(struct tile_totals *t, float4 o[STRIPS_V][ROWS][COLS], const float m[OWN],
                        float l[OWN], __local float *own, __local const float *of_o,
                        const int back) {
     barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last factors */
@@ -216,7 +216,7 @@ INLINE void tile_total(struct tile_totals *t, float4 o[SLICES_V][ROWS][COLS], co
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     UNROLL
-    for (int z = 0; z < (PASS == 1 ? 0 : SLICES_V); z++) {
+    for (int z = 0; z < (PASS == 1 ? 0 : STRIPS_V); z++) {
         UNROLL
         for (int i = 0; i < ROWS; i++) {
             const float4 factor = (float4)(of_o[THREADS_M * i]);
