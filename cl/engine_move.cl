@@ -241,7 +241,6 @@ INLINE void engine_copy(__local element *tile, __global const element *from, lon
  * stay. */
 INLINE void engine_turn(__local element *tile, const int rows, const int width,
                         const int row_length, float sign) {
-    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
     ROLL
     for (int i = 0; i < ENGINE_CHUNKS(rows, width); i++) {
         int row, d;
@@ -249,7 +248,7 @@ INLINE void engine_turn(__local element *tile, const int rows, const int width,
             ROLL
             for (int j = 0; j < 8; j++) {
                 __local element *one = tile + row * (row_length + ENGINE_PAD) + d + j;
-                const element zero = (*one & exponent) == exponent ? *one : (element)0;
+                const element zero = finite_element(*one) ? (element)0 : *one;
                 *one = sign == 0.0f ? zero : *one ^ (element)0x8000;
             }
         }
@@ -258,7 +257,6 @@ INLINE void engine_turn(__local element *tile, const int rows, const int width,
 
 /* Zeros for NaN and Inf in the chunks that this work-item has copied. */
 INLINE void engine_make_finite(__local element *tile, const int rows, const int width) {
-    const ushort exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
     ROLL
     for (int i = 0; i < ENGINE_CHUNKS(rows, width); i++) {
         int row, d;
@@ -266,7 +264,7 @@ INLINE void engine_make_finite(__local element *tile, const int rows, const int 
             ROLL
             for (int j = 0; j < 8; j++) {
                 __local element *one = tile + row * (width + ENGINE_PAD) + d + j;
-                *one = (*one & exponent) == exponent ? (element)0 : *one;
+                *one = finite_element(*one) ? *one : (element)0;
             }
         }
     }

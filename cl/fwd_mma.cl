@@ -383,26 +383,6 @@ INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
     return sum;
 }
 
-/* What the keys of boundary blocks that the row sees have of NaN and Inf in this column. */
-INLINE float mma_not_finite(const struct params *p, const struct band *band,
-                            __global const element *v, int row, int4 span, int col) {
-    const int2 keys = span_of_row(band, row);
-    /* Every row sees all of the whole blocks, [whole, whole_end). */
-    const int whole = span.x + (max(0, span.z - span.x) + BLOCK_N - 1) / BLOCK_N * BLOCK_N;
-    const int whole_end = span.x + max(0, span.w - span.x) / BLOCK_N * BLOCK_N;
-    float sum = 0.0f;
-    ROLL
-    for (int key = keys.x; key < keys.y; key++) {
-        if (key == whole && whole < whole_end) {
-            key = whole_end - 1;
-        } else {
-            const float x = load(v + key * p->v.row + col);
-            sum += fabs(x) < INFINITY ? 0.0f : x;
-        }
-    }
-    return sum;
-}
-
 __kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
 fwd_mma(const struct params p, __global const element *restrict q,
         __global const element *restrict k, __global const element *restrict v,
@@ -633,8 +613,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more =
-                        mma_not_finite(&p, &slice.band, v + kept.v, to_row + row,
-                                       span_of_rows(&slice.band, to_row, to_last), d + j);
+                        finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
+                                    span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
                     from[j] =
                         more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
                 }

@@ -25,10 +25,13 @@
  *     tile_p [BLOCK_M][P_ROW]                 weights; before, sums for the other half
  *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
  *     tile_r [BLOCK_M]                        what sums of O are to be multiplied by
- *     tile_odd[2]                             the last strip of V with NaN or Inf
+ *     tile_odd                                1 where NaN or Inf of V became 0 (finite.cl)
  *
  * Where rows are longer than a segment (state.cl), each work-item keeps the row's sums in private
  * memory (tile_totals); tile_r then also carries their factors.
+ *
+ * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
+ * gets them back at the end (finite.cl).
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
@@ -53,7 +56,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     __local float tile_p[BLOCK_M * P_ROW] __attribute__((aligned(16)));
     __local float tile_m[BLOCK_M * THREADS_N] __attribute__((aligned(16)));
     __local float tile_r[BLOCK_M];
-    __local int tile_odd[2];
+    __local int tile_odd;
 
     const int id = (int)get_local_id(0);
     const int td = id / (THREADS_M * THREADS_N);
@@ -96,8 +99,8 @@ fwd_tile(const struct params p, __global const element *restrict q,
             tile_load_q(tile_q + z * BLOCK_M * TILE_ROW, q, &p, row0, row_last, z * BLOCK_D);
         }
     }
-    if (id < 2) {
-        tile_odd[id] = -1;
+    if (id == 0) {
+        tile_odd = 0;
     }
     struct tile_totals totals;
     if (SEGMENT) {
@@ -110,7 +113,6 @@ fwd_tile(const struct params p, __global const element *restrict q,
     if (PREFETCH ? span.x < span.y : 0) {
         tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
     }
-    int number = 0; /* of strips of V until now */
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
         const int3 seen = span_within(&slice.band, row0 + first, key0 + tn);
@@ -224,9 +226,9 @@ fwd_tile(const struct params p, __global const element *restrict q,
                            p.aligned);
             }
             tile_put(tile_kv, next, BLOCK_N, 0);
-            number++;
             if (boundary && tile_is_odd(next)) {
-                atomic_xchg(tile_odd + number % 2, number);
+                tile_clean(tile_kv);
+                atomic_xchg(&tile_odd, 1);
             }
             barrier(CLK_LOCAL_MEM_FENCE);
             if (!PREFETCH) {
@@ -238,12 +240,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
             }
             __local const float *weights = tile_p + om * P_ROW;
-            if (boundary && tile_odd[number % 2] == number) {
-                tile_accumulate_seen(sum[z], tile_r + om, weights, tile_kv + on * 4,
-                                     span_within(&slice.band, row0 + om, key0));
-            } else {
-                tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
-            }
+            tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
         }
         if (state_segment_ends(key0 - span.x, BLOCK_N)) {
             tile_total(&totals, sum, m, l, tn == 0 ? tile_r + first : NULL, tile_r + om, 0);
@@ -293,6 +290,21 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
                 tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned);
+            }
+        }
+    }
+    if (PASS == 1 ? 0 : tile_odd) {
+        ROLL
+        for (int i = 0; i < ROWS * STRIPS_V * COLS * 4; i++) {
+            const int row = row0 + om + THREADS_M * (i / (STRIPS_V * COLS * 4));
+            const int chunk = i / 4 % (STRIPS_V * COLS);
+            const int d = chunk / COLS * BLOCK_D + (on + THREADS_O * (chunk % COLS)) * 4 + i % 4;
+            if (row <= row_last && d < HEAD_DIM_V) {
+                __global element *to = o + row * p.o.row + d;
+                const float lost = finite_lost(&slice.band, v, p.v.row, row, span, BLOCK_N, d);
+                if (lost != 0.0f) {
+                    store(to, load(to) + lost);
+                }
             }
         }
     }

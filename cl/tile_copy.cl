@@ -94,15 +94,29 @@ INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows
     }
 }
 
-/* Is a NaN or an Inf among what was fetched?  By their bits: one driver (Rusticl 22.3) takes
- * x times 0 for 0, whatever x is. */
+/* Is a NaN or an Inf among what was fetched? */
 INLINE int tile_is_odd(const element4 *chunks) {
     uint4 most = (uint4)(0u);
     UNROLL
     for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
         most = max(most, as_uint4(convert4(chunks[i])) & 0x7fffffffu);
     }
-    return max(max(most.x, most.y), max(most.z, most.w)) >= 0x7f800000u;
+    return !finite_float(as_float(max(max(most.x, most.y), max(most.z, most.w))));
+}
+
+/* Zeros for NaN and Inf where this work-item has put BLOCK_N rows. */
+INLINE void tile_clean(__local float *tile) {
+    ROLL
+    for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
+        int row, d;
+        if (tile_chunk(i, BLOCK_N, &row, &d)) {
+            ROLL
+            for (int j = 0; j < 4; j++) {
+                __local float *one = tile + row * TILE_ROW + d + j;
+                *one = finite_float(*one) ? *one : 0.0f;
+            }
+        }
+    }
 }
 
 /* One strip of Q in one go: it is read once, or by a device short of local memory. */

@@ -144,35 +144,6 @@ INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
     }
 }
 
-/* The same where V holds NaN or Inf, which a weight of 0 would not keep out: hidden keys are passed
- * over.  Seldom needed: small rather than fast, row by row. */
-INLINE void tile_accumulate_seen(float4 o[ROWS][COLS], __local const float *rescale,
-                                 __local const float *weights, __local const float *v, int3 seen) {
-    UNROLL
-    for (int i = 0; i < ROWS; i++) {
-        float4 part[COLS];
-        UNROLL
-        for (int c = 0; c < COLS; c++) {
-            part[c] = (float4)(0.0f);
-        }
-        ROLL
-        for (int key = 0; key < BLOCK_N; key++) {
-            const int sees = span_sees(seen, THREADS_M * i, key);
-            const float4 weight = (float4)(weights[i * THREADS_M * P_ROW + key]);
-            UNROLL
-            for (int c = 0; c < COLS; c++) {
-                const float4 v4 = vload4(0, v + key * TILE_ROW + c * THREADS_O * 4);
-                part[c] = sees ? fma(weight, v4, part[c]) : part[c];
-            }
-        }
-        const float4 factor = (float4)(rescale[THREADS_M * i]);
-        UNROLL
-        for (int c = 0; c < COLS; c++) {
-            o[i][c] = fma(o[i][c], factor, part[c]);
-        }
-    }
-}
-
 /*
  * The sums of the row up to the segment, which wait in memory: volatile, or a compiler would want
  * registers for them.

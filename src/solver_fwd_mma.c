@@ -198,8 +198,8 @@ static const char *options(const row *r) {
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe one = {
         .kernel = "fwd_mma",
-        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "engine.cl",
-                  "engine_<ENGINE>.cl", "engine_move.cl", "fwd_mma.cl"},
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl", "state.cl",
+                  "engine.cl", "engine_<ENGINE>.cl", "engine_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,
         /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken

@@ -67,7 +67,7 @@ static long long local_bytes(const struct shape *s) {
     const long long p_row = s->block_n + (s->threads_n == 8 ? 8 : 4);
     const long long floats = (s->q_resident ? s->slices : 1) * s->block_m * tile_row +
                              s->block_n * tile_row + s->block_m * p_row +
-                             s->block_m * s->threads_n + s->block_m + 2;
+                             s->block_m * s->threads_n + s->block_m + 1;
     return floats * 4;
 }
 
@@ -175,7 +175,7 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 static const struct program_recipe *recipe(const row *r, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_tile",
-        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
+        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl", "state.cl",
                   "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
         .constants = "#define LANES 1\n#define PASS 0\n",
         .options = SOLVERS_TILE_OPTIONS,

@@ -45,8 +45,8 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
 #define TILE_RECIPE(pass)                                                                          \
     {                                                                                              \
         .kernel = "fwd_tile",                                                                      \
-        .parts = {"params.h", "base.cl",      "slice.cl",     "span.cl",    "score.cl",            \
-                  "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},                      \
+        .parts = {"params.h", "base.cl",  "slice.cl",     "span.cl",      "finite.cl",             \
+                  "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},          \
         .constants = "#define LANES 1\n#define PASS " #pass "\n", .options = SOLVERS_TILE_OPTIONS, \
     }
     static const struct program_recipe lanes[2] = {LANES_RECIPE(1), LANES_RECIPE(2)};

@@ -96,7 +96,7 @@ static bool tile_runnable(const problem *p, const device *d, const row *r, text 
     const long long slices = resident ? ((long long)p->head_dim + slice - 1) / slice : 1;
     const long long tile_q = slices * m * (slice + 4), tile_kv = n * (slice + 4);
     const long long tile_p = m * (n + (threads_n == 8 ? 8 : 4)), tile_m = m * threads_n;
-    const long long tile_r = m, tile_odd = 2;
+    const long long tile_r = m, tile_odd = 1;
     const long long bytes = 4 * (tile_q + tile_kv + tile_p + tile_m + tile_r + tile_odd);
     if (bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);

@@ -1,0 +1,50 @@
+/*
+ * finite - NaN and Inf in V where keys are hidden.
+ *
+ * A hidden key has the weight 0, and 0 times NaN or Inf is NaN.  So in a block of keys of which
+ * some are hidden (span_is_boundary) NaN and Inf become 0 before they are multiplied.  What the
+ * rows that do see such a key lose by it is added to O at the end (finite_lost), without weights: a
+ * weight changes neither NaN nor Inf.
+ *
+ * fwd_mma looks for them only where a sum came out NaN or Inf, and then does all once more;
+ * fwd_wgmma has warps of their own that look for them; fwd_lanes, which may read V in place and so
+ * has nothing to clean, marks the weights instead.
+ */
+
+/* By the bits: one driver (Rusticl 22.3) takes x times 0 for 0, whatever x is. */
+INLINE int finite_float(float x) {
+    return (as_uint(x) & 0x7fffffffu) < 0x7f800000u;
+}
+
+INLINE int finite_element(element x) {
+#if TYPE == F32
+    return finite_float(x);
+#else
+    const element exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+    return (x & exponent) != exponent;
+#endif
+}
+
+/*
+ * The sum of NaN and Inf in column `col` of the keys that query `row` sees, of those blocks of
+ * block_n keys that are not seen whole by all queries of its block; 0 where there is none.  v: the
+ * slice's first element; span: of the block of queries, whose blocks of keys begin at span.x.
+ */
+INLINE float finite_lost(const struct band *band, __global const element *v, long stride, int row,
+                         int4 span, const int block_n, int col) {
+    const int2 keys = span_of_row(band, row);
+    /* Every row sees all of the whole blocks, [whole, whole_end). */
+    const int whole = span.x + (max(0, span.z - span.x) + block_n - 1) / block_n * block_n;
+    const int whole_end = span.x + max(0, span.w - span.x) / block_n * block_n;
+    float sum = 0.0f;
+    ROLL
+    for (int key = keys.x; key < keys.y; key++) {
+        if (key == whole && whole < whole_end) {
+            key = whole_end - 1;
+        } else {
+            const element x = v[key * stride + col];
+            sum += finite_element(x) ? 0.0f : load(v + key * stride + col);
+        }
+    }
+    return sum;
+}
