@@ -78,7 +78,6 @@
 #define SUMS (WGMMA_COLUMNS / 2) /* likewise */
 #define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
 #define NO_TASK (-1)             /* blocks of a task that ends the work */
-#define PAUSE (-2)               /* ... of one that is none: the one before is stored first */
 #define NOT_YET 0xffffffffu      /* number of a turn without a task */
 #define WARPS (4 * CONSUMERS)    /* of consumers */
 #define FAR INT_MIN              /* full1 of a warp with far rows */
@@ -146,6 +145,12 @@ INLINE int blocks_until(const struct task *t, int end) {
 /* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
 INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
     const uint per_head = tasks_per_head(p), slices = (uint)(p->heads_q * p->batch);
+    t->again = 0;
+    t->any_late = 0;
+    UNROLL
+    for (int i = 0; i < WATCHERS; i++) {
+        t->notes[i] = 0;
+    }
     if (number >= per_head * slices) {
         t->blocks = NO_TASK;
         return;
@@ -167,12 +172,21 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
         t->parts[i].full0 = span.z;
         t->parts[i].full1 = span.w;
     }
+}
+
+/* A task without rows. */
+INLINE void task_clear(const struct params *p, struct task *t) {
+    t->batch = 0;
+    t->head = 0;
+    t->row0 = p->seq_q;
+    t->blocks = 0;
+    t->span = (int4)(0);
     UNROLL
-    for (int i = 0; i < WATCHERS; i++) {
-        t->notes[i] = 0;
+    for (int i = 0; i < CONSUMERS; i++) {
+        t->parts[i].blocks = 0;
+        t->parts[i].full0 = 0;
+        t->parts[i].full1 = 0;
     }
-    t->again = 0;
-    t->any_late = 0;
 }
 
 /* Which of a warp's rows: bits 4 i and 4 i + 1 are those of work-items 4 i ... 4 i + 3. */
@@ -253,7 +267,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         } else if (late) {
             late_to_far(apart, place, (turn + 1) % TASKS);
         } else if (idle && before[0] != NOT_YET) {
-            t.blocks = PAUSE;
+            task_clear(p, &t);
         }
         t.again = again || (late && idle);
         tasks[place] = t;
@@ -268,7 +282,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         again = late && !idle;
         const uint next = again ? before[1] : idle ? number : GROUPS + atomic_inc(given_out);
         before[1] = before[0];
-        before[0] = t.blocks == PAUSE ? NOT_YET : number;
+        before[0] = idle && !late ? NOT_YET : number;
         number = next;
         for (int j = 0; j < t.blocks; j++, count++) {
             load_block(at->v, map_v, SLABS_V, &t, head_kv, j, count, at->v_full, at->v_empty);
@@ -455,7 +469,7 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         float m = state_max(most[0], most[1]);
         m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-        m = state_max(rows->m[r], m * rows->unit[r]);
+        m = state_max(rows->m[r], wgmma_multiply_up(m, rows->unit[r]));
         const float reference = state_reference(m);
         rescale[r] = state_weight(rows->m[r], reference);
         rows->m[r] = m;
@@ -573,10 +587,10 @@ INLINE void gather_chunk(uint *x) {
     }
 }
 
-/* A row of O: its sums times its normaliser.  Returns products and those of its pairs, for
- * wgmma_not_finite. */
+/* A row of O: its sums times its normaliser; within F16's range where `within` (a literal). Returns
+ * products and those of its pairs, for wgmma_not_finite. */
 INLINE uint put_row(const float *sums, const int r, float normaliser, __global element *to,
-                    int live, uint products) {
+                    int live, uint products, const int within) {
     const int quarter = (int)(get_local_id(0) % 4);
     UNROLL
     for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
@@ -584,7 +598,9 @@ INLINE uint put_row(const float *sums, const int r, float normaliser, __global e
         UNROLL
         for (int i = 0; i < 4; i++) {
             const float *pair = sums + (4 * c + i) * 4 + 2 * r;
-            x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+            const float low = pair[0] * normaliser, high = pair[1] * normaliser;
+            x[i] =
+                within ? wgmma_pack(state_output(low), state_output(high)) : wgmma_pack(low, high);
         }
         products = wgmma_add_products(x[0], x[1], wgmma_add_products(x[2], x[3], products));
         gather_chunk(x);
@@ -596,35 +612,12 @@ INLINE uint put_row(const float *sums, const int r, float normaliser, __global e
     return products;
 }
 
-/* Are the sums of a row finite?  If so, what put_row has let overflow becomes F16's largest number.
- */
-INLINE int mend_row(const float *sums, const int r, float l, __global element *to, int live) {
-    float magnitude = fabs(l);
-    UNROLL
-    for (int i = 0; i < SUMS / 2; i++) {
-        magnitude += fabs(sums[i / 2 * 4 + 2 * r + i % 2]);
-    }
-    magnitude += as_float(warp_exchange(as_uint(magnitude), 1));
-    magnitude += as_float(warp_exchange(as_uint(magnitude), 2));
-    const int finite = magnitude < INFINITY;
-    if (TYPE == F16 && live && finite) {
-        ROLL
-        for (int d = (int)(get_local_id(0) % 4) * 8; d < HEAD_DIM_V; d += 32) {
-            ROLL
-            for (int i = d; i < d + 8; i++) {
-                to[i] -= (to[i] & 0x7fff) == 0x7c00;
-            }
-        }
-    }
-    return finite;
-}
-
-/* What happens seldom is asked at the end, in one vote: is a row late, and is an element of o Inf
- * or NaN?  A row whose sums are not finite is late, too: a reference far from 0, of a block before
- * the last, may have been to blame. */
+/* What happens seldom is asked at the end, in one vote: is a row late, and has an element of o
+ * overflowed? */
 INLINE void finish(const struct params *p, const float *sums, const struct rows *rows,
                    __local struct task *t, __local uint *late_rows, int row, __global element *o,
                    __global float *lse) {
+    float normaliser[2];
     uint products = 0;
     o += p->o.offset + t->batch * p->o.batch + t->head * p->o.head;
     lse += p->lse.offset + t->batch * p->lse.batch + t->head * p->lse.head;
@@ -635,24 +628,25 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         l += as_float(warp_exchange(as_uint(l), 2));
         l = state_sum(rows->m[r], l, rows->keys[r].x < rows->keys[r].y);
         const int to = row + 8 * r, live = to < p->seq_q;
-        products = put_row(sums, r, state_normaliser(l), o + to * p->o.row, live, products);
+        normaliser[r] = state_normaliser(l);
+        products = put_row(sums, r, normaliser[r], o + to * p->o.row, live, products, 0);
         if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
             lse[to * p->lse.row] = state_lse(rows->m[r], l);
         }
     }
-    const int far = state_is_far(rows->m[0]) || state_is_far(rows->m[1]);
-    if (warp_any(wgmma_not_finite(products) || far)) {
-        int late[2];
-        UNROLL
-        for (int r = 0; r < 2; r++) {
-            const int to = row + 8 * r;
-            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < p->seq_q);
-            late[r] = rows->unit[r] != 1.0f && (state_is_far(rows->m[r]) || !finite);
-        }
+    const int late[2] = {rows->unit[0] != 1.0f && state_is_far(rows->m[0]),
+                         rows->unit[1] != 1.0f && state_is_far(rows->m[1])};
+    const int overflowed = TYPE == F16 && wgmma_not_finite(products);
+    if (warp_any(overflowed || late[0] || late[1])) {
         const uint rows_late = warp_rows(late);
-        if (get_local_id(0) % 32 == 0 && rows_late) {
+        UNROLL
+        for (int r = 0; r < 2 * (TYPE == F16); r++) {
+            const int to = row + 8 * r;
+            put_row(sums, r, normaliser[r], o + to * p->o.row, to < p->seq_q, 0, 1);
+        }
+        if (get_local_id(0) % 32 == 0) {
             late_rows[get_local_id(0) / 32] = rows_late;
-            atomic_or(&t->any_late, 1u);
+            atomic_or(&t->any_late, (uint)(rows_late != 0));
         }
     }
 }
@@ -692,11 +686,6 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
         const int all_blocks = t->blocks, begin = t->span.x, row = t->row0 + first;
         if (all_blocks == NO_TASK) {
             break;
-        }
-        if (all_blocks == PAUSE) {
-            warp_sync();
-            release(at->q_empty);
-            continue;
         }
         struct part part = t->parts[group];
         struct rows rows;
