@@ -1,7 +1,7 @@
 /*
  * device - the facts of one device, read once.
  *
- * Everything that chooses or checks a row sees the device through this struct
+ * Everything that chooses or checks a variant sees the device through this struct
  * alone, so a text of facts (what clattn_context_describe prints) can stand in for
  * a device that is not there.
  */

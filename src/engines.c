@@ -7,7 +7,7 @@
 #include "text.h"
 
 /* The limits of nv80 are measured (H200, D 64, 128 and 256).  Those of AMD and Intel are by
- * compilers alone, unmeasured: with them no chosen row of tests/offline spills.  With more keys
+ * compilers alone, unmeasured: with them no chosen variant of tests/offline spills.  With more keys
  * amd_mfma's compiler keeps scalars in lanes of vector registers, and Intel's leaves the loop over
  * keys rolled and so the scores in memory. */
 const struct engine engines_table[ENGINES] = {

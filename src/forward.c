@@ -227,7 +227,8 @@ static cl_int fill_params(struct request *request, const problem *p, struct stat
 /* The step that can do what is asked. */
 static const struct plan_step *choose_step(clattn_plan plan, const struct params *params) {
     const struct plan_step *first = &plan->steps[0];
-    const bool accepted = !first->solver->accepts || first->solver->accepts(&first->row, params);
+    const bool accepted =
+        !first->solver->accepts || first->solver->accepts(&first->variant, params);
     return accepted ? first : &plan->steps[1];
 }
 
@@ -238,7 +239,7 @@ static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct requ
     const struct launch l = {
         .problem = &plan->problem,
         .device = &plan->context->device,
-        .row = &step->row,
+        .variant = &step->variant,
         .params = &request->params,
         .tensors = request->tensors,
         .kernels = step->kernels,
@@ -250,7 +251,7 @@ static cl_int launch(clattn_plan plan, cl_command_queue queue, const struct requ
     };
     struct ndrange ranges[SOLVER_KERNELS];
     for (size_t i = 0; i < solver->kernels; i++) {
-        ranges[i] = solver->ndrange(&step->row, &request->params, i);
+        ranges[i] = solver->ndrange(&step->variant, &request->params, i);
     }
     lock_take(&plan->lock);
     cl_int code = solver->enqueue ? solver->enqueue(solver, &l, status)

@@ -27,7 +27,7 @@ cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange ra
     return code == CL_SUCCESS
                ? code
                : status_set(status, code, "forward: the driver refuses a launch of %s",
-                            l->row->solver);
+                            l->variant->solver);
 }
 
 /* Does one command of the queue begin when the one before is done, unasked? */

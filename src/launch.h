@@ -24,11 +24,11 @@ struct ndrange {
 struct launch {
     const problem *problem;
     const device *device;
-    const row *row;
+    const struct variant *variant;
     const struct params *params;
     const struct tensor *tensors; /* LAUNCH_TENSORS of them */
     const cl_kernel *kernels;
-    cl_mem workspace; /* NULL when the row needs none; its offset is in params */
+    cl_mem workspace; /* NULL when the variant needs none; its offset is in params */
     cl_command_queue queue;
     cl_uint count; /* of list */
     const cl_event *list;

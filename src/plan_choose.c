@@ -1,5 +1,5 @@
 /*
- * plan: the choice of a row.  In this order: the caller's row; lines of the user's
+ * plan: the choice of a variant.  In this order: the caller's variant; lines of the user's
  * tuning table; lines of ours, tuning.txt, most specific first; each solver's own
  * formula, in the order of the table.  The first that is legal and builds wins.
  */
@@ -9,7 +9,7 @@
 
 #include "sources.h"
 
-static const char baseline[] = "a baseline runs only when its row is asked for";
+static const char baseline[] = "a baseline runs only when its variant is asked for";
 
 struct choice {
     const problem *problem;
@@ -18,8 +18,8 @@ struct choice {
     plan_build build;
     void *data;
     const struct solver *chosen;
-    row row;
-    text remarks;          /* lines about rows of tables that were passed over */
+    struct variant variant;
+    text remarks;          /* lines about variants of tables that were passed over */
     text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
 };
 
@@ -31,13 +31,13 @@ static size_t index_of(const struct solver *solver) {
     return i;
 }
 
-static void remark_completion(struct choice *c, const row *r, const row *complete,
-                              const char *origin, const char *why) {
-    text_printf(&c->remarks, "row from %s: ", origin);
-    row_format(r, &c->remarks);
+static void remark_completion(struct choice *c, const struct variant *v,
+                              const struct variant *complete, const char *origin, const char *why) {
+    text_printf(&c->remarks, "variant from %s: ", origin);
+    variant_format(v, &c->remarks);
     text_printf(&c->remarks, ": %s; filled in:", why);
     for (size_t i = 0; i < complete->count; i++) {
-        if (!row_find(r, complete->parameters[i].name)) {
+        if (!variant_find(v, complete->parameters[i].name)) {
             text_printf(&c->remarks, " %s=%s", complete->parameters[i].name,
                         complete->parameters[i].value);
         }
@@ -45,31 +45,31 @@ static void remark_completion(struct choice *c, const row *r, const row *complet
     text_printf(&c->remarks, "\n");
 }
 
-/* Tries a row that may lack parameters.  On success the choice is made. */
-static cl_int attempt(struct choice *c, const struct solver *solver, const row *r,
+/* Tries a variant that may lack parameters.  On success the choice is made. */
+static cl_int attempt(struct choice *c, const struct solver *solver, const struct variant *v,
                       const char *origin, struct status *status) {
     text *reason = &c->reasons[index_of(solver)];
     const char *refusal = solver->refuses(c->problem, c->device);
     text_destroy(reason);
     if (refusal) {
         text_printf(reason, "refused: %s", refusal);
-        return status_set(status, CLATTN_UNSUPPORTED, "row: %s is refused: %s", solver->name,
+        return status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
                           refusal);
     }
     text lacking = {0};
-    if (solver->lacks && solver->lacks(c->device, r, &lacking)) {
-        text_printf(reason, "refused: %s (row from %s)", text_chars(&lacking), origin);
-        status_set(status, CLATTN_UNSUPPORTED, "row: %s", text_chars(&lacking));
+    if (solver->lacks && solver->lacks(c->device, v, &lacking)) {
+        text_printf(reason, "refused: %s (variant from %s)", text_chars(&lacking), origin);
+        status_set(status, CLATTN_UNSUPPORTED, "variant: %s", text_chars(&lacking));
         text_destroy(&lacking);
         return status->code;
     }
     device limited = *c->device;
     for (;;) {
         text why = {0};
-        row complete = *r;
+        struct variant complete = *v;
         if (!solver->complete(c->problem, &limited, &complete, &why)) {
-            text_printf(reason, "refused: %s (row from %s)", text_chars(&why), origin);
-            status_set(status, CLATTN_INVALID_ROW, "row: %s", text_chars(&why));
+            text_printf(reason, "refused: %s (variant from %s)", text_chars(&why), origin);
+            status_set(status, CLATTN_INVALID_VARIANT, "variant: %s", text_chars(&why));
             text_destroy(&why);
             return status->code;
         }
@@ -77,14 +77,14 @@ static cl_int attempt(struct choice *c, const struct solver *solver, const row *
         cl_int code =
             c->build ? c->build(c->data, solver, &complete, &work_group, status) : CL_SUCCESS;
         if (code == CL_SUCCESS && why.length) {
-            remark_completion(c, r, &complete, origin, text_chars(&why));
+            remark_completion(c, v, &complete, origin, text_chars(&why));
         }
         text_destroy(&why);
         if (code == CL_SUCCESS) {
             c->chosen = solver;
-            c->row = complete;
+            c->variant = complete;
             text_printf(reason, "chosen: ");
-            row_format(&complete, reason);
+            variant_format(&complete, reason);
             text_printf(reason, " (from %s)", origin);
             return CL_SUCCESS;
         }
@@ -100,39 +100,41 @@ static cl_int attempt(struct choice *c, const struct solver *solver, const row *
 
 static cl_int choose_asked(struct choice *c, const char *asked, struct status *status) {
     enum { LONGEST = 1024 };
-    row r;
+    struct variant v;
     if (strlen(asked) > LONGEST) {
-        return status_set(status, CLATTN_INVALID_ROW, "row: its text is longer than %d", LONGEST);
+        return status_set(status, CLATTN_INVALID_VARIANT, "variant: its text is longer than %d",
+                          LONGEST);
     }
-    cl_int code = row_parse(&r, asked, strlen(asked), status);
+    cl_int code = variant_parse(&v, asked, strlen(asked), status);
     if (code != CL_SUCCESS) {
         return code;
     }
-    const struct solver *solver = solvers_find(r.solver);
+    const struct solver *solver = solvers_find(v.solver);
     if (!solver) {
-        return status_set(status, CLATTN_INVALID_ROW, "row: there is no solver \"%s\"", r.solver);
+        return status_set(status, CLATTN_INVALID_VARIANT, "variant: there is no solver \"%s\"",
+                          v.solver);
     }
-    return attempt(c, solver, &r, "the caller", status);
+    return attempt(c, solver, &v, "the caller", status);
 }
 
 static bool choose_from_table(struct choice *c, const char *table, const char *name) {
-    row r;
+    struct variant v;
     size_t at = 0, line;
-    while (!c->chosen && tuning_next(table, c->problem, c->device, &at, &r, &line)) {
-        const struct solver *solver = solvers_find(r.solver);
+    while (!c->chosen && tuning_next(table, c->problem, c->device, &at, &v, &line)) {
+        const struct solver *solver = solvers_find(v.solver);
         struct status ignored = {0}; /* its sentence is in the solver's reason */
         text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
         if (solver && solver == c->without) {
             solver = NULL;
         } else if (solver && solver->baseline) {
-            text_printf(&c->remarks, "%s is passed over: %s: %s\n", text_chars(&origin), r.solver,
+            text_printf(&c->remarks, "%s is passed over: %s: %s\n", text_chars(&origin), v.solver,
                         baseline);
             solver = NULL;
         } else if (solver) {
-            attempt(c, solver, &r, text_chars(&origin), &ignored);
+            attempt(c, solver, &v, text_chars(&origin), &ignored);
         } else {
-            text_printf(&c->remarks, "%s names no solver: %s\n", text_chars(&origin), r.solver);
+            text_printf(&c->remarks, "%s names no solver: %s\n", text_chars(&origin), v.solver);
         }
         if (solver && !c->chosen) {
             text_printf(&c->remarks, "%s is passed over: %s %s\n", text_chars(&origin),
@@ -159,16 +161,16 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
             text_printf(&c->reasons[i], "passed over: %s", unsuited);
             continue;
         }
-        row r = {.count = 0};
-        memcpy(r.solver, solver->name, strlen(solver->name) + 1);
-        code = attempt(c, solver, &r, "the device's facts", status);
+        struct variant v = {.count = 0};
+        memcpy(v.solver, solver->name, strlen(solver->name) + 1);
+        code = attempt(c, solver, &v, "the device's facts", status);
     }
     return c->chosen ? CL_SUCCESS : code;
 }
 
 cl_int plan_choose(const problem *p, const device *d, const char *asked,
                    const struct tuning_table *user, const struct solver *without, plan_build build,
-                   void *data, const struct solver **solver, row *r, text *description,
+                   void *data, const struct solver **solver, struct variant *v, text *description,
                    text *remarks, struct status *status) {
     struct choice c = {.problem = p, .device = d, .without = without, .build = build, .data = data};
     cl_int code;
@@ -189,7 +191,7 @@ cl_int plan_choose(const problem *p, const device *d, const char *asked,
             text_printf(&c.reasons[i], "%s",
                         other      ? "refused: "
                         : unsuited ? "passed over: "
-                        : asked    ? "not tried: the caller asked for a row"
+                        : asked    ? "not tried: the caller asked for a variant"
                                    : "not tried: another one was chosen before");
             text_printf(&c.reasons[i], "%s", other ? other : unsuited ? unsuited : "");
             reason = text_chars(&c.reasons[i]);
@@ -202,8 +204,8 @@ cl_int plan_choose(const problem *p, const device *d, const char *asked,
     text_destroy(&c.remarks);
     if (code == CL_SUCCESS) {
         *solver = c.chosen;
-        *r = c.row;
-        status_destroy(status); /* of rows that were tried before */
+        *v = c.variant;
+        status_destroy(status); /* of variants that were tried before */
     }
     return code;
 }

@@ -54,13 +54,14 @@ static const char *refuses(const problem *p, const device *d) {
                                            : clblast_missing();
 }
 
-/* ---- The row ---- */
+/* ---- The variant ---- */
 
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}, {"LANES", 1, 16}};
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
+static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
     (void)p;
-    const long long group = row_number(r, "WORK_GROUP", 0), lanes = row_number(r, "LANES", 0);
+    const long long group = variant_number(v, "WORK_GROUP", 0),
+                    lanes = variant_number(v, "LANES", 0);
     const long long most =
         (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
     if (group > most) {
@@ -79,7 +80,7 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
 
 /* WORK_GROUP and LANES: a CPU goes through a row alone, in its own vectors; elsewhere a
  * work-group shares it, but has no more than a vector for each work-item. */
-static bool complete_numbers(const problem *p, const device *d, row *r, text *why) {
+static bool complete_numbers(const problem *p, const device *d, struct variant *v, text *why) {
     enum { GROUPS = 9 };
     long long candidates[GROUPS][2];
     long long group = 1 << (GROUPS - 1);
@@ -95,18 +96,18 @@ static bool complete_numbers(const problem *p, const device *d, row *r, text *wh
         candidates[i][1] = width >= 16 ? 16 : width >= 8 ? 8 : 4;
         group = group > 1 ? group / 2 : 1;
     }
-    return solvers_complete(p, d, r, parameters, 2, candidates[0], GROUPS, legal, why);
+    return solvers_complete(p, d, v, parameters, 2, candidates[0], GROUPS, legal, why);
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
-    char softmax[ROW_WORD] = "online";
-    row numbers = {.count = 0};
-    memcpy(numbers.solver, r->solver, sizeof numbers.solver);
-    for (size_t i = 0; i < r->count; i++) {
-        if (strcmp(r->parameters[i].name, "SOFTMAX") == 0) {
-            memcpy(softmax, r->parameters[i].value, sizeof softmax);
+static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+    char softmax[VARIANT_WORD] = "online";
+    struct variant numbers = {.count = 0};
+    memcpy(numbers.solver, v->solver, sizeof numbers.solver);
+    for (size_t i = 0; i < v->count; i++) {
+        if (strcmp(v->parameters[i].name, "SOFTMAX") == 0) {
+            memcpy(softmax, v->parameters[i].value, sizeof softmax);
         } else {
-            numbers.parameters[numbers.count++] = r->parameters[i];
+            numbers.parameters[numbers.count++] = v->parameters[i];
         }
     }
     if (strcmp(softmax, "online") != 0 && strcmp(softmax, "three_pass") != 0) {
@@ -116,11 +117,11 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     if (!complete_numbers(p, d, &numbers, why)) {
         return false;
     }
-    *r = (row){.count = numbers.count + 1};
-    memcpy(r->solver, numbers.solver, sizeof r->solver);
-    memcpy(r->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
-    memcpy(r->parameters[0].value, softmax, sizeof softmax);
-    memcpy(&r->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
+    *v = (struct variant){.count = numbers.count + 1};
+    memcpy(v->solver, numbers.solver, sizeof v->solver);
+    memcpy(v->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
+    memcpy(v->parameters[0].value, softmax, sizeof softmax);
+    memcpy(&v->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
     return true;
 }
 
@@ -133,7 +134,7 @@ static cl_ulong score_stride(const problem *p) {
 
 /* Keys of a segment, 0: all of them.  The kernels' rows have no BLOCK_N. */
 static cl_uint segment_of(const problem *p) {
-    return program_segment(p, &(row){.count = 0});
+    return program_segment(p, &(struct variant){.count = 0});
 }
 
 /* Segments of the sums over keys; as the kernels count them. */
@@ -175,16 +176,16 @@ static bool lay_out(struct layout *at, const problem *p) {
 }
 
 /* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
-static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
-    (void)r;
+static bool workspace(const problem *p, const struct variant *v, cl_ulong *bytes) {
+    (void)v;
     struct layout at;
     return lay_out(&at, p) && size_mul(at.end, 4, bytes) && size_add(*bytes, PART_BYTES, bytes);
 }
 
 /* ---- Launches ---- */
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
-    const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
+    const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
     const cl_ulong slices = (cl_ulong)params->batch * (cl_ulong)params->heads_q;
     const cl_ulong slices_kv = params->group ? slices / (cl_ulong)params->group : slices;
     const cl_ulong rows = slices * (cl_ulong)params->seq_q;
@@ -199,7 +200,7 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
 #define TEXT(macro) TEXT_OF(macro)
 #define TEXT_OF(tokens) #tokens
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
 #define RECIPE(name)                                                                          \
     {                                                                                         \
         .kernel = name,                                                                       \
@@ -214,7 +215,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
         [UNPACK] = RECIPE("standard_unpack"),
     };
 #undef RECIPE
-    (void)r;
+    (void)v;
     return &all[kernel];
 }
 
@@ -247,7 +248,7 @@ static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
     params.workspace = (cl_long)(run->start + part);
     l.params = &params;
     l.tensors = tensors;
-    const struct ndrange range = run->solver->ndrange(l.row, &params, kernel);
+    const struct ndrange range = run->solver->ndrange(l.variant, &params, kernel);
     const cl_int code = launch_kernel(&l, l.kernels[kernel], range, 0, NULL, NULL, run->status);
     return code == CL_SUCCESS ? next_step(run) : code;
 }

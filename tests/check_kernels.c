@@ -1,6 +1,6 @@
 /*
  * Has every solver compose its program, for devices that are not there, so that
- * check_kernels.sh can have the texts checked: the rows of tuning.txt, and those
+ * check_kernels.sh can have the texts checked: the variants of tuning.txt, and those
  * that the solvers' formulas choose.  Programs go to CLATTN_DUMP.
  */
 #include <stdio.h>
@@ -129,7 +129,7 @@ static void write_probes(const char *directory) {
     }
 }
 
-/* The number of rows in tuning.txt that no device and problem above has reached. */
+/* The number of variants in tuning.txt that no device and problem above has reached. */
 static int unseen(void) {
     int count = 0;
     size_t line = 1;

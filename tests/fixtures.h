@@ -1,7 +1,7 @@
 /*
  * Devices that are not there: their facts, from tests/fixtures, and problems for them.
  *
- * Everything that chooses a row sees a device through its facts alone, so that the
+ * Everything that chooses a variant sees a device through its facts alone, so that the
  * choice for any device can be tested on every machine.
  */
 #ifndef TESTS_FIXTURES_H
@@ -40,11 +40,11 @@ char *fixtures_read(const char *data, const char *file);
 /* The problem of a text.  Ends the test when it is none. */
 problem fixtures_problem(const char *words);
 
-/* True when the device can run a complete row of the solver: work-groups within its limits,
+/* True when the device can run a complete variant of the solver: work-groups within its limits,
  * local memory within its size, blocks divided as the kernel's file says.  Else *why gets a
  * sentence.  Told from what the kernels' files promise, not by the solvers' own code. */
-bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
-                       text *why);
+bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d,
+                       const struct variant *r, text *why);
 
 /* The engine of that name, or (NULL) the device's; NULL when there is none. */
 const struct fixtures_engine *fixtures_engine(const device *d, const char *name);

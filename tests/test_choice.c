@@ -1,8 +1,8 @@
 /*
- * The choice of a row, on devices that are not there: there always is one, the device
- * can run it, and it stays the same from version to version unless rows.txt says so.
+ * The choice of a variant, on devices that are not there: there always is one, the device
+ * can run it, and it stays the same from version to version unless variants.txt says so.
  *
- *     test_choice --print    writes rows.txt anew, to standard output
+ *     test_choice --print    writes variants.txt anew, to standard output
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,19 +20,19 @@ static struct fixture fixtures[FIXTURES];
 struct answer {
     cl_int code;
     const struct solver *solver;
-    row row;
-    text row_text, description;
+    struct variant variant;
+    text variant_text, description;
     struct status status;
 };
 
 static struct answer choose(const problem *p, const device *d, const char *asked, plan_build build,
                             void *data) {
     struct answer a = {0};
-    a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.row, &a.description,
-                         &a.description, &a.status);
+    a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.variant,
+                         &a.description, &a.description, &a.status);
     assert_false(a.description.failed);
     if (a.code == CL_SUCCESS) {
-        row_format(&a.row, &a.row_text);
+        variant_format(&a.variant, &a.variant_text);
         assert_string_equal(text_chars(&a.status.sentence), "");
     } else {
         assert_int_equal(a.code, a.status.code);
@@ -42,28 +42,28 @@ static struct answer choose(const problem *p, const device *d, const char *asked
 }
 
 static void drop(struct answer *a) {
-    text_destroy(&a->row_text);
+    text_destroy(&a->variant_text);
     text_destroy(&a->description);
     status_destroy(&a->status);
 }
 
-/* ---- Always a row that the device can run ---- */
+/* ---- Always a variant that the device can run ---- */
 
-/* The device runs it, and the solver accepts its own row again, unchanged. */
-static void check_row(const struct fixture *f, const char *words, const problem *p,
-                      const struct answer *a) {
+/* The device runs it, and the solver accepts its own variant again, unchanged. */
+static void check_variant(const struct fixture *f, const char *words, const problem *p,
+                          const struct answer *a) {
     text why = {0}, again_text = {0};
-    if (!fixtures_runnable(a->solver, p, &f->device, &a->row, &why)) {
-        fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->row_text),
+    if (!fixtures_runnable(a->solver, p, &f->device, &a->variant, &why)) {
+        fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->variant_text),
                  text_chars(&why));
     }
-    row again = a->row;
+    struct variant again = a->variant;
     if (a->solver->refuses(p, &f->device) || !a->solver->complete(p, &f->device, &again, &why)) {
         fail_msg("%s, %s: %s is refused the second time: %s", f->name, words,
-                 text_chars(&a->row_text), text_chars(&why));
+                 text_chars(&a->variant_text), text_chars(&why));
     }
-    row_format(&again, &again_text);
-    assert_string_equal(text_chars(&again_text), text_chars(&a->row_text));
+    variant_format(&again, &again_text);
+    assert_string_equal(text_chars(&again_text), text_chars(&a->variant_text));
     text_destroy(&again_text);
     text_destroy(&why);
 }
@@ -97,9 +97,9 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
     const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
     if (!within_loops(p, &f->device) || a.solver->baseline ||
         (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
-        fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.row_text));
+        fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.variant_text));
     }
-    check_row(f, words, p, &a);
+    check_variant(f, words, p, &a);
     drop(&a);
 }
 
@@ -119,19 +119,19 @@ static void check_engine_asked(const struct fixture *f, const char *words, const
     assert_non_null(strstr(text_chars(&a.status.sentence), "engine is none, not nv80"));
     drop(&a);
     a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL, NULL);
-    assert_int_equal(a.code, CLATTN_INVALID_ROW);
+    assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "no engine nv81, but nv80, amd_"));
     drop(&a);
     a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL, NULL);
     if (a.code != CL_SUCCESS) {
-        fail_msg("%s, %s: no row of the plain engine: %s", f->name, words,
+        fail_msg("%s, %s: no variant of the plain engine: %s", f->name, words,
                  text_chars(&a.status.sentence));
     }
-    check_row(f, words, p, &a);
+    check_variant(f, words, p, &a);
     drop(&a);
 }
 
-/* A bare name gets a row wherever the solver does not refuse, also where another one is
+/* A bare name gets a variant wherever the solver does not refuse, also where another one is
  * the better choice. */
 static void check_asked(const struct fixture *f, const char *words, const problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
@@ -142,11 +142,11 @@ static void check_asked(const struct fixture *f, const char *words, const proble
         } else if (mma && !fixtures_engine(&f->device, NULL)) {
             check_engine_asked(f, words, p);
         } else if (a.code != CL_SUCCESS) {
-            fail_msg("%s, %s: no row of %s: %s", f->name, words, solvers_table[i]->name,
+            fail_msg("%s, %s: no variant of %s: %s", f->name, words, solvers_table[i]->name,
                      text_chars(&a.status.sentence));
         } else {
             assert_ptr_equal(a.solver, solvers_table[i]);
-            check_row(f, words, p, &a);
+            check_variant(f, words, p, &a);
         }
         drop(&a);
     }
@@ -189,12 +189,12 @@ static void each_problem(void (*check)(const struct fixture *, const char *, con
     }
 }
 
-static void every_problem_has_a_row_that_runs(void **state) {
+static void every_problem_has_a_variant_that_runs(void **state) {
     (void)state;
     each_problem(check_chosen);
 }
 
-static void a_solver_that_does_not_refuse_has_a_row_that_runs(void **state) {
+static void a_solver_that_does_not_refuse_has_a_variant_that_runs(void **state) {
     (void)state;
     each_problem(check_asked);
 }
@@ -211,31 +211,31 @@ static void little_is_refused(void **state) {
     }
 }
 
-/* ---- What plan_choose does with rows that do not build ---- */
+/* ---- What plan_choose does with variants that do not build ---- */
 
 struct driver {
-    unsigned calls, failures; /* the first so many rows do not build */
+    unsigned calls, failures; /* the first so many variants do not build */
     size_t most;              /* work-items of a group, if not 0 */
     bool shrinks;             /* says another, smaller limit each time */
-    char tried[8][ROW_WORD];
+    char tried[8][VARIANT_WORD];
 };
 
 /* Work-items of the largest group of any of its kernels. */
-static size_t largest_group(const struct solver *solver, const row *r) {
+static size_t largest_group(const struct solver *solver, const struct variant *v) {
     const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
     size_t most = 0;
     for (size_t i = 0; i < solver->kernels; i++) {
-        const struct ndrange range = solver->ndrange(r, &one, i);
+        const struct ndrange range = solver->ndrange(v, &one, i);
         const size_t items = range.local[0] * range.local[1];
         most = items > most ? items : most;
     }
     return most;
 }
 
-static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
-                    struct status *status) {
+static cl_int build(void *data, const struct solver *solver, const struct variant *v,
+                    size_t *work_group, struct status *status) {
     struct driver *driver = data;
-    const size_t items = largest_group(solver, r);
+    const size_t items = largest_group(solver, v);
     assert_true(driver->calls < 8); /* or the choice goes round in circles */
     strcpy(driver->tried[driver->calls], solver->name);
     driver->calls++;
@@ -252,13 +252,13 @@ static cl_int build(void *data, const struct solver *solver, const row *r, size_
                : CL_SUCCESS;
 }
 
-static void rows_that_do_not_build_are_passed_over(void **state) {
+static void variants_that_do_not_build_are_passed_over(void **state) {
     (void)state;
     static const struct {
-        const char *fixture, *tried[4]; /* one row after the other, then NULL */
+        const char *fixture, *tried[4]; /* one variant after the other, then NULL */
     } expected[] = {
         {"a100", {"fwd_tile", "fwd_rows"}},
-        {"h200", {"fwd_tile", "fwd_tile", "fwd_rows"}}, /* tuning.txt's row, the formula's */
+        {"h200", {"fwd_tile", "fwd_tile", "fwd_rows"}}, /* tuning.txt's variant, the formula's */
         {"mali_g78", {"fwd_tile", "fwd_rows"}},
         {"embedded_minimum", {"fwd_tile", "fwd_rows"}},
         {"pocl", {"fwd_lanes", "fwd_rows"}},
@@ -311,12 +311,12 @@ static void a_smaller_work_group_is_tried(void **state) {
                                                 : hopper              ? "fwd_wgmma"
                                                 : engine              ? "fwd_mma"
                                                                       : "fwd_tile");
-            assert_true(largest_group(a.solver, &a.row) <= most);
+            assert_true(largest_group(a.solver, &a.variant) <= most);
             assert_true(driver.calls <= (*d->matrix && !engine ? 4 : 3));
             device smaller = *d;
             smaller.work_group = most < d->work_group ? most : d->work_group;
             text why = {0};
-            assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.row, &why));
+            assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.variant, &why));
             text_destroy(&why);
             drop(&a);
         }
@@ -327,7 +327,7 @@ static void a_smaller_work_group_is_tried(void **state) {
     }
 }
 
-static void the_callers_row_is_that_row_or_none(void **state) {
+static void the_callers_variant_is_that_variant_or_none(void **state) {
     (void)state;
     const problem p = fixtures_problem("f32 h32 q4096 d64");
     const device *d = &fixtures_find(fixtures, "a100")->device;
@@ -338,14 +338,14 @@ static void the_callers_row_is_that_row_or_none(void **state) {
     drop(&a);
     struct driver small = {.most = 64};
     a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16", build, &small);
-    assert_int_equal(a.code, CLATTN_INVALID_ROW);
+    assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "256 work-items"));
     drop(&a);
     small.calls = 0;
     a = choose(&p, d, "fwd_tile THREADS_M=16", build, &small);
     assert_int_equal(a.code, CL_SUCCESS);
-    assert_int_equal(row_number(&a.row, "THREADS_M", 0), 16);
-    assert_true(row_number(&a.row, "THREADS_N", 0) <= 4);
+    assert_int_equal(variant_number(&a.variant, "THREADS_M", 0), 16);
+    assert_true(variant_number(&a.variant, "THREADS_N", 0) <= 4);
     drop(&a);
     a = choose(&p, d, "memory_efficient", NULL, NULL); /* a baseline, but asked for */
     assert_int_equal(a.code, CL_SUCCESS);
@@ -353,21 +353,21 @@ static void the_callers_row_is_that_row_or_none(void **state) {
     drop(&a);
 }
 
-/* ---- rows.txt ---- */
+/* ---- variants.txt ---- */
 
-static void list_rows(text *list) {
+static void list_variants(text *list) {
     static const char *const problems[] = {
         "f32 h32 q4096 d64", "f32 h16 q4096 d128 causal",    "f16 h16 q4096 d128",
         "f16 h8 q4096 d256", "f32 h8:2 q300 d80:256 causal", "bf16 h8 q20 k4096 d192 window128,0",
     };
-    text_printf(list, "# DEVICE ; PROBLEM ; the row that is chosen.  Written by test_choice "
+    text_printf(list, "# DEVICE ; PROBLEM ; the variant that is chosen.  Written by test_choice "
                       "--print.\n");
     for (size_t f = 0; f < FIXTURES; f++) {
         for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
             const problem p = fixtures_problem(problems[i]);
             struct answer a = choose(&p, &fixtures[f].device, NULL, NULL, NULL);
             text_printf(list, "%s ; %s ; %s\n", fixtures[f].name, problems[i],
-                        a.code == CL_SUCCESS ? text_chars(&a.row_text)
+                        a.code == CL_SUCCESS ? text_chars(&a.variant_text)
                                              : clattn_status_name(a.code));
             drop(&a);
         }
@@ -376,15 +376,15 @@ static void list_rows(text *list) {
 
 static void the_rows_are_the_reviewed_ones(void **state) {
     (void)state;
-    char *reviewed = fixtures_read(CLATTN_TEST_DATA, "rows.txt");
+    char *reviewed = fixtures_read(CLATTN_TEST_DATA, "variants.txt");
     text list = {0};
-    list_rows(&list);
+    list_variants(&list);
     const char *now = text_chars(&list), *then = reviewed;
     while (*now || *then) {
         const size_t now_length = strcspn(now, "\n"), then_length = strcspn(then, "\n");
         if (now_length != then_length || memcmp(now, then, now_length) != 0) {
             fail_msg("chosen   %.*s\nreviewed %.*s\nIf that is meant: test_choice --print > "
-                     "tests/fixtures/rows.txt",
+                     "tests/fixtures/variants.txt",
                      (int)now_length, now, (int)then_length, then);
         }
         now += now_length + (now[now_length] == '\n');
@@ -410,19 +410,19 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--print") == 0) {
         text list = {0};
         fixtures_open(fixtures, CLATTN_TEST_DATA);
-        list_rows(&list);
+        list_variants(&list);
         fputs(text_chars(&list), stdout);
         text_destroy(&list);
         fixtures_close(fixtures);
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_problem_has_a_row_that_runs),
-        cmocka_unit_test(a_solver_that_does_not_refuse_has_a_row_that_runs),
+        cmocka_unit_test(every_problem_has_a_variant_that_runs),
+        cmocka_unit_test(a_solver_that_does_not_refuse_has_a_variant_that_runs),
         cmocka_unit_test(little_is_refused),
-        cmocka_unit_test(rows_that_do_not_build_are_passed_over),
+        cmocka_unit_test(variants_that_do_not_build_are_passed_over),
         cmocka_unit_test(a_smaller_work_group_is_tried),
-        cmocka_unit_test(the_callers_row_is_that_row_or_none),
+        cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
         cmocka_unit_test(the_rows_are_the_reviewed_ones),
     };
     return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);

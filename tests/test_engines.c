@@ -117,10 +117,10 @@ static cl_int build(void *data, const char *composed, const char *options, cl_pr
 static bool right(const char *engine, const struct mutation *m) {
     struct case_setup setup;
     assert_true(cases_parse(&the_case, &setup));
-    char row_chars[128];
-    snprintf(row_chars, sizeof row_chars, "fwd_mma ENGINE=%s EMULATED=1 FAST_LOADS=%d", engine,
-             m && m->fast);
-    setup.tensors.desc.row = row_chars;
+    char variant_chars[128];
+    snprintf(variant_chars, sizeof variant_chars, "fwd_mma ENGINE=%s EMULATED=1 FAST_LOADS=%d",
+             engine, m && m->fast);
+    setup.tensors.desc.variant = variant_chars;
     clattn_context context;
     clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
     desc.context = tested.context;
@@ -131,13 +131,13 @@ static bool right(const char *engine, const struct mutation *m) {
     text why = {0}, composed = {0}, options = {0}, map = {0}, altered = {0};
     const struct solver *solver = solvers_find("fwd_mma");
     problem p;
-    row r;
+    struct variant v;
     cl_program program = NULL;
     assert_int_equal(problem_from_desc(&p, &setup.tensors.desc, &status), CL_SUCCESS);
-    assert_int_equal(row_parse(&r, row_chars, strlen(row_chars), &status), CL_SUCCESS);
-    assert_true(solver->complete(&p, &context->device, &r, &why));
+    assert_int_equal(variant_parse(&v, variant_chars, strlen(variant_chars), &status), CL_SUCCESS);
+    assert_true(solver->complete(&p, &context->device, &v, &why));
     assert_int_equal(
-        program_compose(solver->recipe(&r, 0), &p, &r, &composed, &options, &map, &status),
+        program_compose(solver->recipe(&v, 0), &p, &v, &composed, &options, &map, &status),
         CL_SUCCESS);
     if (m) {
         mutate(text_chars(&composed), m, &altered);

@@ -165,7 +165,7 @@ static const struct {
     {"q7 d3 softcap1,5", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap0x1p3", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap2 softcap2", CLATTN_INVALID_TEXT},
-    {"q7 d3 row=fwd_rows", CLATTN_INVALID_TEXT},
+    {"q7 d3 variant=fwd_rows", CLATTN_INVALID_TEXT},
     /* well-formed texts of problems that are not offered */
     {"q7 d513", CLATTN_UNSUPPORTED},
     {"q7 d3:513", CLATTN_UNSUPPORTED},
@@ -199,7 +199,7 @@ static void texts_round_trip(void **state) {
             fail_msg("refused: \"%s\"", texts[i].read);
         }
         assert_int_equal(first.size, sizeof first);
-        assert_null(first.row);
+        assert_null(first.variant);
         assert_int_equal(clattn_desc_format(&first, written, sizeof written, NULL), CL_SUCCESS);
         assert_string_equal(written, texts[i].written);
         assert_int_equal(clattn_desc_parse(written, &again), CL_SUCCESS);

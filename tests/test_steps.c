@@ -22,8 +22,8 @@ static clattn_context context;
 static bool accepting;
 static unsigned asked;
 
-static bool accepts(const row *r, const struct params *params) {
-    (void)r;
+static bool accepts(const struct variant *v, const struct params *params) {
+    (void)v;
     assert_int_equal(params->seq_q, 9);
     asked++;
     return accepting;
@@ -48,7 +48,7 @@ static void the_second_step_runs_where_the_first_declines(void **state) {
     struct solver opinion = *plan->steps[0].solver;
     opinion.accepts = accepts;
     opinion.enqueue = enqueue_nothing;
-    plan->steps[0] = (struct plan_step){.solver = &opinion, .row = plan->steps[1].row};
+    plan->steps[0] = (struct plan_step){.solver = &opinion, .variant = plan->steps[1].variant};
 
     asked = 0;
     for (int turn = 0; turn < 4; turn++) {
@@ -77,12 +77,12 @@ static void the_solver_left_out_is_never_chosen(void **state) {
             const struct solver *without = NULL;
             for (int left_out = 0; left_out < 2; left_out++) {
                 const struct solver *solver = NULL;
-                row r;
+                struct variant v;
                 text description = {0};
                 struct status status = {0};
                 const cl_int code =
                     plan_choose(&p, &fixtures[f].device, NULL, NULL, without, NULL, NULL, &solver,
-                                &r, &description, &description, &status);
+                                &v, &description, &description, &status);
                 assert_true(code == CL_SUCCESS || fixtures[f].device.loop_limit);
                 assert_true(code != CL_SUCCESS || solver != without);
                 assert_true(code != CL_SUCCESS || !solver->baseline);
@@ -102,37 +102,37 @@ static void tensor_maps_decide(void **state) {
     assert_non_null(wgmma);
     assert_non_null(wgmma->misses);
     const problem p = fixtures_problem("f16 b2 h16:4 q4096 d128 causal");
-    row r = {.solver = "fwd_wgmma"};
+    struct variant v = {.solver = "fwd_wgmma"};
     text why = {0};
-    assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &r, &why));
+    assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &v, &why));
     text_destroy(&why);
     struct params good = {
         .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 1};
     good.q = good.k = good.v = good.o = (struct strides){0, 1 << 23, 1 << 19, 128};
-    assert_true(wgmma->accepts(&r, &good));
+    assert_true(wgmma->accepts(&v, &good));
     struct params other = good;
     other.aligned = 0;
-    assert_false(wgmma->accepts(&r, &other));
+    assert_false(wgmma->accepts(&v, &other));
     const cl_long most = ((cl_long)1 << 39) - 8; /* 2^40 bytes are too many */
     cl_long *const strides[] = {&other.q.row, &other.q.batch, &other.k.head,
                                 &other.k.row, &other.v.batch, &other.v.head};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
         other = good;
         *strides[i] = most;
-        assert_true(wgmma->accepts(&r, &other));
+        assert_true(wgmma->accepts(&v, &other));
         *strides[i] = most + 8;
-        assert_false(wgmma->accepts(&r, &other));
+        assert_false(wgmma->accepts(&v, &other));
         *strides[i] = 0; /* broadcast */
-        assert_false(wgmma->accepts(&r, &other));
+        assert_false(wgmma->accepts(&v, &other));
         other.batch = other.heads_q = other.group = other.seq_q = other.seq_kv = 1;
-        assert_true(wgmma->accepts(&r, &other)); /* ... to nobody */
+        assert_true(wgmma->accepts(&v, &other)); /* ... to nobody */
     }
     other = good;
     other.o.row = most + 8; /* O is stored without a map */
-    assert_true(wgmma->accepts(&r, &other));
+    assert_true(wgmma->accepts(&v, &other));
     other = good;
     other.batch = 1 << 28; /* more tasks than its counter counts */
-    assert_false(wgmma->accepts(&r, &other));
+    assert_false(wgmma->accepts(&v, &other));
 }
 
 static int open_all(void **state) {

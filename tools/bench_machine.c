@@ -48,7 +48,7 @@ static bool is_solver(bench_machine *m, const char *name) {
     clattn_plan plan;
     char text[4096] = "", line[64];
     desc.seq_q = desc.head_dim = 1;
-    desc.row = "fwd_rows";
+    desc.variant = "fwd_rows";
     if (clattn_plan_create(m->attention, &desc, &plan) != CL_SUCCESS) {
         return true; /* nobody knows */
     }
@@ -59,21 +59,21 @@ static bool is_solver(bench_machine *m, const char *name) {
     return !solvers || strstr(solvers + 1, line);
 }
 
-cl_int bench_machine_check_row(bench_machine *m, const char *row) {
+cl_int bench_machine_check_variant(bench_machine *m, const char *variant) {
     const char *const blanks = " \t\n";
     char solver[48];
-    const char *at = row + strcspn(row, blanks);
-    snprintf(solver, sizeof solver, "%.*s", (int)(at - row), row);
+    const char *at = variant + strcspn(variant, blanks);
+    snprintf(solver, sizeof solver, "%.*s", (int)(at - variant), variant);
     if (!is_solver(m, solver)) {
         snprintf(m->why, sizeof m->why, "there is no solver '%s'", solver);
-        return CLATTN_INVALID_ROW;
+        return CLATTN_INVALID_VARIANT;
     }
     for (at += strspn(at, blanks); *at; at += strspn(at, blanks)) {
         const int length = (int)strcspn(at, blanks);
         const char *sign = memchr(at, '=', (size_t)length);
         if (!sign || sign == at || sign + 1 == at + length) {
             snprintf(m->why, sizeof m->why, "'%.*s' is not of the form NAME=VALUE", length, at);
-            return CLATTN_INVALID_ROW;
+            return CLATTN_INVALID_VARIANT;
         }
         at += length;
     }

@@ -27,7 +27,7 @@ typedef struct bench_machine {
     char why[BENCH_WHY];             /* one sentence about the last failure */
 } bench_machine;
 
-/* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of rows, may
+/* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of variants, may
  * be NULL. */
 cl_int bench_machine_open(bench_machine *m, const select_device *device, const char *tuning);
 void bench_machine_close(bench_machine *m);
@@ -38,9 +38,9 @@ cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, co
 /* CL_SUCCESS, or `why` says why desc is no problem, or none that clattn offers. */
 cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc);
 
-/* CL_SUCCESS, or `why` says that a row is no solver with NAME=VALUE behind it.  Whether a solver
- * takes them here, only its plans say. */
-cl_int bench_machine_check_row(bench_machine *m, const char *row);
+/* CL_SUCCESS, or `why` says that a variant is no solver with NAME=VALUE behind it.  Whether a
+ * solver takes them here, only its plans say. */
+cl_int bench_machine_check_variant(bench_machine *m, const char *variant);
 
 /* A kernel of a program of its own.  NULL on failure. */
 cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,

@@ -137,7 +137,7 @@ static cl_int make_workspace(match *a, contender *c) {
 static cl_int prepare(match *a, contender *c) {
     clattn_desc desc = a->tensors.desc;
     double device, wall;
-    desc.row = c->asked;
+    desc.variant = c->asked;
     c->by_device = a->m->profiling;
     c->device = calloc(a->how->repeat, sizeof *c->device);
     c->wall = calloc(a->how->repeat, sizeof *c->wall);
@@ -255,7 +255,7 @@ static bench_result conclude(const match *a, const contender *c) {
                       .ill_rows = c->check.ill_rows,
                       .passed = c->check.passed};
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
-    snprintf(r.row, sizeof r.row, "%s", clattn_plan_row(c->plan));
+    snprintf(r.variant, sizeof r.variant, "%s", clattn_plan_variant(c->plan));
     snprintf(r.asked, sizeof r.asked, "%s", c->asked ? c->asked : "auto");
     double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
                         ((double)desc->head_dim + desc->head_dim_v);
@@ -270,7 +270,7 @@ static cl_int measure(match *a, bench_result *results, size_t *count) {
     cl_int first_failure = CL_SUCCESS;
     for (size_t i = 0; i < a->count; i++) {
         contender *c = &a->contenders[i];
-        c->asked = a->how->rows[i];
+        c->asked = a->how->variants[i];
         fail(a, c, prepare(a, c));
     }
     play(a);
@@ -299,14 +299,14 @@ static cl_int open_match(match *a, const clattn_desc *desc) {
     a->contenders = calloc(a->count, sizeof *a->contenders);
     a->peaks = calloc((size_t)PEAKS * a->how->repeat, sizeof *a->peaks);
     if (!a->contenders || !a->peaks) {
-        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "rows");
+        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "variants");
     }
     return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd, a->how->sets);
 }
 
 cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,
                      const bench_problem *problem, bench_result *results, size_t *count) {
-    match a = {.m = m, .how = plan, .limits = limits, .count = plan->row_count};
+    match a = {.m = m, .how = plan, .limits = limits, .count = plan->variant_count};
     clattn_desc desc = problem->desc;
     *count = 0;
     cl_int status = bench_machine_check_problem(m, &desc);

@@ -12,9 +12,9 @@
 
 enum { LABEL = 256, BLACK = 6 };
 
-/* Results of one row and one family of problems (all but batch and lengths). */
+/* Results of one variant and one family of problems (all but batch and lengths). */
 typedef struct series {
-    size_t row, family;
+    size_t variant, family;
 } series;
 
 typedef struct picture {
@@ -22,9 +22,9 @@ typedef struct picture {
     const bench_limits *limits;
     const bench_result *results;
     size_t count;
-    char (*rows)[LABEL], (*families)[LABEL];
+    char (*variants)[LABEL], (*families)[LABEL];
     series *series, *of; /* of: each result's */
-    size_t row_count, family_count, series_count;
+    size_t variant_count, family_count, series_count;
 } picture;
 
 /* ---- Grouping ------------------------------------------------------------- */
@@ -54,21 +54,21 @@ static void name_family(const bench_result *r, char label[LABEL]) {
 }
 
 static bool group(picture *p) {
-    p->rows = calloc(p->count, sizeof *p->rows);
+    p->variants = calloc(p->count, sizeof *p->variants);
     p->families = calloc(p->count, sizeof *p->families);
     p->series = calloc(p->count, sizeof *p->series);
     p->of = calloc(p->count, sizeof *p->of);
-    if (!p->rows || !p->families || !p->series || !p->of) {
+    if (!p->variants || !p->families || !p->series || !p->of) {
         return false;
     }
     for (size_t i = 0; i < p->count; i++) {
         char label[LABEL];
         name_family(&p->results[i], label);
-        p->of[i] = (series){find_or_add(p->rows, &p->row_count, p->results[i].asked),
+        p->of[i] = (series){find_or_add(p->variants, &p->variant_count, p->results[i].asked),
                             find_or_add(p->families, &p->family_count, label)};
         size_t s = 0;
-        while (s < p->series_count &&
-               (p->series[s].row != p->of[i].row || p->series[s].family != p->of[i].family)) {
+        while (s < p->series_count && (p->series[s].variant != p->of[i].variant ||
+                                       p->series[s].family != p->of[i].family)) {
             s++;
         }
         p->series[s] = p->of[i];
@@ -98,7 +98,8 @@ static void put_data(const picture *p) {
         fprintf(p->to, "$series%zu << END\n", s);
         for (size_t i = 0; i < p->count; i++) {
             const bench_result *r = &p->results[i];
-            if (p->of[i].row != p->series[s].row || p->of[i].family != p->series[s].family) {
+            if (p->of[i].variant != p->series[s].variant ||
+                p->of[i].family != p->series[s].family) {
                 continue;
             }
             double lse = 4.0 * r->desc.batch * r->desc.heads_q * r->desc.seq_q;
@@ -109,16 +110,16 @@ static void put_data(const picture *p) {
     }
 }
 
-static const char *colour(size_t row) {
+static const char *colour(size_t variant) {
     static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                           "#e69f00", "#56b4e9", "#000000"};
-    return colours[row % (sizeof colours / sizeof colours[0])];
+    return colours[variant % (sizeof colours / sizeof colours[0])];
 }
 
-/* A row has its colour, a family its point and dash. */
-static void put_style(const picture *p, size_t row, size_t family) {
+/* A variant has its colour, a family its point and dash. */
+static void put_style(const picture *p, size_t variant, size_t family) {
     static const int points[] = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10};
-    fprintf(p->to, "lc rgb '%s' lw 2 pt %d ps 0.8 dt %zu", colour(row),
+    fprintf(p->to, "lc rgb '%s' lw 2 pt %d ps 0.8 dt %zu", colour(variant),
             points[family % (sizeof points / sizeof points[0])], family % 5 + 1);
 }
 
@@ -130,7 +131,7 @@ static void put_panel(const picture *p, int panel, const char *title, const char
     for (size_t s = 0; s < p->series_count; s++) {
         fprintf(p->to, "%s $series%zu using %s with %s ", s || roof[0] ? "," : "", s, columns,
                 with);
-        put_style(p, p->series[s].row, p->series[s].family);
+        put_style(p, p->series[s].variant, p->series[s].family);
         fputs(" notitle", p->to);
     }
     fputs("\n", p->to);
@@ -144,9 +145,9 @@ static void put_keys(const picture *p) {
           "set yrange [0:1]\nset key at screen 0.5, screen 0.13 center top horizontal Left reverse "
           "samplen 3\nplot NaN notitle",
           p->to);
-    for (size_t i = 0; i < p->row_count; i++) {
+    for (size_t i = 0; i < p->variant_count; i++) {
         fprintf(p->to, ", keyentry with lines lw 5 lc rgb '%s' title ", colour(i));
-        put_quoted(p->to, p->rows[i]);
+        put_quoted(p->to, p->variants[i]);
     }
     fputs("\nset key at screen 0.5, screen 0.085\nplot NaN notitle", p->to);
     for (size_t i = 0; i < p->family_count; i++) {
@@ -221,7 +222,7 @@ bool bench_plot(const char *path, const char *device, const bench_limits *limits
         put_script(&p, path, device);
         good = pclose(p.to) == 0;
     }
-    free(p.rows);
+    free(p.variants);
     free(p.families);
     free(p.series);
     free(p.of);

@@ -109,7 +109,7 @@ static void begin_table(const bench_report *r) {
     }
     fputs("\n", r->to);
     fprintf(r->to, "%10s %19s %10s %13s %6s %6s %10s %9s %9s  %s\n", "ms", "p10..p90", "wall ms",
-            "speed", "peak", "copy", "workspace", "error", "bound", "row");
+            "speed", "peak", "copy", "workspace", "error", "bound", "variant");
 }
 
 static void add_to_table(const bench_report *r, const bench_result *results, size_t count) {
@@ -127,8 +127,8 @@ static void add_to_table(const bench_report *r, const bench_result *results, siz
                 1e3 * e->device.median, range, 1e3 * e->wall.median, as_speed(speed, e->rate),
                 100 * e->peak_fraction, 100 * e->bandwidth_fraction,
                 as_bytes(workspace, (double)e->workspace), e->max_error, e->error_bound,
-                strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->row, e->passed ? "" : "  WRONG",
-                ill, e->by_device ? "" : "  (host clock)");
+                strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->variant,
+                e->passed ? "" : "  WRONG", ill, e->by_device ? "" : "  (host clock)");
     }
 }
 
@@ -136,7 +136,7 @@ static void add_to_table(const bench_report *r, const bench_result *results, siz
 
 static void add_to_csv(const bench_report *r, const bench_result *results, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        fprintf(r->to, "\"%s\",\"%s\"", results[i].problem, results[i].row);
+        fprintf(r->to, "\"%s\",\"%s\"", results[i].problem, results[i].variant);
         for (size_t c = 0; c < COLUMNS; c++) {
             double value = columns[c].value(&results[i]);
             if (!isfinite(value)) {
@@ -163,7 +163,7 @@ static bool write_json(const bench_report *r, const bench_result *results, size_
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         json_t *entry =
-            json_pack("{s:s, s:s}", "problem", results[i].problem, "row", results[i].row);
+            json_pack("{s:s, s:s}", "problem", results[i].problem, "variant", results[i].variant);
         for (size_t c = 0; c < COLUMNS; c++) {
             json_object_set_new(entry, columns[c].name, number(columns[c].value(&results[i])));
         }
@@ -186,7 +186,7 @@ void bench_report_begin(const bench_report *r) {
     if (r->format == BENCH_TABLE) {
         begin_table(r);
     } else if (r->format == BENCH_CSV) {
-        fputs("problem,row", r->to);
+        fputs("problem,variant", r->to);
         for (size_t c = 0; c < COLUMNS; c++) {
             fprintf(r->to, ",%s", columns[c].name);
         }

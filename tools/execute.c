@@ -201,7 +201,7 @@ static cl_int execute(machine *m, cl_platform_id platform, cl_device_id device,
         status = clattn_plan_create(m->attention, desc, &m->plan);
     }
     if (status == CL_SUCCESS) {
-        snprintf(result->row, sizeof result->row, "%s", clattn_plan_row(m->plan));
+        snprintf(result->variant, sizeof result->variant, "%s", clattn_plan_variant(m->plan));
         status = clattn_plan_workspace_size(m->plan, &result->workspace);
     }
     if (status == CL_SUCCESS) {

@@ -1,6 +1,6 @@
 /*
  * clattn-info - platforms, devices, the facts that clattn uses, and for a problem
- * the row that would run on each device, with the reasons.
+ * the variant that would run on each device, with the reasons.
  *
  * All is gathered into one JSON value first (inventory.h); --json prints that,
  * otherwise it is printed as text.
@@ -89,7 +89,7 @@ static void print_text(const json_t *platforms) {
 static const char *const about =
     "\n"
     "Without PROBLEM: the OpenCL platforms and devices, and what clattn knows of each device.\n"
-    "With PROBLEM: also which row (solver and parameters) would run it, and why no other.\n"
+    "With PROBLEM: also which variant (solver and parameters) would run it, and why no other.\n"
     "PROBLEM is words as in \"f16 b2 h32:8 q4096 k4096 d128 causal\":\n"
     "  f32 | f16 | bf16   type                    causal       no key after a query's own\n"
     "  bN                 batch                   windowL,R    keys before and after; -1: all\n"
@@ -106,7 +106,7 @@ static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "only these: a number, or part of \"platform / device\"", "N|NAME"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
     {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
     {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
     {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},

@@ -103,7 +103,7 @@ static cl_int put_description(json_t *into, describe function, void *object) {
     return status;
 }
 
-/* Which row would run the problem, and why. */
+/* Which variant would run the problem, and why. */
 static void put_plan(json_t *device, clattn_context context, inventory *inv, failure *f) {
     json_t *plan = json_object();
     clattn_plan made = NULL;
@@ -111,8 +111,8 @@ static void put_plan(json_t *device, clattn_context context, inventory *inv, fai
     cl_int status = clattn_plan_create(context, inv->desc, &made);
     if (status == CL_SUCCESS) {
         json_t *lines = json_array();
-        const char *row = clattn_plan_row(made);
-        json_object_set_new(plan, "row", string_of(row, strlen(row)));
+        const char *variant = clattn_plan_variant(made);
+        json_object_set_new(plan, "variant", string_of(variant, strlen(variant)));
         json_object_set_new(plan, "description", lines);
         status = put_description(lines, describe_plan, made);
     }

@@ -3,7 +3,7 @@
  *
  *     [{"name", "vendor", "version", "error"?, "devices":
  *         [{"number", "name", "version", "driver", "error"?, "facts"?: {"name": "value"},
- *           "plan"?: {"row", "description": ["line"], "error"?}}]}]
+ *           "plan"?: {"variant", "description": ["line"], "error"?}}]}]
  *
  * A driver that fails is an "error": {"status", "message"} in its place.  Numbers among
  * the facts are strings too: which of them are numbers is the device's choice.
@@ -20,7 +20,7 @@
 typedef struct inventory {
     const char *program;     /* before remarks on stderr */
     const char *device;      /* which devices (select_matches); NULL: all */
-    const char *tuning;      /* a file of rows; may be NULL */
+    const char *tuning;      /* a file of variants; may be NULL */
     const clattn_desc *desc; /* NULL: no plans */
 
     json_t *platforms;                  /* to be released by json_decref */

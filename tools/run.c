@@ -28,7 +28,7 @@
 
 typedef struct job {
     const char *in;
-    char *out, *device, *row, *tuning; /* owned; may be NULL */
+    char *out, *device, *variant, *tuning; /* owned; may be NULL */
     bool causal, verify;
     cl_int window[2]; /* left, right */
     clattn_align align;
@@ -55,9 +55,9 @@ static const char *const about =
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], all F32, all F16 or all\n"
     "BF16; Hkv divides Hq.  OUT gets o [B,Hq,Sq,Dv] of the same type and lse [B,Hq,Sq], F32,\n"
     "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is\n"
-    "replaced only by a complete result.  Device, row, time, rate and workspace go to stderr.\n"
+    "replaced only by a complete result.  Device, variant, time, rate and workspace go to stderr.\n"
     "\n"
-    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong ROW or FILE\n"
+    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
     "included.\n";
 
@@ -70,7 +70,7 @@ enum {
     OPTION_SCALE,
     OPTION_SOFTCAP,
     OPTION_DEVICE,
-    OPTION_ROW,
+    OPTION_VARIANT,
     OPTION_TUNING,
     OPTION_REPEAT,
     OPTION_VERIFY,
@@ -93,10 +93,10 @@ static const struct poptOption options[] = {
      "a score s becomes X tanh(s/X) (default 0: it does not)", "X"},
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
-    {"row", 0, POPT_ARG_STRING, NULL, OPTION_ROW,
-     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "ROW"},
+    {"variant", 0, POPT_ARG_STRING, NULL, OPTION_VARIANT,
+     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "VARIANT"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
      "time N passes and report the median (default 1)", "N"},
     {"verify", 0, POPT_ARG_NONE, NULL, OPTION_VERIFY,
@@ -115,7 +115,7 @@ static const char *const expected[] = {
     [OPTION_SCALE] = "a number like 0.125 or -1e-3, at most 3.4e38 in size",
     [OPTION_SOFTCAP] = "a number like 30 or 1.5e2, from 0 (none) to 1.7e38",
     [OPTION_DEVICE] = "the number of a device or a part of its name",
-    [OPTION_ROW] = "a solver and its parameters",
+    [OPTION_VARIANT] = "a solver and its parameters",
     [OPTION_TUNING] = "the name of a file",
     [OPTION_REPEAT] = "a whole number from 1 to 10000",
 };
@@ -180,8 +180,8 @@ static bool set_option(job *j, int option, const char *text) {
         return get_float(text, &j->softcap) && j->softcap >= 0 && j->softcap <= FLT_MAX / 2;
     case OPTION_DEVICE:
         return get_string(text, &j->device);
-    case OPTION_ROW:
-        return get_string(text, &j->row);
+    case OPTION_VARIANT:
+        return get_string(text, &j->variant);
     case OPTION_TUNING:
         return get_string(text, &j->tuning);
     case OPTION_REPEAT:
@@ -254,7 +254,7 @@ static void report(const job *j, const select_device *device, const execute_resu
     double rate = result->seconds > 0 ? flops / result->seconds : 0;
     fprintf(stderr, "problem    %s\n", text);
     fprintf(stderr, "device     %s\n", device->label);
-    fprintf(stderr, "row        %s\n", result->row);
+    fprintf(stderr, "variant    %s\n", result->variant);
     fprintf(stderr, "time       %.6g ms, median of %u, %s clock\n", result->seconds * 1e3,
             j->repeat, result->device_time ? "device" : "host");
     fprintf(stderr, "rate       %.4g %s\n", rate >= 1e12 ? rate * 1e-12 : rate * 1e-9,
@@ -337,7 +337,7 @@ static int run(job *j) {
     desc->band_right = j->causal ? 0 : j->window[1];
     desc->align = j->align;
     desc->softcap = j->softcap;
-    desc->row = j->row;
+    desc->variant = j->variant;
     outcome = compute(j);
     if (outcome == OUTCOME_DONE && j->verify) {
         outcome = verify(j);
@@ -370,7 +370,7 @@ int main(int argc, char **argv) {
     problem_file_destroy(&j.problem);
     free(j.out);
     free(j.device);
-    free(j.row);
+    free(j.variant);
     free(j.tuning);
     poptFreeContext(context);
     return outcome;
