@@ -59,10 +59,10 @@ void context_remark(clattn_context c, const char *sentence) {
     }
 }
 
-void context_remark_lines(clattn_context c, const text *lines) {
+void context_remark_lines(clattn_context c, const struct text *lines) {
     for (const char *at = text_chars(lines); *at;) {
         const size_t length = strcspn(at, "\n");
-        text line = {0};
+        struct text line = {0};
         text_append(&line, at, length);
         context_remark(c, text_chars(&line));
         text_destroy(&line);
@@ -119,7 +119,7 @@ static cl_int check_device(cl_context context, cl_device_id id, struct status *s
 
 /* A device that should have a matrix engine, and has none that builds, is worth a remark. */
 static void probe_engines(clattn_context c, const clattn_context_desc *d) {
-    text failed = {0}, remark = {0};
+    struct text failed = {0}, remark = {0};
     engines_probe(&c->device, c->context, c->id, &failed);
     if (!c->device.matrix[0] && failed.length && d->notify) {
         text_printf(
@@ -223,7 +223,7 @@ cl_int clattn_context_describe(clattn_context context, char *out, size_t capacit
     if (!context) {
         return CL_INVALID_VALUE;
     }
-    text facts = {0};
+    struct text facts = {0};
     device_format(&context->device, &facts);
     struct status status = {0};
     if (!out && capacity) {

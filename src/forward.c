@@ -81,8 +81,8 @@ static cl_int check_length(cl_uint *length, cl_uint most, const char *name, stru
                             "args: %s is %u, but the plan was made for %u", name, *length, most);
 }
 
-static cl_int check_args(struct request *request, const problem *p, const clattn_forward_args *from,
-                         struct status *status) {
+static cl_int check_args(struct request *request, const struct problem *p,
+                         const clattn_forward_args *from, struct status *status) {
     clattn_forward_args *a = &request->args;
     *a = (clattn_forward_args)CLATTN_FORWARD_ARGS_INIT;
     if (!from) {
@@ -107,7 +107,7 @@ static cl_int check_args(struct request *request, const problem *p, const clattn
 }
 
 static cl_int check_tensors(struct request *request, clattn_plan plan, struct status *status) {
-    const problem *p = &plan->problem;
+    const struct problem *p = &plan->problem;
     const clattn_forward_args *a = &request->args;
     const cl_uint size = problem_element_size(p);
     const struct {
@@ -179,7 +179,7 @@ static cl_int check_overlaps(const struct request *request, struct status *statu
     return code;
 }
 
-static cl_int fill_params(struct request *request, const problem *p, struct status *status) {
+static cl_int fill_params(struct request *request, const struct problem *p, struct status *status) {
     const clattn_forward_args *a = &request->args;
     const struct tensor *t = request->tensors;
     const double log2_e = 1.4426950408889634;

@@ -22,8 +22,8 @@ struct ndrange {
 
 /* What one call of clattn_enqueue_forward asks for, checked. */
 struct launch {
-    const problem *problem;
-    const device *device;
+    const struct problem *problem;
+    const struct device *device;
     const struct variant *variant;
     const struct params *params;
     const struct tensor *tensors; /* LAUNCH_TENSORS of them */

@@ -63,7 +63,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
     clattn_context c = m->plan->context;
     const struct program_recipe *recipe = solver->recipe(v, index);
     cl_program program;
-    text remarks = {0};
+    struct text remarks = {0};
     cl_int code = program_get(recipe, &m->plan->problem, v, &c->programs, c->context, c->id,
                               &program, &remarks, status);
     context_remark_lines(c, &remarks);
@@ -113,7 +113,7 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
 }
 
 /* The step that runs where the first one's solver does not accept what is asked. */
-static cl_int choose_second(clattn_plan plan, text *description, struct status *status) {
+static cl_int choose_second(clattn_plan plan, struct text *description, struct status *status) {
     clattn_context context = plan->context;
     const struct plan_step *first = &plan->steps[0];
     struct plan_step *second = &plan->steps[1];
@@ -121,7 +121,7 @@ static cl_int choose_second(clattn_plan plan, text *description, struct status *
         return CL_SUCCESS;
     }
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
-    text ignored = {0};
+    struct text ignored = {0};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     struct making m = {plan, second};
     cl_int code = plan_choose(&plan->problem, &context->device, NULL,
@@ -140,7 +140,7 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     clattn_context context = plan->context;
     struct plan_step *first = &plan->steps[0];
     struct making m = {plan, first};
-    text solvers = {0}, remarks = {0};
+    struct text solvers = {0}, remarks = {0};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     cl_int code = plan_choose(&plan->problem, &context->device, asked,
                               context->tuning ? &user : NULL, NULL, asked ? build : build_or_remark,

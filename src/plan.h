@@ -22,12 +22,12 @@ enum { PLAN_STEPS = 2 };
 
 struct clattn_plan_s {
     clattn_context context; /* one reference */
-    problem problem;
+    struct problem problem;
     struct plan_step steps[PLAN_STEPS];
-    text variant_text; /* of the first step */
-    text description;
+    struct text variant_text; /* of the first step */
+    struct text description;
     cl_ulong workspace; /* bytes, for any step */
-    lock lock;          /* of the kernels' arguments */
+    struct lock lock;   /* of the kernels' arguments */
     bool locked;
 };
 
@@ -41,9 +41,9 @@ struct clattn_plan_s {
 typedef cl_int (*plan_build)(void *data, const struct solver *solver, const struct variant *v,
                              size_t *work_group, struct status *status);
 
-cl_int plan_choose(const problem *p, const device *d, const char *asked,
+cl_int plan_choose(const struct problem *p, const struct device *d, const char *asked,
                    const struct tuning_table *user, const struct solver *without, plan_build build,
-                   void *data, const struct solver **solver, struct variant *v, text *description,
-                   text *remarks, struct status *status);
+                   void *data, const struct solver **solver, struct variant *v,
+                   struct text *description, struct text *remarks, struct status *status);
 
 #endif

@@ -12,15 +12,15 @@
 static const char baseline[] = "a baseline runs only when its variant is asked for";
 
 struct choice {
-    const problem *problem;
-    const device *device;
+    const struct problem *problem;
+    const struct device *device;
     const struct solver *without; /* not to be chosen; NULL: any may */
     plan_build build;
     void *data;
     const struct solver *chosen;
     struct variant variant;
-    text remarks;          /* lines about variants of tables that were passed over */
-    text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
+    struct text remarks;          /* lines about variants of tables that were passed over */
+    struct text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
 };
 
 static size_t index_of(const struct solver *solver) {
@@ -48,7 +48,7 @@ static void remark_completion(struct choice *c, const struct variant *v,
 /* Tries a variant that may lack parameters.  On success the choice is made. */
 static cl_int attempt(struct choice *c, const struct solver *solver, const struct variant *v,
                       const char *origin, struct status *status) {
-    text *reason = &c->reasons[index_of(solver)];
+    struct text *reason = &c->reasons[index_of(solver)];
     const char *refusal = solver->refuses(c->problem, c->device);
     text_destroy(reason);
     if (refusal) {
@@ -56,16 +56,16 @@ static cl_int attempt(struct choice *c, const struct solver *solver, const struc
         return status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
                           refusal);
     }
-    text lacking = {0};
+    struct text lacking = {0};
     if (solver->lacks && solver->lacks(c->device, v, &lacking)) {
         text_printf(reason, "refused: %s (variant from %s)", text_chars(&lacking), origin);
         status_set(status, CLATTN_UNSUPPORTED, "variant: %s", text_chars(&lacking));
         text_destroy(&lacking);
         return status->code;
     }
-    device limited = *c->device;
+    struct device limited = *c->device;
     for (;;) {
-        text why = {0};
+        struct text why = {0};
         struct variant complete = *v;
         if (!solver->complete(c->problem, &limited, &complete, &why)) {
             text_printf(reason, "refused: %s (variant from %s)", text_chars(&why), origin);
@@ -123,7 +123,7 @@ static bool choose_from_table(struct choice *c, const char *table, const char *n
     while (!c->chosen && tuning_next(table, c->problem, c->device, &at, &v, &line)) {
         const struct solver *solver = solvers_find(v.solver);
         struct status ignored = {0}; /* its sentence is in the solver's reason */
-        text origin = {0};
+        struct text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
         if (solver && solver == c->without) {
             solver = NULL;
@@ -168,10 +168,10 @@ static cl_int choose_by_formula(struct choice *c, struct status *status) {
     return c->chosen ? CL_SUCCESS : code;
 }
 
-cl_int plan_choose(const problem *p, const device *d, const char *asked,
+cl_int plan_choose(const struct problem *p, const struct device *d, const char *asked,
                    const struct tuning_table *user, const struct solver *without, plan_build build,
-                   void *data, const struct solver **solver, struct variant *v, text *description,
-                   text *remarks, struct status *status) {
+                   void *data, const struct solver **solver, struct variant *v,
+                   struct text *description, struct text *remarks, struct status *status) {
     struct choice c = {.problem = p, .device = d, .without = without, .build = build, .data = data};
     cl_int code;
     if (asked) {

@@ -48,7 +48,7 @@ const char *problem_type_name(clattn_type type) {
     return NULL;
 }
 
-cl_uint problem_element_size(const problem *p) {
+cl_uint problem_element_size(const struct problem *p) {
     for (size_t i = 0; i < TYPES; i++) {
         if (types[i].type == p->type) {
             return types[i].element_size;
@@ -57,11 +57,11 @@ cl_uint problem_element_size(const problem *p) {
     return 0;
 }
 
-bool problem_masked(const problem *p) {
+bool problem_masked(const struct problem *p) {
     return p->band_left != CLATTN_UNBOUNDED || p->band_right != CLATTN_UNBOUNDED;
 }
 
-cl_uint problem_keys(const problem *p) {
+cl_uint problem_keys(const struct problem *p) {
     const cl_ulong band = (cl_ulong)p->band_left + (cl_ulong)p->band_right + 1;
     const bool open = p->band_left == CLATTN_UNBOUNDED || p->band_right == CLATTN_UNBOUNDED;
     return open || band > p->seq_kv ? p->seq_kv : (cl_uint)band;
@@ -70,7 +70,7 @@ cl_uint problem_keys(const problem *p) {
 /* Drops a side of the band that can hide nothing.  Opposite key of query i:
  * c = i + seq_kv - seq_q (END) or i (START).  A bound that hides nothing at
  * these lengths hides nothing at smaller ones. */
-static void normalise_band(problem *p) {
+static void normalise_band(struct problem *p) {
     cl_uint left_reach = p->align == CLATTN_ALIGN_END ? p->seq_kv : p->seq_q;
     cl_uint right_reach = p->align == CLATTN_ALIGN_END ? p->seq_q : p->seq_kv;
     if (p->band_left >= 0 && (cl_uint)p->band_left + 1 >= left_reach) {
@@ -84,7 +84,7 @@ static void normalise_band(problem *p) {
     }
 }
 
-cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *status) {
+cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_DESC;
     clattn_desc d = CLATTN_DESC_INIT;
     if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
@@ -145,7 +145,7 @@ cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *sta
         return status_set(status, invalid, "desc: softcap %g is not a number from 0 to %g",
                           (double)d.softcap, (double)(FLT_MAX / 2));
     }
-    *p = (problem){
+    *p = (struct problem){
         .type = d.type,
         .batch = d.batch,
         .heads_q = d.heads_q,

@@ -14,7 +14,7 @@ static const char build_options[] = "-cl-std=CL1.2";
 
 /* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
  * segment is at most 64 blocks. */
-cl_uint program_segment(const problem *p, const struct variant *v) {
+cl_uint program_segment(const struct problem *p, const struct variant *v) {
     cl_uint keys = 4096;
     const long long block = variant_number(v, "BLOCK_N", keys);
     while (block < 32 && keys > 64 * block) {
@@ -24,7 +24,7 @@ cl_uint program_segment(const problem *p, const struct variant *v) {
 }
 
 static void compose_options(const struct program_recipe *recipe, const struct variant *v,
-                            text *options) {
+                            struct text *options) {
     const char *const more[] = {recipe->options,
                                 recipe->variant_options ? recipe->variant_options(v) : ""};
     text_printf(options, "%s", build_options);
@@ -35,8 +35,9 @@ static void compose_options(const struct program_recipe *recipe, const struct va
     }
 }
 
-static void compose_parameters(const struct program_recipe *recipe, const problem *p,
-                               const struct variant *v, const char *options, text *composed) {
+static void compose_parameters(const struct program_recipe *recipe, const struct problem *p,
+                               const struct variant *v, const char *options,
+                               struct text *composed) {
     /* Of the lengths only SEGMENT: problems that differ in nothing else share a program. */
     text_printf(composed, "/* ");
     variant_format(v, composed);
@@ -69,7 +70,7 @@ static const struct source *find_part(const char *name, const struct variant *v)
     if (!open || !close) {
         return sources_find(name);
     }
-    text word = {0}, whole = {0};
+    struct text word = {0}, whole = {0};
     text_append(&word, open + 1, (size_t)(close - open - 1));
     const char *value = variant_find(v, text_chars(&word));
     text_printf(&whole, "%.*s%s%s", (int)(open - name), name, value ? value : "", close + 1);
@@ -79,9 +80,9 @@ static const struct source *find_part(const char *name, const struct variant *v)
     return found;
 }
 
-cl_int program_compose(const struct program_recipe *recipe, const problem *p,
-                       const struct variant *v, text *composed, text *options, text *map,
-                       struct status *status) {
+cl_int program_compose(const struct program_recipe *recipe, const struct problem *p,
+                       const struct variant *v, struct text *composed, struct text *options,
+                       struct text *map, struct status *status) {
     compose_options(recipe, v, options);
     compose_parameters(recipe, p, v, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;
@@ -108,7 +109,7 @@ struct build {
     const char *map;
     cl_context context;
     cl_device_id id;
-    text *remarks;
+    struct text *remarks;
 };
 
 /* Writes a text to $CLATTN_DUMP/<kernel>-<hash of composed>.<kind>.  For people: a failure is
@@ -119,7 +120,7 @@ static void dump(const struct build *build, const char *composed, const char *ki
     if (!directory || !*directory) {
         return;
     }
-    text path = {0};
+    struct text path = {0};
     text_printf(&path, "%s/%s-%016llx.%s", directory, build->recipe->kernel,
                 (unsigned long long)cache_hash(composed), kind);
     errno = 0;
@@ -132,7 +133,7 @@ static void dump(const struct build *build, const char *composed, const char *ki
     text_destroy(&path);
 }
 
-static void append_build_log(cl_program program, cl_device_id id, text *out) {
+static void append_build_log(cl_program program, cl_device_id id, struct text *out) {
     size_t size = 0;
     if (clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS ||
         size == 0) {
@@ -177,7 +178,7 @@ static cl_int find_device(cl_program program, cl_device_id id, size_t *at, size_
 }
 
 /* Appends the binary that the driver has made for the device; the others' are not asked for. */
-static cl_int append_binary(const struct build *build, cl_program program, text *out,
+static cl_int append_binary(const struct build *build, cl_program program, struct text *out,
                             struct status *status) {
     size_t sizes[MOST_DEVICES] = {0}, at = 0, count = 0;
     char *binary = NULL, *binaries[MOST_DEVICES] = {NULL};
@@ -207,7 +208,7 @@ static cl_int append_binary(const struct build *build, cl_program program, text 
 /* Replaces a built program by one for the chip that runs it (ptx.h). */
 static cl_int build_for_chip(const struct build *build, const char *composed, const char *options,
                              cl_program *program, struct status *status) {
-    text made = {0}, changed = {0};
+    struct text made = {0}, changed = {0};
     cl_int code = append_binary(build, *program, &made, status);
     clReleaseProgram(*program);
     *program = NULL;
@@ -251,16 +252,16 @@ static cl_int build_program(void *data, const char *composed, const char *option
     return code;
 }
 
-cl_int program_get(const struct program_recipe *recipe, const problem *p, const struct variant *v,
-                   cache *c, cl_context context, cl_device_id id, cl_program *program,
-                   text *remarks, struct status *status) {
-    text options = {0}, composed = {0}, map = {0};
+cl_int program_get(const struct program_recipe *recipe, const struct problem *p,
+                   const struct variant *v, struct cache *c, cl_context context, cl_device_id id,
+                   cl_program *program, struct text *remarks, struct status *status) {
+    struct text options = {0}, composed = {0}, map = {0};
     *program = NULL;
     cl_int code = program_compose(recipe, p, v, &composed, &options, &map, status);
     if (code == CL_SUCCESS) {
         struct build build = {recipe, text_chars(&map), context, id, remarks};
-        code = cache_get(c, text_chars(&composed), text_chars(&options), build_program, &build,
-                         program, status);
+        const struct cache_builder builder = {build_program, &build};
+        code = cache_get(c, text_chars(&composed), text_chars(&options), &builder, program, status);
     }
     text_destroy(&options);
     text_destroy(&composed);

@@ -28,19 +28,19 @@ struct program_recipe {
 };
 
 /* SEGMENT: keys whose sums are kept apart (cl/state.cl), or 0 where no row sees more. */
-cl_uint program_segment(const problem *p, const struct variant *v);
+cl_uint program_segment(const struct problem *p, const struct variant *v);
 
 /* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for
  * each part. */
-cl_int program_compose(const struct program_recipe *recipe, const problem *p,
-                       const struct variant *v, text *composed, text *options, text *map,
-                       struct status *status);
+cl_int program_compose(const struct program_recipe *recipe, const struct problem *p,
+                       const struct variant *v, struct text *composed, struct text *options,
+                       struct text *map, struct status *status);
 
 /* Composes and builds (or finds) the program.  The caller releases *program.  A
  * failed build's message carries the log and says which lines are which part's.  remarks gets a
  * line for each text that could not be written to $CLATTN_DUMP. */
-cl_int program_get(const struct program_recipe *recipe, const problem *p, const struct variant *v,
-                   cache *c, cl_context context, cl_device_id id, cl_program *program,
-                   text *remarks, struct status *status);
+cl_int program_get(const struct program_recipe *recipe, const struct problem *p,
+                   const struct variant *v, struct cache *c, cl_context context, cl_device_id id,
+                   cl_program *program, struct text *remarks, struct status *status);
 
 #endif

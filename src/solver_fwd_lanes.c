@@ -16,11 +16,12 @@ static const struct solver_parameter parameters[COUNT] = {
     {"COL_UNROLL", 1, 16}, {"BLOCK_N", 8, 128}, /* longer sums drift, and too many short ones */
 };
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return d->type == DEVICE_CPU ? solvers_refuse_loops(p, d, 4) : "it is for CPU devices";
 }
 
-static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     (void)p;
     (void)d;
     const long long lanes = variant_number(v, "LANES", 0);
@@ -37,13 +38,14 @@ static bool legal(const problem *p, const device *d, const struct variant *v, te
 }
 
 /* Keys that a row sees, at most. */
-static long long reach(const problem *p) {
+static long long reach(const struct problem *p) {
     const bool bounded = p->band_left != CLATTN_UNBOUNDED && p->band_right != CLATTN_UNBOUNDED;
     const long long band = bounded ? (long long)p->band_left + p->band_right + 1 : p->seq_kv;
     return band < p->seq_kv ? band : p->seq_kv;
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
     const bool few = p->seq_q <= 2 * (cl_uint)lanes;
     const bool cut = problem_masked(p) && reach(p) < 1024;

@@ -28,7 +28,7 @@ static cl_ulong width_of(cl_uint head_dim) {
 }
 
 /* As the kernel declares it. */
-static cl_ulong local_bytes(const problem *p, const struct engine *engine,
+static cl_ulong local_bytes(const struct problem *p, const struct engine *engine,
                             const struct variant *v) {
     const cl_ulong waves = (cl_ulong)variant_number(v, "WAVES", 0);
     const cl_ulong keys = (cl_ulong)variant_number(v, "BLOCK_N", 0);
@@ -45,7 +45,7 @@ static cl_ulong local_bytes(const problem *p, const struct engine *engine,
 
 static const char no_engine[] = "the device has no matrix engine that clattn knows";
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     const struct engine *engine = engines_first(d);
     struct variant least = {.count = 0};
     variant_set(&least, "WAVES", 1);
@@ -60,7 +60,8 @@ static const char *refuses(const problem *p, const device *d) {
                : solvers_refuse_loops(p, d, 64);
 }
 
-static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     const struct engine *engine = engine_of(v);
     const bool emulated = variant_number(v, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
@@ -90,7 +91,8 @@ static cl_ulong chunks_apart(cl_ulong keys, cl_uint head_dim, cl_ulong threads) 
 }
 
 /* Sums of O and scores, and addresses. */
-static bool fits_registers(const problem *p, const struct engine *engine, const long long *shape) {
+static bool fits_registers(const struct problem *p, const struct engine *engine,
+                           const long long *shape) {
     const cl_ulong waves = (cl_ulong)shape[0], keys = (cl_ulong)shape[2];
     const cl_ulong rows = (cl_ulong)shape[1] * engine->queries, threads = waves * engine->lanes;
     const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
@@ -108,7 +110,8 @@ static const long long shapes[SHAPES][3] = {
 
 /* Is there local memory for two work-groups of the shape after TALL?  A multiprocessor has at
  * least what a work-group may have. */
-static bool two_are_resident(const problem *p, const device *d, const struct engine *engine) {
+static bool two_are_resident(const struct problem *p, const struct device *d,
+                             const struct engine *engine) {
     const long long *const shape = shapes[TALL + 1];
     struct variant v = {.count = 0};
     variant_set(&v, "WAVES", shape[0]);
@@ -117,7 +120,7 @@ static bool two_are_resident(const problem *p, const device *d, const struct eng
     return 2 * local_bytes(p, engine, &v) <= d->local_memory;
 }
 
-static const char *unsuited(const problem *p, const device *d) {
+static const char *unsuited(const struct problem *p, const struct device *d) {
     const struct engine *engine = engines_first(d);
     bool fits = false;
     for (size_t i = 0; engine && i < SHAPES; i++) {
@@ -128,7 +131,7 @@ static const char *unsuited(const problem *p, const device *d) {
                    : NULL;
 }
 
-static bool lacks(const device *d, const struct variant *v, text *why) {
+static bool lacks(const struct device *d, const struct variant *v, struct text *why) {
     const bool named = variant_find(v, "ENGINE") != NULL,
                emulated = variant_number(v, "EMULATED", 0) != 0;
     const struct engine *const engine = named ? engine_of(v) : NULL, *const own = engines_first(d);
@@ -145,7 +148,8 @@ static bool lacks(const device *d, const struct variant *v, text *why) {
     return false;
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     const bool emulated = variant_number(v, "EMULATED", 0) != 0;
     struct variant given = *v;
     if (lacks(d, v, why)) {

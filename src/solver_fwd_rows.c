@@ -7,11 +7,12 @@
 
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}};
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return solvers_refuse_loops(p, d, 1);
 }
 
-static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     (void)p;
     long long most = (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
     if (variant_number(v, "WORK_GROUP", 0) > most) {
@@ -22,7 +23,8 @@ static bool legal(const problem *p, const device *d, const struct variant *v, te
     return true;
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     static const long long candidates[] = {64, 32, 16, 8, 4, 2, 1};
     return solvers_complete(p, d, v, parameters, 1, candidates,
                             sizeof candidates / sizeof candidates[0], legal, why);

@@ -25,7 +25,7 @@ static const struct solver_parameter parameters[COUNT] = {
     {"TURNS", 0, 1},      {"GROUPS", 1, 65536},
 };
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return strcmp(d->architecture, "nvidia/9.0") != 0
                ? "its instructions are those of NVIDIA's compute capability 9.0 alone"
            : p->type == CLATTN_F32 ? "the matrix unit takes 16-bit elements; f32 is for others"
@@ -43,7 +43,7 @@ static long long row_bytes(cl_uint head_dim) {
 }
 
 /* As the kernel declares it, and what alignment may cost. */
-static long long local_bytes(const problem *p, const struct variant *v) {
+static long long local_bytes(const struct problem *p, const struct variant *v) {
     const long long m = variant_number(v, "BLOCK_M", 0), n = variant_number(v, "BLOCK_N", 0);
     const long long stages = variant_number(v, "STAGES", 0);
     const long long row_k = row_bytes(p->head_dim), row_v = row_bytes(p->head_dim_v);
@@ -51,11 +51,12 @@ static long long local_bytes(const problem *p, const struct variant *v) {
 }
 
 /* Scores, weights in pairs and sums that a work-item of a consumer holds. */
-static long long registers(const problem *p, const struct variant *v) {
+static long long registers(const struct problem *p, const struct variant *v) {
     return variant_number(v, "BLOCK_N", 0) * 3 / 4 + row_bytes(p->head_dim_v) / 4;
 }
 
-static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     const long long m = variant_number(v, "BLOCK_M", 0), n = variant_number(v, "BLOCK_N", 0);
     const long long threads = (m / ROWS + 1) * WARPGROUP;
     const long long most = m > 2 * ROWS ? 128 : 200; /* what setmaxnreg leaves for them */
@@ -78,7 +79,8 @@ static bool legal(const problem *p, const device *d, const struct variant *v, te
     return false;
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     static const struct {
         cl_uint most; /* of head_dim and head_dim_v */
         long long block_m, block_n, turns;
@@ -137,7 +139,7 @@ static bool accepts(const struct variant *v, const struct params *p) {
            expressible(&p->v, p->seq_kv, heads_kv, p->batch) && tasks(v, p) < (cl_ulong)1 << 31;
 }
 
-static bool workspace(const problem *p, const struct variant *v, cl_ulong *bytes) {
+static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
     (void)p;
     (void)v;
     *bytes = WORKSPACE_BYTES;

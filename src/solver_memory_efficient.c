@@ -18,15 +18,16 @@ static const struct solver *schedule_of(const struct variant *v) {
     return variant_find(v, "LANES") ? &solver_fwd_lanes : &solver_fwd_tile;
 }
 
-static const struct solver *schedule_for(const device *d) {
+static const struct solver *schedule_for(const struct device *d) {
     return d->type == DEVICE_CPU ? &solver_fwd_lanes : &solver_fwd_tile;
 }
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return schedule_for(d)->refuses(p, d);
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     const bool tile = variant_find(v, "THREADS_M") != NULL;
     if (tile && solver_fwd_tile.refuses(p, d)) {
         text_printf(why, "%s", solver_fwd_tile.refuses(p, d));
@@ -56,7 +57,7 @@ static const struct program_recipe *recipe(const struct variant *v, size_t kerne
 }
 
 /* Two floats a row: its m and l. */
-static bool workspace(const problem *p, const struct variant *v, cl_ulong *bytes) {
+static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
     (void)v;
     cl_ulong rows;
     return size_mul((cl_ulong)p->batch * p->heads_q, p->seq_q, &rows) && size_mul(rows, 8, bytes);

@@ -34,7 +34,7 @@ enum { PART_BYTES = 4 * PART_FLOATS };
 /* CLBlast's 32-bit counts make larger products go in pieces (see clblast_product), in parts
  * of buffers; what is written to a part is lost on NVIDIA when the part is released and
  * another one is cut (driver 580.159). */
-static bool needs_pieces(const problem *p) {
+static bool needs_pieces(const struct problem *p) {
     const cl_ulong wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
     const cl_ulong width = (cl_ulong)p->seq_kv + 16 > wider ? (cl_ulong)p->seq_kv + 16 : wider;
     cl_ulong most = 0;
@@ -45,7 +45,7 @@ static bool needs_pieces(const problem *p) {
            !size_mul(most, wider, &most) || most > CLBLAST_MOST_ELEMENTS;
 }
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     if (strncmp(d->architecture, "nvidia/", 7) == 0 && needs_pieces(p)) {
         return "over 2^30 scores or elements need parts of buffers, which NVIDIA's driver loses";
     }
@@ -58,7 +58,8 @@ static const char *refuses(const problem *p, const device *d) {
 
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}, {"LANES", 1, 16}};
 
-static bool legal(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     (void)p;
     const long long group = variant_number(v, "WORK_GROUP", 0),
                     lanes = variant_number(v, "LANES", 0);
@@ -80,7 +81,8 @@ static bool legal(const problem *p, const device *d, const struct variant *v, te
 
 /* WORK_GROUP and LANES: a CPU goes through a row alone, in its own vectors; elsewhere a
  * work-group shares it, but has no more than a vector for each work-item. */
-static bool complete_numbers(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete_numbers(const struct problem *p, const struct device *d, struct variant *v,
+                             struct text *why) {
     enum { GROUPS = 9 };
     long long candidates[GROUPS][2];
     long long group = 1 << (GROUPS - 1);
@@ -99,7 +101,8 @@ static bool complete_numbers(const problem *p, const device *d, struct variant *
     return solvers_complete(p, d, v, parameters, 2, candidates[0], GROUPS, legal, why);
 }
 
-static bool complete(const problem *p, const device *d, struct variant *v, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     char softmax[VARIANT_WORD] = "online";
     struct variant numbers = {.count = 0};
     memcpy(numbers.solver, v->solver, sizeof numbers.solver);
@@ -128,23 +131,23 @@ static bool complete(const problem *p, const device *d, struct variant *v, text 
 /* ---- The workspace ---- */
 
 /* Floats between the rows of the scores. */
-static cl_ulong score_stride(const problem *p) {
+static cl_ulong score_stride(const struct problem *p) {
     return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
 }
 
 /* Keys of a segment, 0: all of them.  The kernels' rows have no BLOCK_N. */
-static cl_uint segment_of(const problem *p) {
+static cl_uint segment_of(const struct problem *p) {
     return program_segment(p, &(struct variant){.count = 0});
 }
 
 /* Segments of the sums over keys; as the kernels count them. */
-static cl_ulong segments_of(const problem *p) {
+static cl_ulong segments_of(const struct problem *p) {
     const cl_ulong segment = segment_of(p);
     return segment ? size_div_up(p->seq_kv, segment) : 1;
 }
 
 /* Floats from one block of V to the next. */
-static cl_ulong block_floats(const problem *p) {
+static cl_ulong block_floats(const struct problem *p) {
     const cl_ulong floats =
         (cl_ulong)p->batch * p->heads_kv * PRODUCT_KEYS * p->head_dim_v; /* under 2^30 * 2^16 */
     return size_div_up(floats, PART_FLOATS) * PART_FLOATS;
@@ -163,7 +166,7 @@ static bool add_part(cl_ulong *part, cl_ulong *end, cl_ulong slices, cl_ulong ro
            size_add_mul(end, size_div_up(floats, PART_FLOATS), PART_FLOATS);
 }
 
-static bool lay_out(struct layout *at, const problem *p) {
+static bool lay_out(struct layout *at, const struct problem *p) {
     const cl_ulong slices = (cl_ulong)p->batch * p->heads_q;
     const cl_ulong slices_kv = (cl_ulong)p->batch * p->heads_kv;
     at->end = 0;
@@ -176,7 +179,7 @@ static bool lay_out(struct layout *at, const problem *p) {
 }
 
 /* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
-static bool workspace(const problem *p, const struct variant *v, cl_ulong *bytes) {
+static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
     (void)v;
     struct layout at;
     return lay_out(&at, p) && size_mul(at.end, 4, bytes) && size_add(*bytes, PART_BYTES, bytes);
@@ -224,7 +227,7 @@ struct run {
     const struct solver *solver;
     const struct launch *launch;
     struct status *status;
-    problem problem; /* with the lengths asked for */
+    struct problem problem; /* with the lengths asked for */
     struct layout at;
     cl_ulong start; /* floats of the workspace's buffer before the first part */
     bool unordered; /* the queue is */
@@ -281,7 +284,7 @@ static bool lies_dense(const struct run *run, const struct tensor *t) {
 /* Brings q, k and v into dense floats, where they are not; says where they lie then. */
 static cl_int pack(const struct run *run, const bool lies[LAUNCH_TENSORS]) {
     const struct launch *l = run->launch;
-    const problem *p = &run->problem;
+    const struct problem *p = &run->problem;
     struct tensor tensors[LAUNCH_TENSORS];
     bool any = false;
     for (size_t i = 0; i < LAUNCH_TENSORS; i++) {
@@ -317,7 +320,7 @@ static cl_int multiply(const struct run *run, struct product product) {
 
 static cl_int steps(const struct run *run) {
     const struct tensor *t = run->launch->tensors;
-    const problem *p = &run->problem;
+    const struct problem *p = &run->problem;
     const cl_ulong rows = (cl_ulong)(p->heads_q / p->heads_kv) * p->seq_q;
     const cl_ulong segments = segments_of(p);
     const bool masked = problem_masked(p), keys = p->seq_kv > 0;

@@ -26,7 +26,8 @@ cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
            (cl_ulong)params->heads_q;
 }
 
-const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element) {
+const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
+                                 cl_ulong per_element) {
     const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
     return d->loop_limit && elements * per_element > d->loop_limit
                ? "the device silently stops a work-item after 65,535 loop iterations"
@@ -38,7 +39,7 @@ static bool is_word(const struct solver_parameter *p) {
 }
 
 bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
-                              size_t count, text *why) {
+                              size_t count, struct text *why) {
     for (size_t i = 0; i < v->count; i++) {
         size_t at = 0;
         while (at < count && strcmp(v->parameters[i].name, parameters[at].name) != 0) {
@@ -73,10 +74,12 @@ static bool agrees(const struct variant *v, const struct solver_parameter *param
     return true;
 }
 
-bool solvers_complete(
-    const problem *p, const device *d, struct variant *v, const struct solver_parameter *parameters,
-    size_t count, const long long *candidates, size_t candidates_count,
-    bool (*legal)(const problem *, const device *, const struct variant *, text *why), text *why) {
+bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
+                      const struct solver_parameter *parameters, size_t count,
+                      const long long *candidates, size_t candidates_count,
+                      bool (*legal)(const struct problem *, const struct device *,
+                                    const struct variant *, struct text *why),
+                      struct text *why) {
     if (!solvers_check_parameters(v, parameters, count, why)) {
         return false;
     }
@@ -97,7 +100,7 @@ bool solvers_complete(
                                 variant_number(v, parameters[i].name, candidate[i]));
                 }
             }
-            text other = {0}; /* the first candidate's reason is the one to tell */
+            struct text other = {0}; /* the first candidate's reason is the one to tell */
             const bool first = why->length == 0;
             if (legal(p, d, &trial, first ? why : &other)) {
                 text_destroy(why);

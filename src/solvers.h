@@ -22,27 +22,28 @@ struct solver {
     bool baseline;
 
     /* One sentence why the solver cannot run there, or NULL. */
-    const char *(*refuses)(const problem *p, const device *d);
+    const char *(*refuses)(const struct problem *p, const struct device *d);
 
     /* Does a variant ask for what the device does not have?  Then why says so.  NULL: never. */
-    bool (*lacks)(const device *d, const struct variant *v, text *why);
+    bool (*lacks)(const struct device *d, const struct variant *v, struct text *why);
 
     /* One sentence why it is not the one to choose there, although it could run, or
      * NULL.  May be NULL: never. */
-    const char *(*unsuited)(const problem *p, const device *d);
+    const char *(*unsuited)(const struct problem *p, const struct device *d);
 
     /* Checks the parameters that v has and adds those that it lacks: the best legal
      * ones.  False with a sentence in why when there are none.  True with a sentence in why
      * when no variant that the solver would choose itself has v's values: what was added may then
      * be far from the best. */
-    bool (*complete)(const problem *p, const device *d, struct variant *v, text *why);
+    bool (*complete)(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why);
 
     /* What its kernels are made of, in the order of their launches. */
     size_t kernels;
     const struct program_recipe *(*recipe)(const struct variant *v, size_t kernel);
 
     /* Bytes of workspace for the problem; false on overflow.  May be NULL: none. */
-    bool (*workspace)(const problem *p, const struct variant *v, cl_ulong *bytes);
+    bool (*workspace)(const struct problem *p, const struct variant *v, cl_ulong *bytes);
 
     /* The launch of a kernel for what params asks; its grid is never empty. */
     struct ndrange (*ndrange)(const struct variant *v, const struct params *params, size_t kernel);
@@ -90,19 +91,22 @@ cl_ulong solvers_blocks(const struct params *params, cl_ulong rows);
 
 /* One sentence when a work-item of about so many loop iterations for each element of a row
  * of K and of V would be cut short by the device, else NULL. */
-const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element);
+const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
+                                 cl_ulong per_element);
 
 /* Checks that v has only these parameters, numbers within their ranges.  count of them. */
 bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
-                              size_t count, text *why);
+                              size_t count, struct text *why);
 
 /* Fills in what v lacks from the first of the candidates (each `count` values, in the
  * order of parameters; of a word v's own stands) that agrees with what v has and that `legal`
  * accepts.  Where none agrees, each candidate is tried with v's values put in their place, and why
  * says so where something was filled in. */
-bool solvers_complete(
-    const problem *p, const device *d, struct variant *v, const struct solver_parameter *parameters,
-    size_t count, const long long *candidates, size_t candidates_count,
-    bool (*legal)(const problem *, const device *, const struct variant *, text *why), text *why);
+bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
+                      const struct solver_parameter *parameters, size_t count,
+                      const long long *candidates, size_t candidates_count,
+                      bool (*legal)(const struct problem *, const struct device *,
+                                    const struct variant *, struct text *why),
+                      struct text *why);
 
 #endif

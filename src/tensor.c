@@ -92,7 +92,7 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
 }
 
 cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct tensor_shape *shape,
-                    cl_context context, const device *d, struct status *status) {
+                    cl_context context, const struct device *d, struct status *status) {
     const char *name = shape->name;
     const cl_int invalid = CLATTN_INVALID_TENSOR;
     *t = (struct tensor){.shape = *shape};

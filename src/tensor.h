@@ -31,7 +31,7 @@ struct tensor {
 
 /* Checks memory, offset, strides and extent; fills t. */
 cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct tensor_shape *shape,
-                    cl_context context, const device *d, struct status *status);
+                    cl_context context, const struct device *d, struct status *status);
 
 /* Refuses an output that shares bytes with itself or with any of count others. */
 cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *others, size_t count,

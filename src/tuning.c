@@ -86,7 +86,7 @@ static bool is_sound_name(const char *pattern, size_t length) {
     return sound;
 }
 
-int tuning_specificity(const device *d, const char *pattern, size_t length) {
+int tuning_specificity(const struct device *d, const char *pattern, size_t length) {
     if (text_is(pattern, length, "*")) {
         return 0;
     }
@@ -101,7 +101,7 @@ int tuning_specificity(const device *d, const char *pattern, size_t length) {
 }
 
 /* Does the line's problem match?  words is its NUL-terminated copy. */
-static bool line_matches(const struct line *line, const problem *p, const device *d,
+static bool line_matches(const struct line *line, const struct problem *p, const struct device *d,
                          int specificity) {
     if (tuning_specificity(d, line->fields[0], line->lengths[0]) != specificity) {
         return false;
@@ -116,7 +116,7 @@ static bool line_matches(const struct line *line, const problem *p, const device
     return problem_matches(p, words, &bad);
 }
 
-bool tuning_next(const char *table, const problem *p, const device *d, size_t *at,
+bool tuning_next(const char *table, const struct problem *p, const struct device *d, size_t *at,
                  struct variant *v, size_t *line_number) {
     size_t match = 0;
     for (int specificity = 3; specificity >= 0; specificity--) {
@@ -142,8 +142,8 @@ bool tuning_next(const char *table, const problem *p, const device *d, size_t *a
 
 /* The sentence of a line that is none, but for its place; false when the line is sound. */
 static bool is_malformed(const char *begin, const char *end, const struct line *line, int fields,
-                         text *why) {
-    static const problem any = {.type = CLATTN_F32};
+                         struct text *why) {
+    static const struct problem any = {.type = CLATTN_F32};
     enum { SHOWN = 60 };
     const int shown = (int)(end - begin < SHOWN ? end - begin : SHOWN);
     const char *pattern = line->fields[0];
@@ -183,7 +183,7 @@ static bool is_malformed(const char *begin, const char *end, const struct line *
 
 cl_int tuning_check(const char *table, const char *name, struct status *status) {
     const char *rest = table;
-    text why = {0};
+    struct text why = {0};
     cl_int code = CL_SUCCESS;
     for (size_t number = 1; *rest && code == CL_SUCCESS; number++) {
         struct line line;

@@ -25,11 +25,11 @@ struct tuning_table {
 
 /* How closely a table's line names the device: 3 by name, 2 by architecture, 1 by
  * vendor or kind, 0 by "*"; -1 when it does not. */
-int tuning_specificity(const device *d, const char *pattern, size_t length);
+int tuning_specificity(const struct device *d, const char *pattern, size_t length);
 
 /* Walks the lines that match, most specific first, in a table's own order among
  * equals.  *at begins as 0 and is advanced.  False when there is no further one. */
-bool tuning_next(const char *table, const problem *p, const device *d, size_t *at,
+bool tuning_next(const char *table, const struct problem *p, const struct device *d, size_t *at,
                  struct variant *v, size_t *line);
 
 /* Checks every line's form, whatever device or problem it is for. */

@@ -34,7 +34,7 @@ static bool is_digits(const char *chars, size_t length) {
 cl_int variant_parse(struct variant *v, const char *chars, size_t length, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_VARIANT;
     *v = (struct variant){0};
-    text copy = {0};
+    struct text copy = {0};
     text_append(&copy, chars, length);
     if (copy.failed) {
         text_destroy(&copy);
@@ -81,7 +81,7 @@ cl_int variant_parse(struct variant *v, const char *chars, size_t length, struct
     return code;
 }
 
-void variant_format(const struct variant *v, text *out) {
+void variant_format(const struct variant *v, struct text *out) {
     text_printf(out, "%s", v->solver);
     for (size_t i = 0; i < v->count; i++) {
         text_printf(out, " %s=%s", v->parameters[i].name, v->parameters[i].value);

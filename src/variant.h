@@ -24,7 +24,7 @@ struct variant {
 cl_int variant_parse(struct variant *v, const char *chars, size_t length, struct status *status);
 
 /* Appends the variant's text. */
-void variant_format(const struct variant *v, text *out);
+void variant_format(const struct variant *v, struct text *out);
 
 /* The parameter's value, NULL when the variant does not have it. */
 const char *variant_find(const struct variant *v, const char *name);

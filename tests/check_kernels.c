@@ -11,7 +11,7 @@
 #include "engines.h"
 #include "sources.h"
 
-static const device devices[] = {
+static const struct device devices[] = {
     {.name = "a wide CPU",
      .architecture = "cpu/16",
      .type = DEVICE_CPU,
@@ -116,7 +116,7 @@ static bool seen[COMPOSE_LINES]; /* lines of tuning.txt */
 static void write_probes(const char *directory) {
     for (size_t i = 0; i < ENGINES; i++) {
         char path[256];
-        text probe = {0};
+        struct text probe = {0};
         snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engines_table[i].name);
         engines_probe_text(&engines_table[i], &probe);
         FILE *file = engines_table[i].architectures ? fopen(path, "wb") : NULL;
@@ -150,7 +150,7 @@ int main(void) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
         struct status status = {0};
         clattn_desc desc = CLATTN_DESC_INIT;
-        problem p;
+        struct problem p;
         if (clattn_desc_parse(problems[i], &desc) != CL_SUCCESS ||
             problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
             fprintf(stderr, "no problem: %s\n", problems[i]);

@@ -76,10 +76,10 @@ static const struct target *find_target(const char *name) {
     exit(2);
 }
 
-static device read_device(const struct target *target) {
+static struct device read_device(const struct target *target) {
     struct fixture fixtures[FIXTURES];
     fixtures_open(fixtures, CLATTN_TEST_DATA);
-    device d = fixtures_find(fixtures, target->fixture)->device;
+    struct device d = fixtures_find(fixtures, target->fixture)->device;
     fixtures_close(fixtures);
     if (target->architecture) {
         snprintf(d.architecture, sizeof d.architecture, "%s", target->architecture);
@@ -90,10 +90,10 @@ static device read_device(const struct target *target) {
 }
 
 static int compose(const struct target *target) {
-    const device d = read_device(target);
+    const struct device d = read_device(target);
     unsigned composed = 0;
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-        const problem p = fixtures_problem(problems[i]);
+        const struct problem p = fixtures_problem(problems[i]);
         compose_all(&p, &d, true, &composed, NULL);
     }
     printf("%s: %u programs composed\n", target->name, composed);
@@ -140,8 +140,8 @@ static bool read_line(FILE *file, char line[LINE]) {
 
 /* A program is compiled for less than a problem: the lengths are not in it.  "f16 d80:256
  * masked softcap ; VARIANT ; ". */
-static void name_program(text *name, clattn_type type, int head_dim, int head_dim_v, bool masked,
-                         bool softcap, const char *variant_text) {
+static void name_program(struct text *name, clattn_type type, int head_dim, int head_dim_v,
+                         bool masked, bool softcap, const char *variant_text) {
     text_printf(name, "%s d%d", problem_type_name(type), head_dim);
     if (head_dim_v != head_dim) {
         text_printf(name, ":%d", head_dim_v);
@@ -158,7 +158,7 @@ static void read_name(struct program *p, const char *folder, const char *file_na
                                              "MASKED", "SOFTCAP",  "PASS"};
     int values[WORDS] = {0};
     char first[LINE], line[LINE], word[LINE];
-    text name = {0};
+    struct text name = {0};
     text_printf(&name, "%s/%s", folder, file_name);
     FILE *file = open_file(text_chars(&name), "rb");
     text_destroy(&name);
@@ -245,7 +245,7 @@ static bool has_engine(const struct program *p) {
     return (engine && engine->architectures) || strcmp(solver, "fwd_wgmma") == 0;
 }
 
-static void judge_program(const struct program *p, const device *d) {
+static void judge_program(const struct program *p, const struct device *d) {
     if (p->failed) {
         COMPLAIN("%s\n    does not compile; see above\n", p->name);
         return;
@@ -289,13 +289,13 @@ static void judge_residence(const struct program *p, const struct target *t) {
 
 /* The variants that the library chooses there are among the programs, and those of 16-bit elements
  * are its matrix engine's. */
-static void judge_chosen(const struct target *target, const device *d) {
+static void judge_chosen(const struct target *target, const struct device *d) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-        const problem p = fixtures_problem(problems[i]);
+        const struct problem p = fixtures_problem(problems[i]);
         const struct solver *solver = NULL;
         struct status status = {0};
         struct variant v;
-        text name = {0}, variant_text = {0}, description = {0};
+        struct text name = {0}, variant_text = {0}, description = {0};
         size_t found = 0;
         bool engine = false;
         const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128;
@@ -430,7 +430,7 @@ static void write_budgets(const char *path) {
 }
 
 static int judge(const struct target *target, char *const files[4]) {
-    const device d = read_device(target);
+    const struct device d = read_device(target);
     read_figures(files[1], files[0]);
     qsort(programs, programs_count, sizeof *programs, by_name);
     read_budgets(files[2]);

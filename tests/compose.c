@@ -5,11 +5,11 @@
 #include "sources.h"
 
 /* True when the solver has an answer there. */
-static bool compose(const struct solver *solver, const problem *p, const device *d,
+static bool compose(const struct solver *solver, const struct problem *p, const struct device *d,
                     struct variant v, unsigned *composed) {
     struct status status = {0};
-    text why = {0};
-    cache programs = {0};
+    struct text why = {0};
+    struct cache programs = {0};
     cl_program program = NULL;
     const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &v, &why) &&
                          cache_create(&programs, &status) == CL_SUCCESS;
@@ -24,7 +24,7 @@ static bool compose(const struct solver *solver, const problem *p, const device 
     return answers;
 }
 
-void compose_all(const problem *p, const device *d, bool suited, unsigned *composed,
+void compose_all(const struct problem *p, const struct device *d, bool suited, unsigned *composed,
                  bool seen[COMPOSE_LINES]) {
     for (size_t i = 0; i < SOLVERS; i++) {
         const struct solver *solver = solvers_table[i];

@@ -16,7 +16,7 @@ static const char *const names[FIXTURES] = {
 
 char *fixtures_read(const char *data, const char *file) {
     enum { MOST = 1 << 16 };
-    text path = {0};
+    struct text path = {0};
     text_printf(&path, "%s/fixtures/%s", data, file);
     FILE *opened = fopen(text_chars(&path), "rb");
     if (!opened) {
@@ -59,10 +59,10 @@ const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], con
     return NULL;
 }
 
-problem fixtures_problem(const char *words) {
+struct problem fixtures_problem(const char *words) {
     clattn_desc desc = CLATTN_DESC_INIT;
     struct status status = {0};
-    problem p = {.type = CLATTN_F32};
+    struct problem p = {.type = CLATTN_F32};
     if (clattn_desc_parse(words, &desc) != CL_SUCCESS ||
         problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
         fail_msg("no problem: %s", words);
@@ -72,7 +72,8 @@ problem fixtures_problem(const char *words) {
 }
 
 /* cl/fwd_tile.cl: what divides what, and the tiles that it draws. */
-static bool tile_runnable(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool tile_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                          struct text *why) {
     const long long m = variant_number(v, "BLOCK_M", -1), n = variant_number(v, "BLOCK_N", -1);
     const long long slice = variant_number(v, "BLOCK_D", -1);
     const long long threads_m = variant_number(v, "THREADS_M", -1);
@@ -103,7 +104,7 @@ static bool tile_runnable(const problem *p, const device *d, const struct varian
     return true;
 }
 
-const struct fixtures_engine *fixtures_engine(const device *d, const char *name) {
+const struct fixtures_engine *fixtures_engine(const struct device *d, const char *name) {
     static const struct fixtures_engine engines[] = {
         {"nv80", 32, 16, 256},     {"amd_wmma11", 32, 16, 256}, {"amd_wmma12", 32, 16, 256},
         {"amd_mfma", 64, 16, 256}, {"intel_dpas8", 8, 8, 128},  {"intel_dpas16", 16, 16, 128},
@@ -118,7 +119,8 @@ const struct fixtures_engine *fixtures_engine(const device *d, const char *name)
 }
 
 /* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
-static bool mma_runnable(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool mma_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                         struct text *why) {
     const char *name = variant_find(v, "ENGINE");
     const struct fixtures_engine *engine = name ? fixtures_engine(d, name) : NULL;
     const long long waves = variant_number(v, "WAVES", -1), n = variant_number(v, "BLOCK_N", -1);
@@ -147,7 +149,8 @@ static bool mma_runnable(const problem *p, const device *d, const struct variant
 }
 
 /* cl/fwd_wgmma.cl: rings of K and V, slabs of 64 elements, 65,536 registers. */
-static bool wgmma_runnable(const problem *p, const device *d, const struct variant *v, text *why) {
+static bool wgmma_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                           struct text *why) {
     const long long m = variant_number(v, "BLOCK_M", -1), n = variant_number(v, "BLOCK_N", -1);
     const long long stages = variant_number(v, "STAGES", -1),
                     turns = variant_number(v, "TURNS", -1);
@@ -170,7 +173,7 @@ static bool wgmma_runnable(const problem *p, const device *d, const struct varia
 }
 
 /* cl/fwd_lanes.cl. */
-static bool lanes_runnable(const struct variant *v, text *why) {
+static bool lanes_runnable(const struct variant *v, struct text *why) {
     const long long lanes = variant_number(v, "LANES", -1);
     const long long keys = variant_number(v, "BLOCK_N", -1),
                     unroll = variant_number(v, "KEY_UNROLL", -1);
@@ -183,7 +186,7 @@ static bool lanes_runnable(const struct variant *v, text *why) {
 }
 
 /* cl/standard_softmax.cl. */
-static bool softmax_runnable(const device *d, const struct variant *v, text *why) {
+static bool softmax_runnable(const struct device *d, const struct variant *v, struct text *why) {
     const long long group = variant_number(v, "WORK_GROUP", -1),
                     lanes = variant_number(v, "LANES", -1);
     const bool power = group > 0 && (group & (group - 1)) == 0;
@@ -196,8 +199,8 @@ static bool softmax_runnable(const device *d, const struct variant *v, text *why
 }
 
 /* Launches of the whole problem, and of one row: whole groups that the device can run. */
-static bool launches(const struct solver *solver, const problem *p, const device *d,
-                     const struct variant *v, text *why) {
+static bool launches(const struct solver *solver, const struct problem *p, const struct device *d,
+                     const struct variant *v, struct text *why) {
     const struct params whole = {
         .batch = (cl_int)(p->batch ? p->batch : 1),
         .heads_q = (cl_int)p->heads_q,
@@ -226,8 +229,8 @@ static bool launches(const struct solver *solver, const problem *p, const device
     return true;
 }
 
-bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d,
-                       const struct variant *v, text *why) {
+bool fixtures_runnable(const struct solver *solver, const struct problem *p, const struct device *d,
+                       const struct variant *v, struct text *why) {
     const bool tile = variant_find(v, "THREADS_M"), vectors = variant_find(v, "ROW_VECTORS");
     if (strcmp(v->solver, solver->name) != 0) {
         text_printf(why, "the variant is one of %s", v->solver);

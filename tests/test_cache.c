@@ -209,8 +209,8 @@ static void failed_builds_carry_log_and_map(void **state) {
         .constants = constants,
     };
     struct status status = {0};
-    text remarks = {0};
-    problem p;
+    struct text remarks = {0};
+    struct problem p;
     struct variant v;
     cl_program program = NULL;
     const clattn_desc desc = desc_of("q9 d5", NULL);
@@ -258,10 +258,10 @@ static void the_binary_of_the_device_is_taken(void **state) {
     const cl_context whole = clCreateContext(NULL, count, ids, NULL, NULL, &code);
     assert_int_equal(code, CL_SUCCESS);
     const cl_context contexts[] = {tested.context, whole};
-    problem p;
+    struct problem p;
     struct variant v;
     struct status status = {0};
-    text remarks = {0};
+    struct text remarks = {0};
     const clattn_desc desc = desc_of("q9 d5", NULL);
     assert_int_equal(problem_from_desc(&p, &desc, &status), CL_SUCCESS);
     assert_int_equal(variant_parse(&v, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);

@@ -21,12 +21,12 @@ struct answer {
     cl_int code;
     const struct solver *solver;
     struct variant variant;
-    text variant_text, description;
+    struct text variant_text, description;
     struct status status;
 };
 
-static struct answer choose(const problem *p, const device *d, const char *asked, plan_build build,
-                            void *data) {
+static struct answer choose(const struct problem *p, const struct device *d, const char *asked,
+                            plan_build build, void *data) {
     struct answer a = {0};
     a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.variant,
                          &a.description, &a.description, &a.status);
@@ -50,9 +50,9 @@ static void drop(struct answer *a) {
 /* ---- Always a variant that the device can run ---- */
 
 /* The device runs it, and the solver accepts its own variant again, unchanged. */
-static void check_variant(const struct fixture *f, const char *words, const problem *p,
+static void check_variant(const struct fixture *f, const char *words, const struct problem *p,
                           const struct answer *a) {
-    text why = {0}, again_text = {0};
+    struct text why = {0}, again_text = {0};
     if (!fixtures_runnable(a->solver, p, &f->device, &a->variant, &why)) {
         fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->variant_text),
                  text_chars(&why));
@@ -69,12 +69,12 @@ static void check_variant(const struct fixture *f, const char *words, const prob
 }
 
 /* Loop iterations for the elements of K and V alone: what a work-item cannot do without. */
-static bool within_loops(const problem *p, const device *d) {
+static bool within_loops(const struct problem *p, const struct device *d) {
     return d->loop_limit == 0 ||
            (cl_ulong)p->seq_kv * ((cl_ulong)p->head_dim + p->head_dim_v) <= d->loop_limit;
 }
 
-static void check_chosen(const struct fixture *f, const char *words, const problem *p) {
+static void check_chosen(const struct fixture *f, const char *words, const struct problem *p) {
     const bool cpu = f->device.type == DEVICE_CPU;
     struct answer a = choose(p, &f->device, NULL, NULL, NULL);
     if (a.code != CL_SUCCESS) { /* only where a loop would be cut short */
@@ -104,7 +104,8 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
 }
 
 /* Without a matrix engine fwd_mma runs only where the caller names one. */
-static void check_engine_asked(const struct fixture *f, const char *words, const problem *p) {
+static void check_engine_asked(const struct fixture *f, const char *words,
+                               const struct problem *p) {
     static const char *const without[] = {"fwd_mma", "fwd_mma EMULATED=1"};
     for (int i = 0; i < 2; i++) {
         struct answer a = choose(p, &f->device, without[i], NULL, NULL);
@@ -133,7 +134,7 @@ static void check_engine_asked(const struct fixture *f, const char *words, const
 
 /* A bare name gets a variant wherever the solver does not refuse, also where another one is
  * the better choice. */
-static void check_asked(const struct fixture *f, const char *words, const problem *p) {
+static void check_asked(const struct fixture *f, const char *words, const struct problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
         struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL, NULL);
         const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
@@ -154,7 +155,8 @@ static void check_asked(const struct fixture *f, const char *words, const proble
 
 /* Every type, head dim and length; the rest in turn (their number is prime, so that each
  * meets each length). */
-static void each_problem(void (*check)(const struct fixture *, const char *, const problem *)) {
+static void each_problem(void (*check)(const struct fixture *, const char *,
+                                       const struct problem *)) {
     static const char *const types[] = {"f32", "f16", "bf16"};
     static const unsigned dims[] = {1,  2,   3,   7,   8,   16,  31,  33,  48,  64,  65,  80,
                                     96, 100, 127, 128, 129, 160, 192, 256, 257, 384, 511, 512};
@@ -179,7 +181,7 @@ static void each_problem(void (*check)(const struct fixture *, const char *, con
                     char words[128];
                     snprintf(words, sizeof words, "%s %s d%u:%u %s", types[type], lengths[s], d,
                              values[v], others[turn++ % OTHERS]);
-                    const problem p = fixtures_problem(words);
+                    const struct problem p = fixtures_problem(words);
                     for (size_t f = 0; f < FIXTURES; f++) {
                         check(&fixtures[f], words, &p);
                     }
@@ -201,9 +203,9 @@ static void a_solver_that_does_not_refuse_has_a_variant_that_runs(void **state) 
 
 static void little_is_refused(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f32 q4096 d512 causal");
+    const struct problem p = fixtures_problem("f32 q4096 d512 causal");
     for (size_t f = 0; f < FIXTURES; f++) {
-        const device *d = &fixtures[f].device;
+        const struct device *d = &fixtures[f].device;
         const bool cpu = d->type == DEVICE_CPU, limited = d->loop_limit != 0;
         assert_int_equal(solvers_find("fwd_rows")->refuses(&p, d) != NULL, limited);
         assert_int_equal(solvers_find("fwd_tile")->refuses(&p, d) != NULL, limited);
@@ -263,9 +265,9 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
         {"embedded_minimum", {"fwd_tile", "fwd_rows"}},
         {"pocl", {"fwd_lanes", "fwd_rows"}},
     };
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
+        const struct device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
         for (unsigned failures = 0;; failures++) {
             struct driver driver = {.failures = failures};
             struct answer a = choose(&p, d, NULL, build, &driver);
@@ -283,7 +285,7 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
             assert_int_equal(driver.calls, failures + 1);
             assert_string_equal(a.solver->name, expected[i].tried[failures]);
             if (failures && strcmp(expected[i].tried[0], a.solver->name) != 0) {
-                text reason = {0};
+                struct text reason = {0};
                 text_printf(&reason, "%s refused: driver: no %s (CL_BUILD_PROGRAM_FAILURE)\n",
                             expected[i].tried[0], expected[i].tried[0]);
                 assert_non_null(strstr(text_chars(&a.description), text_chars(&reason)));
@@ -296,9 +298,9 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
 
 static void a_smaller_work_group_is_tried(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f16 h16 q4096 d128 causal");
+    const struct problem p = fixtures_problem("f16 h16 q4096 d128 causal");
     for (size_t f = 0; f < FIXTURES; f++) {
-        const device *d = &fixtures[f].device;
+        const struct device *d = &fixtures[f].device;
         for (size_t most = 1; most <= 256 && !d->loop_limit; most += most < 4 ? 1 : most / 2) {
             struct driver driver = {.most = most};
             struct answer a = choose(&p, d, NULL, build, &driver);
@@ -313,9 +315,9 @@ static void a_smaller_work_group_is_tried(void **state) {
                                                                       : "fwd_tile");
             assert_true(largest_group(a.solver, &a.variant) <= most);
             assert_true(driver.calls <= (*d->matrix && !engine ? 4 : 3));
-            device smaller = *d;
+            struct device smaller = *d;
             smaller.work_group = most < d->work_group ? most : d->work_group;
-            text why = {0};
+            struct text why = {0};
             assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.variant, &why));
             text_destroy(&why);
             drop(&a);
@@ -329,8 +331,8 @@ static void a_smaller_work_group_is_tried(void **state) {
 
 static void the_callers_variant_is_that_variant_or_none(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
-    const device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct device *d = &fixtures_find(fixtures, "a100")->device;
     struct driver broken = {.failures = 1};
     struct answer a = choose(&p, d, "fwd_tile", build, &broken);
     assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
@@ -355,7 +357,7 @@ static void the_callers_variant_is_that_variant_or_none(void **state) {
 
 /* ---- variants.txt ---- */
 
-static void list_variants(text *list) {
+static void list_variants(struct text *list) {
     static const char *const problems[] = {
         "f32 h32 q4096 d64", "f32 h16 q4096 d128 causal",    "f16 h16 q4096 d128",
         "f16 h8 q4096 d256", "f32 h8:2 q300 d80:256 causal", "bf16 h8 q20 k4096 d192 window128,0",
@@ -364,7 +366,7 @@ static void list_variants(text *list) {
                       "--print.\n");
     for (size_t f = 0; f < FIXTURES; f++) {
         for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-            const problem p = fixtures_problem(problems[i]);
+            const struct problem p = fixtures_problem(problems[i]);
             struct answer a = choose(&p, &fixtures[f].device, NULL, NULL, NULL);
             text_printf(list, "%s ; %s ; %s\n", fixtures[f].name, problems[i],
                         a.code == CL_SUCCESS ? text_chars(&a.variant_text)
@@ -377,7 +379,7 @@ static void list_variants(text *list) {
 static void the_rows_are_the_reviewed_ones(void **state) {
     (void)state;
     char *reviewed = fixtures_read(CLATTN_TEST_DATA, "variants.txt");
-    text list = {0};
+    struct text list = {0};
     list_variants(&list);
     const char *now = text_chars(&list), *then = reviewed;
     while (*now || *then) {
@@ -408,7 +410,7 @@ static int close_fixtures(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--print") == 0) {
-        text list = {0};
+        struct text list = {0};
         fixtures_open(fixtures, CLATTN_TEST_DATA);
         list_variants(&list);
         fputs(text_chars(&list), stdout);

@@ -78,7 +78,7 @@ enum { EMULATED = sizeof of_engine / sizeof *of_engine };
 
 static struct test_device tested;
 
-static void mutate(const char *chars, const struct mutation *m, text *out) {
+static void mutate(const char *chars, const struct mutation *m, struct text *out) {
     const char *start = m->function ? strstr(chars, m->function) : chars;
     /* A map's unused arguments are cast to void before it returns. */
     if (start && m->from[0] == ';') {
@@ -128,9 +128,9 @@ static bool right(const char *engine, const struct mutation *m) {
     assert_int_equal(clattn_context_create(&desc, &context), CL_SUCCESS);
 
     struct status status = {0};
-    text why = {0}, composed = {0}, options = {0}, map = {0}, altered = {0};
+    struct text why = {0}, composed = {0}, options = {0}, map = {0}, altered = {0};
     const struct solver *solver = solvers_find("fwd_mma");
-    problem p;
+    struct problem p;
     struct variant v;
     cl_program program = NULL;
     assert_int_equal(problem_from_desc(&p, &setup.tensors.desc, &status), CL_SUCCESS);
@@ -142,7 +142,7 @@ static bool right(const char *engine, const struct mutation *m) {
     if (m) {
         mutate(text_chars(&composed), m, &altered);
         assert_int_equal(cache_get(&context->programs, text_chars(&composed), text_chars(&options),
-                                   build, &altered, &program, &status),
+                                   &(struct cache_builder){build, &altered}, &program, &status),
                          CL_SUCCESS);
     }
     struct attention_case given = {.context = tested.context,
@@ -156,7 +156,7 @@ static bool right(const char *engine, const struct mutation *m) {
     if (program) {
         clReleaseProgram(program);
     }
-    text *const texts[] = {&why, &composed, &options, &map, &altered};
+    struct text *const texts[] = {&why, &composed, &options, &map, &altered};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         text_destroy(texts[i]);
     }
@@ -214,8 +214,8 @@ static void what_does_not_build_is_told(void **state) {
         {"cpu/16", ""},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        device d = {.matrix = "of before"};
-        text failed = {0};
+        struct device d = {.matrix = "of before"};
+        struct text failed = {0};
         snprintf(d.architecture, sizeof d.architecture, "%s", expected[i].architecture);
         engines_probe(&d, tested.context, tested.id, &failed);
         assert_string_equal(d.matrix, "");

@@ -149,11 +149,11 @@ static void expect_sentence(cl_int code, cl_int expected, const struct status *s
     refused++;
 }
 
-static void choose(const problem *p, const device *d, const char *asked, const char *table,
-                   bool must) {
+static void choose(const struct problem *p, const struct device *d, const char *asked,
+                   const char *table, bool must) {
     const struct solver *solver = NULL;
     struct variant v = {.count = 0};
-    text description = {0}, why = {0};
+    struct text description = {0}, why = {0};
     struct status status = {0};
     const struct tuning_table user = {"the tuning file", table};
     const cl_int code = plan_choose(p, d, asked, table ? &user : NULL, NULL, NULL, NULL, &solver,
@@ -176,7 +176,7 @@ static void choose(const problem *p, const device *d, const char *asked, const c
 static void check_variant(const char *chars, size_t length) {
     static const char *const devices[] = {"a100", "pocl", "embedded_minimum"};
     struct status status = {0};
-    text once = {0}, twice = {0};
+    struct text once = {0}, twice = {0};
     struct variant v, again;
     const cl_int code = variant_parse(&v, chars, length, &status);
     if (code == CL_SUCCESS) {
@@ -189,7 +189,7 @@ static void check_variant(const char *chars, size_t length) {
     } else {
         expect_sentence(code, CLATTN_INVALID_VARIANT, &status, chars);
     }
-    const problem p = fixtures_problem("f16 h8:2 q300 d80:33 causal");
+    const struct problem p = fixtures_problem("f16 h8:2 q300 d80:33 causal");
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
         choose(&p, &fixtures_find(fixtures, devices[i])->device, chars, NULL, false);
     }
@@ -224,8 +224,8 @@ static void check_problem(const char *chars, size_t length) {
     desc.size = sizeof desc;
     memcpy(&unset, &desc, sizeof desc);
     struct status status = {0};
-    problem p, again;
-    text once = {0}, twice = {0};
+    struct problem p, again;
+    struct text once = {0}, twice = {0};
     cl_int code = clattn_desc_parse(chars, &desc);
     if (code != CL_SUCCESS) {
         assert_int_equal(code, CLATTN_INVALID_TEXT);
@@ -281,8 +281,8 @@ static void check_table(const char *chars, size_t length) {
     }
     status_destroy(&status);
     /* What was refused never gets here in earnest, but must do no harm either. */
-    const problem p = fixtures_problem("f16 h8:2 q2048 d64 causal");
-    const device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct problem p = fixtures_problem("f16 h8:2 q2048 d64 causal");
+    const struct device *d = &fixtures_find(fixtures, "a100")->device;
     size_t at = 0, line = 0, steps = 0;
     struct variant v;
     while (tuning_next(chars, &p, d, &at, &v, &line)) {
@@ -310,13 +310,13 @@ static void damaged_tables(void **state) {
 
 static void check_facts(const char *chars, size_t length) {
     (void)length;
-    device d, again;
+    struct device d, again;
     if (!device_parse(&d, chars)) {
         refused++;
         return;
     }
     read_well++;
-    text once = {0}, twice = {0};
+    struct text once = {0}, twice = {0};
     device_format(&d, &once);
     if (!device_parse(&again, text_chars(&once))) {
         fail_msg("\"%s\" was read, but not what it was written as:\n%s", chars, text_chars(&once));
@@ -326,7 +326,7 @@ static void check_facts(const char *chars, size_t length) {
     /* As device_read leaves them. */
     d.work_group = d.work_group ? d.work_group : 1;
     d.work_items = d.work_items ? d.work_items : 1;
-    const problem p = fixtures_problem("f32 q300 d80:33 window7,7");
+    const struct problem p = fixtures_problem("f32 q300 d80:33 window7,7");
     choose(&p, &d, NULL, NULL, false);
     text_destroy(&once);
     text_destroy(&twice);

@@ -178,7 +178,7 @@ static const struct {
 enum { TEXT_SIZE = 128 };
 
 static void assert_same_problem(const char *what, const clattn_desc *a, const clattn_desc *b) {
-    problem p = {0}, r = {0};
+    struct problem p = {0}, r = {0};
     struct status status = {0};
     assert_int_equal(problem_from_desc(&p, a, &status), CL_SUCCESS);
     assert_int_equal(problem_from_desc(&r, b, &status), CL_SUCCESS);

@@ -73,12 +73,12 @@ static void the_solver_left_out_is_never_chosen(void **state) {
     static const char *const problems[] = {"f32 h32 q4096 d64", "f16 h16 q4096 d128 causal"};
     for (size_t f = 0; f < FIXTURES; f++) {
         for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-            const problem p = fixtures_problem(problems[i]);
+            const struct problem p = fixtures_problem(problems[i]);
             const struct solver *without = NULL;
             for (int left_out = 0; left_out < 2; left_out++) {
                 const struct solver *solver = NULL;
                 struct variant v;
-                text description = {0};
+                struct text description = {0};
                 struct status status = {0};
                 const cl_int code =
                     plan_choose(&p, &fixtures[f].device, NULL, NULL, without, NULL, NULL, &solver,
@@ -101,9 +101,9 @@ static void tensor_maps_decide(void **state) {
     const struct solver *wgmma = solvers_find("fwd_wgmma");
     assert_non_null(wgmma);
     assert_non_null(wgmma->misses);
-    const problem p = fixtures_problem("f16 b2 h16:4 q4096 d128 causal");
+    const struct problem p = fixtures_problem("f16 b2 h16:4 q4096 d128 causal");
     struct variant v = {.solver = "fwd_wgmma"};
-    text why = {0};
+    struct text why = {0};
     assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &v, &why));
     text_destroy(&why);
     struct params good = {

@@ -20,8 +20,8 @@ static struct fixture fixtures[FIXTURES];
 
 /* Chooses on a fixture; *variant_text and *description are to be destroyed. */
 static cl_int choose(const char *fixture, const char *words, const char *asked, const char *table,
-                     text *variant_text, text *description) {
-    const problem p = fixtures_problem(words);
+                     struct text *variant_text, struct text *description) {
+    const struct problem p = fixtures_problem(words);
     const struct solver *solver;
     struct status status = {0};
     struct variant v;
@@ -39,7 +39,7 @@ static cl_int choose(const char *fixture, const char *words, const char *asked, 
 /* The variant that is chosen begins with `begin`, and the description says where from. */
 static void expect(const char *fixture, const char *words, const char *asked, const char *table,
                    const char *begin, const char *origin) {
-    text variant_text = {0}, description = {0}, from = {0};
+    struct text variant_text = {0}, description = {0}, from = {0};
     assert_int_equal(choose(fixture, words, asked, table, &variant_text, &description), CL_SUCCESS);
     text_printf(&from, "chosen: %s (from %s)\n", text_chars(&variant_text), origin);
     if (strncmp(text_chars(&variant_text), begin, strlen(begin)) != 0 ||
@@ -137,7 +137,7 @@ static void equals_keep_their_order(void **state) {
 
 /* tuning.txt's own line for the H200, by its number. */
 static void name_our_line(char *origin, size_t capacity) {
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     size_t at = 0, line = 0;
     struct variant v;
     assert_true(tuning_next(sources_find("tuning.txt")->text, &p,
@@ -182,7 +182,7 @@ static void odd_completions_are_remarked(void **state) {
         {"a100", "fwd_mma WAVES=3", "filled in: ENGINE=nv80 ROW_FRAGMENTS="},
     };
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
-        text variant_text = {0}, description = {0};
+        struct text variant_text = {0}, description = {0};
         choose(variants[i].fixture, "f16 q4096 d64", variants[i].variant, NULL, &variant_text,
                &description);
         const char *remark = strstr(text_chars(&description), "filled in");
@@ -210,7 +210,7 @@ static void variants_that_cannot_be_are_passed_over(void **state) {
         {"fwd_lanes LANES=16", "fwd_lanes refused: it is for CPU devices"},
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        text table = {0}, variant_text = {0}, description = {0};
+        struct text table = {0}, variant_text = {0}, description = {0};
         text_printf(&table, "# passed over\n* ; * ; %s\n", lines[i].variant);
         assert_int_equal(
             choose("mi250", "f32 q4096 d64", NULL, text_chars(&table), &variant_text, &description),
@@ -302,7 +302,7 @@ static void malformed_tables_are_refused(void **state) {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         for (size_t b = 0; b < 2; b++) {
             for (size_t a = 0; a < 3; a++) {
-                text table = {0};
+                struct text table = {0};
                 struct status status = {0};
                 text_printf(&table, "%s%s%s", before[b], lines[i], after[a]);
                 const char *place = b ? "my table:4: " : "my table:1: ";
@@ -352,11 +352,11 @@ static void names_may_hold_anything(void **state) {
         {"\\", "\"\\\\\""},
         {";", "\";\""},
     };
-    const problem p = {.type = CLATTN_F32};
+    const struct problem p = {.type = CLATTN_F32};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (size_t other = 0; other < sizeof names / sizeof *names; other++) {
-            device d = {.architecture = "cpu/8"};
-            text table = {0};
+            struct device d = {.architecture = "cpu/8"};
+            struct text table = {0};
             struct status status = {0};
             struct variant v;
             size_t at = 0, line = 0;
@@ -389,7 +389,7 @@ static void a_byte_order_mark_hides_no_line(void **state) {
 
 static void a_long_line_of_words_is_refused(void **state) {
     (void)state;
-    text table = {0};
+    struct text table = {0};
     struct status status = {0};
     text_printf(&table, "* ; ");
     for (int i = 0; i < 100; i++) {

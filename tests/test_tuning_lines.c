@@ -25,7 +25,7 @@ static unsigned long end_of(const char *range, bool high) {
 }
 
 /* The text of a problem that a line's words may mean: the low or the high end of each range. */
-static void mean(const char *words, bool high, text *problem_text) {
+static void mean(const char *words, bool high, struct text *problem_text) {
     bool has_q = false, has_d = false;
     const char *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
@@ -54,7 +54,8 @@ static void mean(const char *words, bool high, text *problem_text) {
 }
 
 /* Does the variant run there?  Else the reason, appended. */
-static bool variant_runs(const char *variant_text, const problem *p, const device *d, text *why) {
+static bool variant_runs(const char *variant_text, const struct problem *p, const struct device *d,
+                         struct text *why) {
     struct status status = {0};
     struct variant v;
     const struct solver *solver = NULL;
@@ -85,12 +86,12 @@ static void check_line(size_t number, const char *pattern, const char *words,
                        const char *variant_text) {
     int matching = 0, running = 0;
     for (size_t i = 0; i < 2 * FIXTURES; i++) {
-        const device *d = &fixtures[i / 2].device;
+        const struct device *d = &fixtures[i / 2].device;
         const int specificity = tuning_specificity(d, pattern, strlen(pattern));
-        text meant = {0}, why = {0};
+        struct text meant = {0}, why = {0};
         const char *bad;
         mean(words, i % 2, &meant);
-        const problem p = fixtures_problem(text_chars(&meant));
+        const struct problem p = fixtures_problem(text_chars(&meant));
         if (specificity >= 0 && problem_matches(&p, words, &bad)) {
             matching++;
             const bool there = variant_runs(variant_text, &p, d, &why);

@@ -24,21 +24,21 @@
 #include "problem_words.h"
 #include "select.h"
 
-typedef struct job {
+struct job {
     char *device, *variants, *tuning, *plot; /* owned; may be NULL */
     const char **variant;                    /* parts of variants; NULL: the library chooses */
     size_t variant_count;
     clattn_type type; /* 0: each problem's own */
-    bench_format format;
+    enum bench_format format;
     bool json, csv, bshd;
     unsigned repeat, sets; /* sets: 0: as many as outgrow the caches */
     double seconds, budget;
-    bench_problems problems;
-    bench_progress progress;
+    struct bench_problems problems;
+    struct bench_progress progress;
     size_t measured; /* problems */
-    bench_result *results;
+    struct bench_result *results;
     size_t result_count;
-} job;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -181,7 +181,7 @@ static bool is_picture(const char *text) {
 }
 
 /* One option and its argument.  Returns false if the argument is wrong. */
-static bool set_option(job *j, int option, const char *text) {
+static bool set_option(struct job *j, int option, const char *text) {
     static const char *const types[] = {"f32", "f16", "bf16"};
     static const char *const layouts[] = {"bhsd", "bshd"};
     int word;
@@ -220,7 +220,7 @@ static bool set_option(job *j, int option, const char *text) {
 }
 
 /* Cuts j->variants into its parts.  False, with its number in *empty, where one is empty. */
-static bool split_variants(job *j, size_t *empty) {
+static bool split_variants(struct job *j, size_t *empty) {
     const char *const blanks = " \t\n";
     char *rest = j->variants;
     size_t parts = 1;
@@ -254,7 +254,7 @@ static int refuse_problem(const char *text) {
     return OUTCOME_USAGE;
 }
 
-static int parse_problems(job *j, poptContext context) {
+static int parse_problems(struct job *j, poptContext context) {
     for (const char *text; (text = poptGetArg(context)) != NULL;) {
         cl_int status = bench_problems_add(&j->problems, text);
         if (status == CLATTN_INVALID_TEXT) {
@@ -279,7 +279,7 @@ static int print_help(poptContext context) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         if (option == OPTION_HELP) {
@@ -321,21 +321,22 @@ static int parse_options(job *j, poptContext context) {
 /* ---- The run ------------------------------------------------------------ */
 
 static void skip(void *user, const char *problem, const char *variant, const char *why) {
-    job *j = user;
+    struct job *j = user;
     bench_progress_clear(&j->progress);
     fprintf(stderr, "clattn-bench: %s%s%s: %s\n", problem, variant ? ": " : "",
             variant ? variant : "", why);
 }
 
 static void show_progress(void *user, double fraction) {
-    job *j = user;
+    struct job *j = user;
     bench_progress_set(&j->progress, j->measured, fraction);
 }
 
 /* Returns the first failure. */
-static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, double deadline) {
-    const bench_plan plan = {j->variant, j->variant_count, j->bshd, j->sets,       j->repeat,
-                             j->seconds, deadline,         skip,    show_progress, j};
+static cl_int measure_all(struct job *j, struct bench_machine *m, const struct bench_report *report,
+                          double deadline) {
+    const struct bench_plan plan = {j->variant, j->variant_count, j->bshd, j->sets,       j->repeat,
+                                    j->seconds, deadline,         skip,    show_progress, j};
     cl_int first_failure = CL_SUCCESS;
     for (; j->measured < j->problems.count; j->measured++) {
         if (bench_machine_now() >= deadline) {
@@ -347,7 +348,7 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
             break;
         }
         show_progress(j, 0);
-        bench_result *results = j->results + j->result_count;
+        struct bench_result *results = j->results + j->result_count;
         size_t count;
         cl_int status = bench_measure(m, report->limits, &plan, &j->problems.problem[j->measured],
                                       results, &count);
@@ -359,10 +360,10 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
     return first_failure;
 }
 
-static int conclude(const job *j, const bench_report *report, cl_int first_failure) {
+static int conclude(const struct job *j, const struct bench_report *report, cl_int first_failure) {
     size_t wrong = 0;
     for (size_t i = 0; i < j->result_count; i++) {
-        const bench_result *r = &j->results[i];
+        const struct bench_result *r = &j->results[i];
         if (!r->passed) {
             wrong++;
             fail(0, "%s: %s: wrong: o: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
@@ -385,7 +386,7 @@ static int conclude(const job *j, const bench_report *report, cl_int first_failu
 }
 
 /* Is each of --variants one?  Else `why` says so. */
-static cl_int check_variants(const job *j, bench_machine *m) {
+static cl_int check_variants(const struct job *j, struct bench_machine *m) {
     cl_int status = CL_SUCCESS;
     for (size_t i = 0; i < j->variant_count && status == CL_SUCCESS; i++) {
         status = j->variant[i] ? bench_machine_check_variant(m, j->variant[i]) : CL_SUCCESS;
@@ -393,11 +394,11 @@ static cl_int check_variants(const job *j, bench_machine *m) {
     return status;
 }
 
-static int bench_on(job *j, const select_device *device) {
+static int bench_on(struct job *j, const struct select_device *device) {
     const double start = bench_machine_now();
-    bench_machine m;
-    bench_limits limits = {.flops = 0};
-    bench_report report = {stdout, j->format, &m, &limits, j->sets};
+    struct bench_machine m;
+    struct bench_limits limits = {.flops = 0};
+    struct bench_report report = {stdout, j->format, &m, &limits, j->sets};
     int outcome = OUTCOME_FAILED;
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);
@@ -422,7 +423,7 @@ static int bench_on(job *j, const select_device *device) {
     return outcome;
 }
 
-static int bench(job *j) {
+static int bench(struct job *j) {
     if (j->plot && !bench_plot_possible()) {
         return fail(OUTCOME_FAILED, "--plot: there is no gnuplot");
     }
@@ -433,9 +434,9 @@ static int bench(job *j) {
     if (!j->results) {
         return fail(OUTCOME_FAILED, "out of memory");
     }
-    select_list list;
+    struct select_list list;
     cl_int status = select_all(&list);
-    const select_device *device = select_find(&list, j->device);
+    const struct select_device *device = select_find(&list, j->device);
     int outcome = OUTCOME_NO_DEVICE;
     if (status != CL_SUCCESS) {
         fail(outcome, "the OpenCL platforms cannot be listed: %s", clattn_status_name(status));
@@ -454,7 +455,7 @@ static int bench(job *j) {
 int main(int argc, char **argv) {
     /* A gnuplot that ends early is an error to report, not a reason to die. */
     signal(SIGPIPE, SIG_IGN);
-    job j = {.repeat = 31, .seconds = 1};
+    struct job j = {.repeat = 31, .seconds = 1};
     poptContext context = poptGetContext("clattn-bench", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");

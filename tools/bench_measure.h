@@ -14,15 +14,15 @@
 #include "bench_machine.h"
 #include "bench_problems.h"
 
-typedef struct bench_times {
+struct bench_times {
     double median, low, high; /* seconds; low and high: 10th and 90th percentile */
-} bench_times;
+};
 
-typedef struct bench_result {
+struct bench_result {
     clattn_desc desc;
     char problem[128], variant[256]; /* variant: the one that ran, complete */
     char asked[256];                 /* the variant that was asked for, or "auto" */
-    bench_times device, wall;
+    struct bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;
     size_t sets;        /* of tensors, which took turns */
@@ -35,9 +35,9 @@ typedef struct bench_result {
     bool passed;
     double peak_fraction; /* of the peak while this problem was measured */
     double bandwidth_fraction;
-} bench_result;
+};
 
-typedef struct bench_plan {
+struct bench_plan {
     const char *const *variants; /* NULL: the library chooses */
     size_t variant_count;
     bool bshd;
@@ -50,11 +50,12 @@ typedef struct bench_plan {
     void (*skip)(void *user, const char *problem, const char *variant, const char *why);
     void (*progress)(void *user, double fraction);
     void *user;
-} bench_plan;
+};
 
 /* results has room for variant_count; *count becomes how many there are.  Returns the
  * first failure, though it may concern one variant only. */
-cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,
-                     const bench_problem *problem, bench_result *results, size_t *count);
+cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
+                     const struct bench_plan *plan, const struct bench_problem *problem,
+                     struct bench_result *results, size_t *count);
 
 #endif

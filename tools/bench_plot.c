@@ -13,19 +13,19 @@
 enum { LABEL = 256, BLACK = 6 };
 
 /* Results of one variant and one family of problems (all but batch and lengths). */
-typedef struct series {
+struct series {
     size_t variant, family;
-} series;
+};
 
-typedef struct picture {
+struct picture {
     FILE *to;
-    const bench_limits *limits;
-    const bench_result *results;
+    const struct bench_limits *limits;
+    const struct bench_result *results;
     size_t count;
     char (*variants)[LABEL], (*families)[LABEL];
-    series *series, *of; /* of: each result's */
+    struct series *series, *of; /* of: each result's */
     size_t variant_count, family_count, series_count;
-} picture;
+};
 
 /* ---- Grouping ------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ static size_t find_or_add(char (*labels)[LABEL], size_t *count, const char *labe
 }
 
 /* What is left of a problem's text without batch and lengths: "f16 h32:8 d128 causal". */
-static void name_family(const bench_result *r, char label[LABEL]) {
+static void name_family(const struct bench_result *r, char label[LABEL]) {
     char text[sizeof r->problem];
     snprintf(text, sizeof text, "%s", r->problem);
     label[0] = '\0';
@@ -53,7 +53,7 @@ static void name_family(const bench_result *r, char label[LABEL]) {
     }
 }
 
-static bool group(picture *p) {
+static bool group(struct picture *p) {
     p->variants = calloc(p->count, sizeof *p->variants);
     p->families = calloc(p->count, sizeof *p->families);
     p->series = calloc(p->count, sizeof *p->series);
@@ -64,8 +64,8 @@ static bool group(picture *p) {
     for (size_t i = 0; i < p->count; i++) {
         char label[LABEL];
         name_family(&p->results[i], label);
-        p->of[i] = (series){find_or_add(p->variants, &p->variant_count, p->results[i].asked),
-                            find_or_add(p->families, &p->family_count, label)};
+        p->of[i] = (struct series){find_or_add(p->variants, &p->variant_count, p->results[i].asked),
+                                   find_or_add(p->families, &p->family_count, label)};
         size_t s = 0;
         while (s < p->series_count && (p->series[s].variant != p->of[i].variant ||
                                        p->series[s].family != p->of[i].family)) {
@@ -93,11 +93,11 @@ static void put_quoted(FILE *to, const char *text) {
 
 /* Columns: length, operations a second, bytes beyond inputs and outputs, operations
  * for each byte of the model. */
-static void put_data(const picture *p) {
+static void put_data(const struct picture *p) {
     for (size_t s = 0; s < p->series_count; s++) {
         fprintf(p->to, "$series%zu << END\n", s);
         for (size_t i = 0; i < p->count; i++) {
-            const bench_result *r = &p->results[i];
+            const struct bench_result *r = &p->results[i];
             if (p->of[i].variant != p->series[s].variant ||
                 p->of[i].family != p->series[s].family) {
                 continue;
@@ -117,13 +117,13 @@ static const char *colour(size_t variant) {
 }
 
 /* A variant has its colour, a family its point and dash. */
-static void put_style(const picture *p, size_t variant, size_t family) {
+static void put_style(const struct picture *p, size_t variant, size_t family) {
     static const int points[] = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10};
     fprintf(p->to, "lc rgb '%s' lw 2 pt %d ps 0.8 dt %zu", colour(variant),
             points[family % (sizeof points / sizeof points[0])], family % 5 + 1);
 }
 
-static void put_panel(const picture *p, int panel, const char *title, const char *columns,
+static void put_panel(const struct picture *p, int panel, const char *title, const char *columns,
                       const char *with, const char *roof) {
     fprintf(p->to, "set lmargin at screen %.3f\nset rmargin at screen %.3f\n", 0.055 + 0.33 * panel,
             0.325 + 0.33 * panel);
@@ -138,7 +138,7 @@ static void put_panel(const picture *p, int panel, const char *title, const char
 }
 
 /* Two lines below the panels: colours, then points and dashes. */
-static void put_keys(const picture *p) {
+static void put_keys(const struct picture *p) {
     fputs("unset logscale\nunset xlabel\nunset ylabel\nunset tics\nunset border\nunset title\n"
           "unset grid\nset tmargin at screen 0.15\nset bmargin at screen 0\n"
           "set lmargin at screen 0.03\nset rmargin at screen 0.97\nset xrange [0:1]\n"
@@ -159,7 +159,7 @@ static void put_keys(const picture *p) {
     fputs("\n", p->to);
 }
 
-static void put_script(const picture *p, const char *path, const char *device) {
+static void put_script(const struct picture *p, const char *path, const char *device) {
     double first = INFINITY, last = 0;
     for (size_t i = 0; i < p->count; i++) {
         first = fmin(first, p->results[i].desc.seq_kv);
@@ -210,9 +210,9 @@ bool bench_plot_writable(const char *path) {
     return file != NULL;
 }
 
-bool bench_plot(const char *path, const char *device, const bench_limits *limits,
-                const bench_result *results, size_t count) {
-    picture p = {.limits = limits, .results = results, .count = count};
+bool bench_plot(const char *path, const char *device, const struct bench_limits *limits,
+                const struct bench_result *results, size_t count) {
+    struct picture p = {.limits = limits, .results = results, .count = count};
     bool good = group(&p);
     if (good) {
         p.to = popen("gnuplot >/dev/null", "w") /* where no file opens, it would draw there */;

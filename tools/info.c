@@ -18,11 +18,11 @@
 #include "problem_words.h"
 #include "select.h"
 
-typedef struct job {
+struct job {
     char *problem, *device, *tuning; /* owned; may be NULL */
     bool json;
     clattn_desc desc;
-} job;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -126,7 +126,7 @@ static bool add_words(char **problem, const char *words) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         switch (option) {
@@ -177,7 +177,8 @@ static int parse_options(job *j, poptContext context) {
     return -1;
 }
 
-static int conclude(const job *j, const inventory *inv, const select_list *list) {
+static int conclude(const struct job *j, const struct inventory *inv,
+                    const struct select_list *list) {
     if (list->platform_count == 0) {
         return fail(OUTCOME_NO_DEVICE, "there is no OpenCL platform");
     }
@@ -195,18 +196,18 @@ static int conclude(const job *j, const inventory *inv, const select_list *list)
     return OUTCOME_DONE;
 }
 
-static int inform(job *j) {
-    select_list list;
+static int inform(struct job *j) {
+    struct select_list list;
     cl_int status = select_all(&list);
     if (status != CL_SUCCESS) {
         select_destroy(&list);
         return fail(OUTCOME_FAILED, "the OpenCL platforms cannot be listed: %s",
                     clattn_status_name(status));
     }
-    inventory inv = {.program = "clattn-info",
-                     .device = j->device,
-                     .tuning = j->tuning,
-                     .desc = j->problem ? &j->desc : NULL};
+    struct inventory inv = {.program = "clattn-info",
+                            .device = j->device,
+                            .tuning = j->tuning,
+                            .desc = j->problem ? &j->desc : NULL};
     bool enough = inventory_take(&inv, &list);
     if (inv.wrong) {
         fail(OUTCOME_USAGE, "%s", inv.wrong);
@@ -233,7 +234,7 @@ static int inform(job *j) {
 }
 
 int main(int argc, char **argv) {
-    job j = {.desc = CLATTN_DESC_INIT};
+    struct job j = {.desc = CLATTN_DESC_INIT};
     poptContext context = poptGetContext("clattn-info", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");

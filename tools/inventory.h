@@ -17,7 +17,7 @@
 #include <jansson.h>
 #include "select.h"
 
-typedef struct inventory {
+struct inventory {
     const char *program;     /* before remarks on stderr */
     const char *device;      /* which devices (select_matches); NULL: all */
     const char *tuning;      /* a file of variants; may be NULL */
@@ -27,9 +27,9 @@ typedef struct inventory {
     size_t matched, described, planned; /* devices: asked for, facts read, would run desc */
     bool refused;                       /* one that did not fail would not run desc */
     char *wrong;                        /* NULL, or what the caller has to correct; to be freed */
-} inventory;
+};
 
 /* Fills in the second half.  False when out of memory. */
-bool inventory_take(inventory *inv, const select_list *list);
+bool inventory_take(struct inventory *inv, const struct select_list *list);
 
 #endif

@@ -26,7 +26,7 @@
 #include "select.h"
 #include "verify.h"
 
-typedef struct job {
+struct job {
     const char *in;
     char *out, *device, *variant, *tuning; /* owned; may be NULL */
     bool causal, verify;
@@ -34,8 +34,8 @@ typedef struct job {
     clattn_align align;
     float scale, softcap;
     unsigned repeat;
-    problem_file problem;
-} job;
+    struct problem_file problem;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -154,7 +154,7 @@ static bool get_string(const char *text, char **value) {
 }
 
 /* One option and its argument.  Returns false if the argument is wrong. */
-static bool set_option(job *j, int option, const char *text) {
+static bool set_option(struct job *j, int option, const char *text) {
     long numbers[2];
     bool start, good = true;
     switch (option) {
@@ -195,7 +195,7 @@ static bool set_option(job *j, int option, const char *text) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         if (option == OPTION_HELP) {
@@ -244,7 +244,8 @@ static int parse_options(job *j, poptContext context) {
 
 /* ---- The job ------------------------------------------------------------ */
 
-static void report(const job *j, const select_device *device, const execute_result *result) {
+static void report(const struct job *j, const struct select_device *device,
+                   const struct execute_result *result) {
     const clattn_desc *desc = &j->problem.desc;
     char text[256];
     clattn_desc_format(desc, text, sizeof text, NULL);
@@ -262,15 +263,15 @@ static void report(const job *j, const select_device *device, const execute_resu
     fprintf(stderr, "workspace  %zu bytes\n", result->workspace);
 }
 
-static verify_tensor view(const execute_tensor *tensor) {
-    return (verify_tensor){tensor->data, &tensor->layout};
+static struct verify_tensor view(const struct execute_tensor *tensor) {
+    return (struct verify_tensor){tensor->data, &tensor->layout};
 }
 
-static int verify(const job *j) {
+static int verify(const struct job *j) {
     const clattn_desc *desc = &j->problem.desc;
-    const execute_tensor *t = j->problem.tensors;
+    const struct execute_tensor *t = j->problem.tensors;
     double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(desc->head_dim);
-    verify_result result;
+    struct verify_result result;
     if (!verify_forward(desc, scale, view(&t[PROBLEM_Q]), view(&t[PROBLEM_K]), view(&t[PROBLEM_V]),
                         view(&t[PROBLEM_O]), view(&t[PROBLEM_LSE]), &result)) {
         return fail(OUTCOME_FAILED, "--verify: out of memory");
@@ -291,10 +292,10 @@ static int verify(const job *j) {
                : fail(OUTCOME_FAILED, "the result is out of its bound: %s is not written", j->out);
 }
 
-static int compute(job *j) {
-    select_list list;
+static int compute(struct job *j) {
+    struct select_list list;
     cl_int status = select_all(&list);
-    const select_device *device = select_find(&list, j->device);
+    const struct select_device *device = select_find(&list, j->device);
     int outcome = OUTCOME_NO_DEVICE;
     for (size_t i = 0; !device && i < list.platform_count; i++) {
         if (list.platforms[i].status != CL_SUCCESS) {
@@ -310,7 +311,7 @@ static int compute(job *j) {
         fail(outcome, "no OpenCL device is '%s'; clattn-info lists %zu", j->device,
              list.device_count);
     } else {
-        execute_result result;
+        struct execute_result result;
         outcome = outcome_of(execute_forward("clattn-run", device->platform, device->id, j->tuning,
                                              &j->problem.desc, j->scale, j->repeat,
                                              j->problem.tensors, &result));
@@ -322,7 +323,7 @@ static int compute(job *j) {
     return outcome;
 }
 
-static int run(job *j) {
+static int run(struct job *j) {
     char why[PROBLEM_FILE_WHY] = "";
     int outcome = problem_file_load(&j->problem, j->in, why);
     if (outcome != OUTCOME_DONE) {
@@ -354,10 +355,10 @@ static int run(job *j) {
 int main(int argc, char **argv) {
     /* A file that may not grow is an error to report, not a reason to die. */
     signal(SIGXFSZ, SIG_IGN);
-    job j = {.window = {CLATTN_UNBOUNDED, CLATTN_UNBOUNDED},
-             .align = CLATTN_ALIGN_END,
-             .scale = CLATTN_SCALE_DEFAULT,
-             .repeat = 1};
+    struct job j = {.window = {CLATTN_UNBOUNDED, CLATTN_UNBOUNDED},
+                    .align = CLATTN_ALIGN_END,
+                    .scale = CLATTN_SCALE_DEFAULT,
+                    .repeat = 1};
     poptContext context = poptGetContext("clattn-run", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");
