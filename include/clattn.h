@@ -12,7 +12,9 @@
  *     clattn_plan_destroy, clattn_context_destroy
  *
  * Every struct is set by its CLATTN_*_INIT macro, begins with its own size, and
- * grows only by appending members whose default is 0.  Every function that can
+ * grows only by appending members whose default is 0.  A program that was compiled with
+ * another header of this major version works: members that its struct lacks have their
+ * defaults, and members that the library does not know must be 0.  Every function that can
  * fail returns CL_SUCCESS, one of OpenCL's own codes unchanged, or one of
  * CLATTN_*; where there is a context, the sentence that explains it goes to its
  * notify callback.  Nothing is ever printed.  The environment variable

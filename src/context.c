@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engines.h"
-#include "problem.h"
+#include "sized.h"
 #include "tuning.h"
 
 static void destroy(clattn_context c) {
@@ -176,18 +176,12 @@ cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *re
     }
     struct status status = {0};
     clattn_context_desc d = CLATTN_CONTEXT_DESC_INIT;
-    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
+    cl_int code = sized_copy(&sized_context_desc, "context_desc", &d, desc, &status);
+    if (code != CL_SUCCESS) {
         /* notify can be called only where the size says that it is there */
-        clattn_context_desc none = CLATTN_CONTEXT_DESC_INIT;
-        const clattn_context_desc *with =
-            desc->size >= sizeof d && desc->size <= PROBLEM_MAX_STRUCT ? desc : &none;
-        status_set(&status, CLATTN_INVALID_DESC,
-                   "context_desc: size is %zu, not %zu: set the struct by "
-                   "CLATTN_CONTEXT_DESC_INIT",
-                   desc->size, sizeof d);
-        return report(with->notify, with->user_data, &status);
+        const bool there = sized_is_readable(&sized_context_desc, desc);
+        return report(there ? desc->notify : NULL, there ? desc->user_data : NULL, &status);
     }
-    cl_int code = CL_SUCCESS;
     clattn_context c = NULL;
     if (!result) {
         code = status_set(&status, CL_INVALID_VALUE, "context_create: result is NULL");

@@ -9,6 +9,7 @@
 
 #include "launch.h"
 #include "plan.h"
+#include "sized.h"
 #include "tensor.h"
 
 enum { WORKSPACE = LAUNCH_TENSORS, WORKSPACE_ALIGNMENT = 256 };
@@ -88,12 +89,10 @@ static cl_int check_args(struct request *request, const struct problem *p,
     if (!from) {
         return status_set(status, CL_INVALID_VALUE, "args: it is NULL");
     }
-    if (!problem_copy_sized(a, sizeof *a, sizeof *a, from)) {
-        return status_set(status, CLATTN_INVALID_ARGS,
-                          "args: size is %zu, not %zu: set the struct by CLATTN_FORWARD_ARGS_INIT",
-                          from->size, sizeof *a);
+    cl_int code = sized_copy(&sized_forward_args, "args", a, from, status);
+    if (code == CL_SUCCESS) {
+        code = check_length(&a->batch, p->batch, "batch", status);
     }
-    cl_int code = check_length(&a->batch, p->batch, "batch", status);
     if (code == CL_SUCCESS) {
         code = check_length(&a->seq_q, p->seq_q, "seq_q", status);
     }

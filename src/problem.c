@@ -1,35 +1,8 @@
 #include "problem.h"
 
 #include <float.h>
-#include <string.h>
 
-bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs) {
-    size_t size;
-    memcpy(&size, theirs, sizeof size);
-    if (size < least || size > PROBLEM_MAX_STRUCT) {
-        return false;
-    }
-    const unsigned char *bytes = theirs;
-    for (size_t i = ours_size; i < size; i++) {
-        if (bytes[i] != 0) {
-            return false;
-        }
-    }
-    memcpy(ours, theirs, size < ours_size ? size : ours_size);
-    return true;
-}
-
-bool problem_copy_out(void *theirs, const void *ours, size_t ours_size) {
-    size_t size;
-    memcpy(&size, theirs, sizeof size);
-    if (size < ours_size || size > PROBLEM_MAX_STRUCT) {
-        return false;
-    }
-    memset((unsigned char *)theirs + ours_size, 0, size - ours_size);
-    memcpy((unsigned char *)theirs + sizeof size, (const unsigned char *)ours + sizeof size,
-           ours_size - sizeof size);
-    return true;
-}
+#include "sized.h"
 
 static const struct {
     clattn_type type;
@@ -87,10 +60,9 @@ static void normalise_band(struct problem *p) {
 cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_DESC;
     clattn_desc d = CLATTN_DESC_INIT;
-    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
-        return status_set(status, invalid,
-                          "desc: size is %zu, not %zu: set the struct by CLATTN_DESC_INIT",
-                          desc->size, sizeof d);
+    const cl_int code = sized_copy(&sized_desc, "desc", &d, desc, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     if (!problem_type_name(d.type)) {
         return status_set(status, invalid, "desc: type %u is none of CLATTN_F32, _F16, _BF16",

@@ -11,9 +11,6 @@
 #include <stdbool.h>
 #include "status.h"
 
-/* A public struct's size over this is no size but garbage. */
-enum { PROBLEM_MAX_STRUCT = 4096 };
-
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
 struct problem {
@@ -48,14 +45,5 @@ void problem_format(const struct problem *p, struct text *out);
  * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, "*".
  * On a malformed word returns false and sets *bad to it (NULL otherwise). */
 bool problem_matches(const struct problem *p, const char *words, const char **bad);
-
-/* size is the first member of every public struct.  Copies a caller's struct
- * into one of ours: a shorter one (an older header, at least `least` bytes) keeps
- * the defaults already in ours, a longer one must have only zeros beyond ours. */
-bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs);
-
-/* The other way: fills a caller's struct, which an INIT macro has set, up to the size that
- * it says.  False when that is shorter than ours (the first release has no shorter one). */
-bool problem_copy_out(void *theirs, const void *ours, size_t ours_size);
 
 #endif

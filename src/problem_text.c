@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sized.h"
+
 /* A plain decimal number, whatever the locale's decimal point is. */
 static bool read_float(const char *chars, size_t length, float *value) {
     double number = 0, unit = 1;
@@ -154,7 +156,9 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     if (!problem_text || !desc) {
         return CL_INVALID_VALUE;
     }
-    clattn_desc d = CLATTN_DESC_INIT;
+    const clattn_desc defaults = CLATTN_DESC_INIT;
+    clattn_desc d;
+    memcpy(&d, &defaults, sizeof d);
     unsigned seen = 0;
     const char *at = problem_text, *word;
     for (size_t length; (length = text_word(&at, &word)) > 0;) {
@@ -170,7 +174,7 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     if (!(seen >> WORD_K & 1u)) {
         d.seq_kv = d.seq_q;
     }
-    return problem_copy_out(desc, &d, sizeof d) ? CL_SUCCESS : CLATTN_INVALID_DESC;
+    return sized_copy_out(&sized_desc, desc, &d, &defaults);
 }
 
 cl_int clattn_desc_format(const clattn_desc *desc, char *out, size_t capacity, size_t *needed) {

@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#include "problem.h"
 #include "size.h"
+#include "sized.h"
 
 enum { DIMENSIONS = 3 };
 
@@ -97,10 +97,9 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct te
     const cl_int invalid = CLATTN_INVALID_TENSOR;
     *t = (struct tensor){.shape = *shape};
     clattn_tensor given = CLATTN_TENSOR_INIT;
-    if (!problem_copy_sized(&given, sizeof given, sizeof given, from)) {
-        return status_set(status, invalid,
-                          "%s: size is %zu, not %zu: set the struct by CLATTN_TENSOR_INIT", name,
-                          from->size, sizeof given);
+    cl_int code = sized_copy(&sized_tensor, name, &given, from, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     if (given.buffer && given.svm) {
         return status_set(status, invalid, "%s: it has both a buffer and an SVM pointer", name);
@@ -134,7 +133,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct te
                           name);
     }
     if (given.buffer) {
-        cl_int code = read_buffer(t, &given, context, &capacity, status);
+        code = read_buffer(t, &given, context, &capacity, status);
         if (code != CL_SUCCESS) {
             return code;
         }

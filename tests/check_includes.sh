@@ -9,7 +9,7 @@ complain() { echo "$*"; failed=1; }
 rank() {
     case $1 in
     clattn | size | params | sources | text) echo 0 ;;
-    status | lock) echo 0 ;;
+    status | lock | sized) echo 0 ;;
     ptx | problem* | device* | engines | tensor | cache | variant) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers | launch | clblast*) echo 3 ;;
