@@ -78,9 +78,10 @@ CLATTN_API const char *clattn_status_name(cl_int status);
 
 typedef struct clattn_context_s *clattn_context;
 
-/* Receives one sentence (for a failed build: the build log and a line map as
- * well) for every call that fails, before that call returns, on its thread: calls
- * on several threads may notify at the same time.
+/* Receives a message for every call that fails, before that call returns, on its thread: calls on
+ * several threads may notify at the same time.  The message is one sentence.  Behind it, on lines
+ * of their own, a failed build has its log and a line map, and a plan that cannot be made has
+ * what clattn_plan_describe would say of it.
  * status is what the call is about to return, or CL_SUCCESS for a remark: the
  * call goes on, but not as well as it might (a solver that had to be passed
  * over).  Do not call clattn from inside. */

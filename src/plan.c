@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "choose.h"
+
 static void destroy_kernels(struct plan_step *step) {
     for (size_t i = 0; i < SOLVER_KERNELS; i++) {
         if (step->kernels[i]) {
@@ -27,7 +29,7 @@ static void destroy(clattn_plan plan) {
     free(plan);
 }
 
-/* What plan_choose hands to the builds: the step that is to be filled. */
+/* The data of the builders: the step that is to be filled. */
 struct making {
     clattn_plan plan;
     struct plan_step *step;
@@ -81,7 +83,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
     return check_kernel(m, solver, v, index, work_group, status);
 }
 
-/* The plan_build of a real device. */
+/* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
                     size_t *work_group, struct status *status) {
     const struct making *m = data;
@@ -112,24 +114,38 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
     return code;
 }
 
+/* Fills a step; c is to be destroyed. */
+static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *asked,
+                          const struct solver *without, struct choice *c, struct status *status) {
+    clattn_context context = plan->context;
+    struct making m = {plan, step};
+    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
+    const struct choose_builder builder = {asked ? build : build_or_remark, &m};
+    const struct choose_question question = {.problem = &plan->problem,
+                                             .device = &context->device,
+                                             .asked = asked,
+                                             .user = context->tuning ? &user : NULL,
+                                             .without = without,
+                                             .builder = &builder};
+    const cl_int code = choose_variant(&question, c, status);
+    step->solver = c->solver;
+    step->variant = c->variant;
+    return code;
+}
+
 /* The step that runs where the first one's solver does not accept what is asked. */
 static cl_int choose_second(clattn_plan plan, struct text *description, struct status *status) {
-    clattn_context context = plan->context;
-    const struct plan_step *first = &plan->steps[0];
+    const struct solver *first = plan->steps[0].solver;
     struct plan_step *second = &plan->steps[1];
-    if (!first->solver->accepts) {
+    if (!first->accepts) {
         return CL_SUCCESS;
     }
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
-    struct text ignored = {0};
-    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
-    struct making m = {plan, second};
-    cl_int code = plan_choose(&plan->problem, &context->device, NULL,
-                              context->tuning ? &user : NULL, first->solver, build_or_remark, &m,
-                              &second->solver, &second->variant, &ignored, &ignored, status);
-    text_destroy(&ignored);
+    struct choice c = {0};
+    const cl_int code = choose_step(plan, second, NULL, first, &c, status);
+    choose_destroy(&c);
     if (code == CL_SUCCESS) {
-        text_printf(description, "%s: ", first->solver->misses);
+        text_printf(description, "%s: ", first->misses);
         variant_format(&second->variant, description);
         text_printf(description, "\n");
     }
@@ -137,29 +153,25 @@ static cl_int choose_second(clattn_plan plan, struct text *description, struct s
 }
 
 static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
-    clattn_context context = plan->context;
-    struct plan_step *first = &plan->steps[0];
-    struct making m = {plan, first};
-    struct text solvers = {0}, remarks = {0};
-    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
-    cl_int code = plan_choose(&plan->problem, &context->device, asked,
-                              context->tuning ? &user : NULL, NULL, asked ? build : build_or_remark,
-                              &m, &first->solver, &first->variant, &solvers, &remarks, status);
+    struct text *description = &plan->description;
+    struct choice c = {0};
+    cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
     if (code == CL_SUCCESS) {
-        code = choose_second(plan, &solvers, status);
+        code = choose_second(plan, &c.description, status);
     }
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         if (plan->workspace < plan->steps[i].workspace) {
             plan->workspace = plan->steps[i].workspace;
         }
     }
-    text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
-    text_append(&plan->description, text_chars(&solvers), solvers.length);
-    text_append(&plan->description, text_chars(&remarks), remarks.length);
-    context_remark_lines(context, &remarks);
-    text_destroy(&remarks);
-    plan->description.failed = plan->description.failed || solvers.failed;
-    text_destroy(&solvers);
+    if (code == CL_SUCCESS) {
+        text_printf(description, "workspace %llu\n", (unsigned long long)plan->workspace);
+    }
+    text_append(description, text_chars(&c.description), c.description.length);
+    text_append(description, text_chars(&c.remarks), c.remarks.length);
+    context_remark_lines(plan->context, &c.remarks);
+    description->failed = description->failed || c.description.failed;
+    choose_destroy(&c);
     return code;
 }
 
@@ -207,6 +219,9 @@ cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clatt
         return context_report(context, &status);
     }
     if (fill(plan, context, desc, &status) != CL_SUCCESS) {
+        if (plan->description.length) {
+            text_printf(&status.sentence, "\n%s", text_chars(&plan->description));
+        }
         destroy(plan);
         return context_report(context, &status);
     }

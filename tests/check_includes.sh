@@ -14,7 +14,8 @@ rank() {
     program | tuning) echo 2 ;;
     solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
-    plan* | context* | forward*) echo 5 ;;
+    choose) echo 5 ;;
+    plan | context | forward) echo 6 ;;
     *) echo unknown ;;
     esac
 }

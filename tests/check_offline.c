@@ -23,7 +23,7 @@
 #include "compose.h"
 #include "engines.h"
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 
 enum { PROGRAMS = 200, LINE = 512 };
 
@@ -292,16 +292,15 @@ static void judge_residence(const struct program *p, const struct target *t) {
 static void judge_chosen(const struct target *target, const struct device *d) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
         const struct problem p = fixtures_problem(problems[i]);
-        const struct solver *solver = NULL;
+        struct choice c = {0};
         struct status status = {0};
-        struct variant v;
-        struct text name = {0}, variant_text = {0}, description = {0};
+        struct text name = {0}, variant_text = {0};
         size_t found = 0;
         bool engine = false;
         const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128;
-        if (plan_choose(&p, d, NULL, NULL, NULL, NULL, NULL, &solver, &v, &description,
-                        &description, &status) == CL_SUCCESS) {
-            variant_format(&v, &variant_text);
+        if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
+            CL_SUCCESS) {
+            variant_format(&c.variant, &variant_text);
             name_program(&name, p.type, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
                          p.softcap != 0, text_chars(&variant_text));
             for (size_t n = 0; n < programs_count; n++) {
@@ -312,7 +311,7 @@ static void judge_chosen(const struct target *target, const struct device *d) {
                     if (target->registers && !programs[n].failed) {
                         judge_residence(&programs[n], target);
                     }
-                    if (strcmp(solver->name, "fwd_mma") == 0) {
+                    if (strcmp(c.solver->name, "fwd_mma") == 0) {
                         judge_figure(programs[n].name, "spills", programs[n].spills, 0);
                         judge_figure(programs[n].name, "scratch", programs[n].scratch, 0);
                     }
@@ -328,7 +327,7 @@ static void judge_chosen(const struct target *target, const struct device *d) {
         }
         text_destroy(&name);
         text_destroy(&variant_text);
-        text_destroy(&description);
+        choose_destroy(&c);
         status_destroy(&status);
     }
 }

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "choose.h"
 #include "fixtures.h"
-#include "plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,20 +19,20 @@ static struct fixture fixtures[FIXTURES];
 
 struct answer {
     cl_int code;
-    const struct solver *solver;
-    struct variant variant;
-    struct text variant_text, description;
+    struct choice choice;
+    struct text variant_text;
     struct status status;
 };
 
 static struct answer choose(const struct problem *p, const struct device *d, const char *asked,
-                            plan_build build, void *data) {
+                            const struct choose_builder *builder) {
+    const struct choose_question question = {
+        .problem = p, .device = d, .asked = asked, .builder = builder};
     struct answer a = {0};
-    a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.variant,
-                         &a.description, &a.description, &a.status);
-    assert_false(a.description.failed);
+    a.code = choose_variant(&question, &a.choice, &a.status);
+    assert_false(a.choice.description.failed);
     if (a.code == CL_SUCCESS) {
-        variant_format(&a.variant, &a.variant_text);
+        variant_format(&a.choice.variant, &a.variant_text);
         assert_string_equal(text_chars(&a.status.sentence), "");
     } else {
         assert_int_equal(a.code, a.status.code);
@@ -43,7 +43,7 @@ static struct answer choose(const struct problem *p, const struct device *d, con
 
 static void drop(struct answer *a) {
     text_destroy(&a->variant_text);
-    text_destroy(&a->description);
+    choose_destroy(&a->choice);
     status_destroy(&a->status);
 }
 
@@ -53,12 +53,13 @@ static void drop(struct answer *a) {
 static void check_variant(const struct fixture *f, const char *words, const struct problem *p,
                           const struct answer *a) {
     struct text why = {0}, again_text = {0};
-    if (!fixtures_runnable(a->solver, p, &f->device, &a->variant, &why)) {
+    if (!fixtures_runnable(a->choice.solver, p, &f->device, &a->choice.variant, &why)) {
         fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->variant_text),
                  text_chars(&why));
     }
-    struct variant again = a->variant;
-    if (a->solver->refuses(p, &f->device) || !a->solver->complete(p, &f->device, &again, &why)) {
+    struct variant again = a->choice.variant;
+    if (a->choice.solver->refuses(p, &f->device) ||
+        !a->choice.solver->complete(p, &f->device, &again, &why)) {
         fail_msg("%s, %s: %s is refused the second time: %s", f->name, words,
                  text_chars(&a->variant_text), text_chars(&why));
     }
@@ -76,7 +77,7 @@ static bool within_loops(const struct problem *p, const struct device *d) {
 
 static void check_chosen(const struct fixture *f, const char *words, const struct problem *p) {
     const bool cpu = f->device.type == DEVICE_CPU;
-    struct answer a = choose(p, &f->device, NULL, NULL, NULL);
+    struct answer a = choose(p, &f->device, NULL, NULL);
     if (a.code != CL_SUCCESS) { /* only where a loop would be cut short */
         if (f->device.loop_limit == 0 || a.code != CLATTN_UNSUPPORTED ||
             !strstr(text_chars(&a.status.sentence), "65,535")) {
@@ -94,9 +95,10 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
                        : mma && hopper ? "fwd_wgmma"
                        : mma           ? "fwd_mma"
                                        : "fwd_tile";
-    const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
-    if (!within_loops(p, &f->device) || a.solver->baseline ||
-        (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
+    const bool rows_will_do =
+        f->device.loop_limit && strcmp(a.choice.solver->name, "fwd_rows") == 0;
+    if (!within_loops(p, &f->device) || a.choice.solver->baseline ||
+        (strcmp(a.choice.solver->name, home) != 0 && !rows_will_do)) {
         fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.variant_text));
     }
     check_variant(f, words, p, &a);
@@ -108,22 +110,22 @@ static void check_engine_asked(const struct fixture *f, const char *words,
                                const struct problem *p) {
     static const char *const without[] = {"fwd_mma", "fwd_mma EMULATED=1"};
     for (int i = 0; i < 2; i++) {
-        struct answer a = choose(p, &f->device, without[i], NULL, NULL);
+        struct answer a = choose(p, &f->device, without[i], NULL);
         const char *sentence = text_chars(&a.status.sentence);
         assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         assert_non_null(strstr(sentence, "the device has no matrix engine that clattn knows"));
         assert_int_equal(strstr(sentence, "ENGINE=") != NULL, i == 1);
         drop(&a);
     }
-    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=nv80", NULL, NULL);
+    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=nv80", NULL);
     assert_int_equal(a.code, CLATTN_UNSUPPORTED);
     assert_non_null(strstr(text_chars(&a.status.sentence), "engine is none, not nv80"));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL, NULL);
+    a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL);
     assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "no engine nv81, but nv80, amd_"));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL, NULL);
+    a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL);
     if (a.code != CL_SUCCESS) {
         fail_msg("%s, %s: no variant of the plain engine: %s", f->name, words,
                  text_chars(&a.status.sentence));
@@ -136,7 +138,7 @@ static void check_engine_asked(const struct fixture *f, const char *words,
  * the better choice. */
 static void check_asked(const struct fixture *f, const char *words, const struct problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
-        struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL, NULL);
+        struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL);
         const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
         if (solvers_table[i]->refuses(p, &f->device)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
@@ -146,7 +148,7 @@ static void check_asked(const struct fixture *f, const char *words, const struct
             fail_msg("%s, %s: no variant of %s: %s", f->name, words, solvers_table[i]->name,
                      text_chars(&a.status.sentence));
         } else {
-            assert_ptr_equal(a.solver, solvers_table[i]);
+            assert_ptr_equal(a.choice.solver, solvers_table[i]);
             check_variant(f, words, p, &a);
         }
         drop(&a);
@@ -213,7 +215,7 @@ static void little_is_refused(void **state) {
     }
 }
 
-/* ---- What plan_choose does with variants that do not build ---- */
+/* ---- What the choice does with variants that do not build ---- */
 
 struct driver {
     unsigned calls, failures; /* the first so many variants do not build */
@@ -270,7 +272,7 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
         const struct device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
         for (unsigned failures = 0;; failures++) {
             struct driver driver = {.failures = failures};
-            struct answer a = choose(&p, d, NULL, build, &driver);
+            struct answer a = choose(&p, d, NULL, &(struct choose_builder){build, &driver});
             for (unsigned n = 0; n < driver.calls; n++) {
                 assert_string_equal(driver.tried[n], expected[i].tried[n]);
             }
@@ -283,12 +285,12 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
             }
             assert_int_equal(a.code, CL_SUCCESS);
             assert_int_equal(driver.calls, failures + 1);
-            assert_string_equal(a.solver->name, expected[i].tried[failures]);
-            if (failures && strcmp(expected[i].tried[0], a.solver->name) != 0) {
+            assert_string_equal(a.choice.solver->name, expected[i].tried[failures]);
+            if (failures && strcmp(expected[i].tried[0], a.choice.solver->name) != 0) {
                 struct text reason = {0};
                 text_printf(&reason, "%s refused: driver: no %s (CL_BUILD_PROGRAM_FAILURE)\n",
                             expected[i].tried[0], expected[i].tried[0]);
-                assert_non_null(strstr(text_chars(&a.description), text_chars(&reason)));
+                assert_non_null(strstr(text_chars(&a.choice.description), text_chars(&reason)));
                 text_destroy(&reason);
             }
             drop(&a);
@@ -303,27 +305,27 @@ static void a_smaller_work_group_is_tried(void **state) {
         const struct device *d = &fixtures[f].device;
         for (size_t most = 1; most <= 256 && !d->loop_limit; most += most < 4 ? 1 : most / 2) {
             struct driver driver = {.most = most};
-            struct answer a = choose(&p, d, NULL, build, &driver);
+            struct answer a = choose(&p, d, NULL, &(struct choose_builder){build, &driver});
             assert_int_equal(a.code, CL_SUCCESS);
             const struct fixtures_engine *known = fixtures_engine(d, NULL);
             const bool engine = known && (long long)most >= known->lanes; /* the smallest group */
             /* Two warpgroups are the fewest. */
             const bool hopper = strcmp(d->architecture, "nvidia/9.0") == 0 && most >= 256;
-            assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
-                                                : hopper              ? "fwd_wgmma"
-                                                : engine              ? "fwd_mma"
-                                                                      : "fwd_tile");
-            assert_true(largest_group(a.solver, &a.variant) <= most);
+            assert_string_equal(a.choice.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
+                                                       : hopper              ? "fwd_wgmma"
+                                                       : engine              ? "fwd_mma"
+                                                                             : "fwd_tile");
+            assert_true(largest_group(a.choice.solver, &a.choice.variant) <= most);
             assert_true(driver.calls <= (*d->matrix && !engine ? 4 : 3));
             struct device smaller = *d;
             smaller.work_group = most < d->work_group ? most : d->work_group;
             struct text why = {0};
-            assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.variant, &why));
+            assert_true(fixtures_runnable(a.choice.solver, &p, &smaller, &a.choice.variant, &why));
             text_destroy(&why);
             drop(&a);
         }
         struct driver driver = {.shrinks = true};
-        struct answer a = choose(&p, d, "fwd_rows", build, &driver);
+        struct answer a = choose(&p, d, "fwd_rows", &(struct choose_builder){build, &driver});
         assert_int_equal(a.code, CLATTN_UNSUPPORTED); /* and it ends */
         drop(&a);
     }
@@ -334,24 +336,25 @@ static void the_callers_variant_is_that_variant_or_none(void **state) {
     const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     const struct device *d = &fixtures_find(fixtures, "a100")->device;
     struct driver broken = {.failures = 1};
-    struct answer a = choose(&p, d, "fwd_tile", build, &broken);
+    struct answer a = choose(&p, d, "fwd_tile", &(struct choose_builder){build, &broken});
     assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
     assert_int_equal(broken.calls, 1);
     drop(&a);
     struct driver small = {.most = 64};
-    a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16", build, &small);
+    a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16",
+               &(struct choose_builder){build, &small});
     assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "256 work-items"));
     drop(&a);
     small.calls = 0;
-    a = choose(&p, d, "fwd_tile THREADS_M=16", build, &small);
+    a = choose(&p, d, "fwd_tile THREADS_M=16", &(struct choose_builder){build, &small});
     assert_int_equal(a.code, CL_SUCCESS);
-    assert_int_equal(variant_number(&a.variant, "THREADS_M", 0), 16);
-    assert_true(variant_number(&a.variant, "THREADS_N", 0) <= 4);
+    assert_int_equal(variant_number(&a.choice.variant, "THREADS_M", 0), 16);
+    assert_true(variant_number(&a.choice.variant, "THREADS_N", 0) <= 4);
     drop(&a);
-    a = choose(&p, d, "memory_efficient", NULL, NULL); /* a baseline, but asked for */
+    a = choose(&p, d, "memory_efficient", NULL); /* a baseline, but asked for */
     assert_int_equal(a.code, CL_SUCCESS);
-    assert_string_equal(a.solver->name, "memory_efficient");
+    assert_string_equal(a.choice.solver->name, "memory_efficient");
     drop(&a);
 }
 
@@ -367,7 +370,7 @@ static void list_variants(struct text *list) {
     for (size_t f = 0; f < FIXTURES; f++) {
         for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
             const struct problem p = fixtures_problem(problems[i]);
-            struct answer a = choose(&p, &fixtures[f].device, NULL, NULL, NULL);
+            struct answer a = choose(&p, &fixtures[f].device, NULL, NULL);
             text_printf(list, "%s ; %s ; %s\n", fixtures[f].name, problems[i],
                         a.code == CL_SUCCESS ? text_chars(&a.variant_text)
                                              : clattn_status_name(a.code));

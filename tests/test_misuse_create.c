@@ -5,6 +5,7 @@
  * The device that is not in the context is one of the same platform, where the
  * platform has two (PoCL: POCL_DEVICES="pthread basic").
  */
+#include "context.h"
 #include "device.h"
 #include "heard.h"
 
@@ -209,6 +210,44 @@ static void null_plan_parameters_are_refused(void **state) {
     clattn_plan_destroy(plan);
 }
 
+/* Behind the sentence: the problem, the device, and a line for each solver.  Nothing stands there
+ * where there is no problem to describe. */
+static void a_plan_that_fails_is_described(void **state) {
+    (void)state;
+    static const struct {
+        const char *variant, *sentence, *line;
+    } cases[] = {
+        {"fwd_rows WORK_GROUP=0", "variant: WORK_GROUP=0 is not a number from",
+         "\nfwd_rows refused: WORK_GROUP=0 is not a number from"},
+        {"fwd_rows BLOCK", "variant: \"BLOCK\" is not of the form NAME=VALUE\n",
+         "\nfwd_rows not tried: the caller asked for a variant\n"},
+    };
+    char device_line[300];
+    snprintf(device_line, sizeof device_line, "\ndevice %s\n", context->device.name);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clattn_desc desc = good_desc();
+        clattn_plan plan;
+        assert_int_equal(clattn_desc_parse("f16 h4:2 q5 d8 causal", &desc), CL_SUCCESS);
+        desc.variant = cases[i].variant;
+        heard = (struct heard){0};
+        assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_INVALID_VARIANT);
+        assert_int_equal(heard.failures, 1);
+        const char *const message = heard.message;
+        assert_int_equal(strncmp(message, cases[i].sentence, strlen(cases[i].sentence)), 0);
+        assert_non_null(strstr(message, "\nproblem f16 h4:2 q5 d8 causal\n"));
+        assert_non_null(strstr(message, device_line));
+        assert_non_null(strstr(message, cases[i].line));
+        assert_non_null(strstr(message, "\nmemory_efficient passed over: a baseline runs only"));
+        assert_null(strstr(message, "workspace"));
+    }
+    clattn_desc desc = good_desc();
+    clattn_plan plan;
+    desc.type = 9;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_INVALID_DESC);
+    assert_null(strchr(heard.message, '\n'));
+}
+
 /* A caller built against a later header: fine as long as it asks for nothing new. */
 static void longer_descs_must_be_zero_beyond(void **state) {
     (void)state;
@@ -388,6 +427,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_descs_are_refused),
         cmocka_unit_test(null_plan_parameters_are_refused),
+        cmocka_unit_test(a_plan_that_fails_is_described),
         cmocka_unit_test(longer_descs_must_be_zero_beyond),
         cmocka_unit_test(wrong_contexts_are_refused),
         cmocka_unit_test(tuning_lines_that_are_passed_over_are_remarked),

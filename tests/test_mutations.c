@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -151,23 +151,23 @@ static void expect_sentence(cl_int code, cl_int expected, const struct status *s
 
 static void choose(const struct problem *p, const struct device *d, const char *asked,
                    const char *table, bool must) {
-    const struct solver *solver = NULL;
-    struct variant v = {.count = 0};
-    struct text description = {0}, why = {0};
+    struct choice c = {0};
+    struct text why = {0};
     struct status status = {0};
     const struct tuning_table user = {"the tuning file", table};
-    const cl_int code = plan_choose(p, d, asked, table ? &user : NULL, NULL, NULL, NULL, &solver,
-                                    &v, &description, &description, &status);
+    const struct choose_question question = {
+        .problem = p, .device = d, .asked = asked, .user = table ? &user : NULL};
+    const cl_int code = choose_variant(&question, &c, &status);
     if (code == CL_SUCCESS) {
-        assert_string_equal(solver->name, v.solver);
-        if (!fixtures_runnable(solver, p, d, &v, &why)) {
+        assert_string_equal(c.solver->name, c.variant.solver);
+        if (!fixtures_runnable(c.solver, p, d, &c.variant, &why)) {
             fail_msg("\"%s\": %s", asked ? asked : table ? table : "", text_chars(&why));
         }
     } else if (must || !*text_chars(&status.sentence)) {
-        fail_msg("\"%s\": %s", table ? table : "", text_chars(&description));
+        fail_msg("\"%s\": %s", table ? table : "", text_chars(&c.description));
     }
     text_destroy(&why);
-    text_destroy(&description);
+    choose_destroy(&c);
     status_destroy(&status);
 }
 

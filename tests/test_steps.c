@@ -4,6 +4,7 @@
  */
 #include "device.h"
 #include "fixtures.h"
+#include "choose.h"
 #include "plan.h"
 #include "small.h"
 
@@ -76,18 +77,16 @@ static void the_solver_left_out_is_never_chosen(void **state) {
             const struct problem p = fixtures_problem(problems[i]);
             const struct solver *without = NULL;
             for (int left_out = 0; left_out < 2; left_out++) {
-                const struct solver *solver = NULL;
-                struct variant v;
-                struct text description = {0};
+                const struct choose_question question = {
+                    .problem = &p, .device = &fixtures[f].device, .without = without};
+                struct choice c = {0};
                 struct status status = {0};
-                const cl_int code =
-                    plan_choose(&p, &fixtures[f].device, NULL, NULL, without, NULL, NULL, &solver,
-                                &v, &description, &description, &status);
+                const cl_int code = choose_variant(&question, &c, &status);
                 assert_true(code == CL_SUCCESS || fixtures[f].device.loop_limit);
-                assert_true(code != CL_SUCCESS || solver != without);
-                assert_true(code != CL_SUCCESS || !solver->baseline);
-                without = solver;
-                text_destroy(&description);
+                assert_true(code != CL_SUCCESS || c.solver != without);
+                assert_true(code != CL_SUCCESS || !c.solver->baseline);
+                without = c.solver;
+                choose_destroy(&c);
                 status_destroy(&status);
             }
         }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 #include "sources.h"
 
 #include <setjmp.h>
@@ -22,16 +22,19 @@ static struct fixture fixtures[FIXTURES];
 static cl_int choose(const char *fixture, const char *words, const char *asked, const char *table,
                      struct text *variant_text, struct text *description) {
     const struct problem p = fixtures_problem(words);
-    const struct solver *solver;
-    struct status status = {0};
-    struct variant v;
     const struct tuning_table user = {"the tuning file", table};
-    const cl_int code =
-        plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table ? &user : NULL,
-                    NULL, NULL, NULL, &solver, &v, description, description, &status);
+    const struct choose_question question = {.problem = &p,
+                                             .device = &fixtures_find(fixtures, fixture)->device,
+                                             .asked = asked,
+                                             .user = table ? &user : NULL};
+    struct choice c = {0};
+    struct status status = {0};
+    const cl_int code = choose_variant(&question, &c, &status);
     if (code == CL_SUCCESS) {
-        variant_format(&v, variant_text);
+        variant_format(&c.variant, variant_text);
     }
+    text_printf(description, "%s%s", text_chars(&c.description), text_chars(&c.remarks));
+    choose_destroy(&c);
     status_destroy(&status);
     return code;
 }
