@@ -26,7 +26,7 @@ cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange ra
     }
     return code == CL_SUCCESS
                ? code
-               : status_set(status, code, "forward: the driver refuses a launch of %s",
+               : status_set(status, code, "enqueue: the driver refuses a launch of %s",
                             l->variant->solver);
 }
 
