@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-enum { WORKSPACE = CALL_OPERANDS, WORKSPACE_ALIGNMENT = 256 };
+enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
 
 #define MOST_FACTOR 0x1p112f /* of q.k on matrix engines: state_level in cl/state.cl */
 
@@ -74,12 +74,12 @@ static cl_int check_length(cl_uint *length, cl_uint most, const char *name, stru
 
 cl_int call_check_numbers(struct call *c, struct status *status) {
     const struct problem *p = &c->plan->problem;
-    cl_int code = check_length(&c->batch, p->batch, "batch", status);
+    cl_int code = check_length(&c->lengths.batch, p->batch, "batch", status);
     if (code == CL_SUCCESS) {
-        code = check_length(&c->seq_q, p->seq_q, "seq_q", status);
+        code = check_length(&c->lengths.seq_q, p->seq_q, "seq_q", status);
     }
     if (code == CL_SUCCESS) {
-        code = check_length(&c->seq_kv, p->seq_kv, "seq_kv", status);
+        code = check_length(&c->lengths.seq_kv, p->seq_kv, "seq_kv", status);
     }
     if (code == CL_SUCCESS && !isfinite(c->scale)) {
         code = status_set(status, CLATTN_INVALID_ARGS, "args: scale is not a finite number");
@@ -87,24 +87,33 @@ cl_int call_check_numbers(struct call *c, struct status *status) {
     return code;
 }
 
-static cl_int check_operand(struct call *c, struct tensor *t, const struct call_operand *operand,
-                            struct status *status) {
+static cl_int check_operand(struct call *c, size_t i, struct status *status) {
+    const struct operand *operand = &operands_table[i];
     clattn_context context = c->plan->context;
-    if (operand->given) {
-        return tensor_check(t, operand->given, &operand->shape, context->context, &context->device,
-                            status);
+    struct tensor *t = &c->tensors[i];
+    *t = (struct tensor){.name = operand->name};
+    if (!((c->reads | c->writes) >> i & 1)) {
+        return CL_SUCCESS; /* not an operand of this pass */
     }
-    *t = (struct tensor){.shape = operand->shape};
+    t->shape = operand->shape(&c->plan->problem, &c->lengths);
+    t->read = c->reads >> i & 1;
+    t->written = c->writes >> i & 1;
+    if (c->given[i]) {
+        return tensor_check(t, c->given[i], context->context, &context->device, status);
+    }
     return operand->optional
                ? CL_SUCCESS
-               : status_set(status, CL_INVALID_VALUE, "args: %s is NULL", operand->shape.name);
+               : status_set(status, CL_INVALID_VALUE, "args: %s is NULL", operand->name);
 }
 
 static cl_int check_workspace(struct call *c, struct status *status) {
     clattn_context context = c->plan->context;
     const cl_ulong bytes = c->plan->workspace;
-    const struct tensor_shape shape = {"workspace", 1, 1, 1, bytes / 4, 4, true, true};
-    c->tensors[WORKSPACE] = (struct tensor){.shape = shape};
+    struct tensor *t = &c->tensors[WORKSPACE];
+    *t = (struct tensor){.name = "workspace",
+                         .shape = {1, 1, 1, bytes / sizeof(cl_float), sizeof(cl_float)},
+                         .read = true,
+                         .written = true};
     if (bytes == 0) {
         return CL_SUCCESS; /* whatever the caller passes is not looked at */
     }
@@ -121,26 +130,24 @@ static cl_int check_workspace(struct call *c, struct status *status) {
     clattn_tensor from = CLATTN_TENSOR_INIT;
     from.buffer = c->workspace;
     from.offset = c->workspace_offset;
-    const cl_int code = tensor_check(&c->tensors[WORKSPACE], &from, &shape, context->context,
-                                     &context->device, status);
+    const cl_int code = tensor_check(t, &from, context->context, &context->device, status);
     if (code == CLATTN_OUT_OF_BOUNDS || code == CLATTN_INVALID_TENSOR) {
         status->code = CLATTN_INVALID_WORKSPACE;
     }
     return status->code;
 }
 
-cl_int call_check_memory(struct call *c, const struct call_operand *operands,
-                         struct status *status) {
+cl_int call_check_memory(struct call *c, struct status *status) {
     cl_int code = CL_SUCCESS;
-    for (size_t i = 0; i < CALL_OPERANDS && code == CL_SUCCESS; i++) {
-        code = check_operand(c, &c->tensors[i], &operands[i], status);
+    for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
+        code = check_operand(c, i, status);
     }
     if (code == CL_SUCCESS) {
         code = check_workspace(c, status);
     }
     for (size_t i = 0; i <= WORKSPACE && code == CL_SUCCESS; i++) {
-        if (c->tensors[i].shape.written) {
-            code = tensor_check_overlap(&c->tensors[i], c->tensors, CALL_OPERANDS + 1, status);
+        if (c->tensors[i].written) {
+            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1, status);
         }
     }
     return code;
@@ -148,33 +155,34 @@ cl_int call_check_memory(struct call *c, const struct call_operand *operands,
 
 static cl_int fill_params(struct call *c, struct status *status) {
     const struct problem *p = &c->plan->problem;
+    const struct operand_lengths *n = &c->lengths;
     const struct tensor *t = c->tensors;
     const double log2_e = 1.4426950408889634;
     const double scale =
         c->scale == CLATTN_SCALE_DEFAULT ? 1 / sqrt((double)p->head_dim) : (double)c->scale;
     const double softcap = (double)p->softcap;
     /* No bound needs to be further away than all keys and queries together. */
-    const cl_int far = (cl_int)(c->seq_q + c->seq_kv);
+    const cl_int far = (cl_int)(n->seq_q + n->seq_kv);
     c->params = (struct params){
-        .q = t[LAUNCH_Q].strides,
-        .k = t[LAUNCH_K].strides,
-        .v = t[LAUNCH_V].strides,
-        .o = t[LAUNCH_O].strides,
-        .lse = t[LAUNCH_LSE].strides,
+        .q = t[OPERAND_Q].strides,
+        .k = t[OPERAND_K].strides,
+        .v = t[OPERAND_V].strides,
+        .o = t[OPERAND_O].strides,
+        .lse = t[OPERAND_LSE].strides,
         .workspace = t[WORKSPACE].strides.offset,
-        .batch = (cl_int)c->batch,
+        .batch = (cl_int)n->batch,
         .heads_q = (cl_int)p->heads_q,
         .group = (cl_int)(p->heads_q / p->heads_kv),
-        .seq_q = (cl_int)c->seq_q,
-        .seq_kv = (cl_int)c->seq_kv,
-        .diagonal = p->align == CLATTN_ALIGN_END ? (cl_int)c->seq_kv - (cl_int)c->seq_q : 0,
+        .seq_q = (cl_int)n->seq_q,
+        .seq_kv = (cl_int)n->seq_kv,
+        .diagonal = p->align == CLATTN_ALIGN_END ? (cl_int)n->seq_kv - (cl_int)n->seq_q : 0,
         .band_left = p->band_left == CLATTN_UNBOUNDED ? far : p->band_left,
         .band_right = p->band_right == CLATTN_UNBOUNDED ? far : p->band_right,
         .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
         .cap = (float)(softcap * log2_e),
-        .write_lse = t[LAUNCH_LSE].present,
-        .aligned = t[LAUNCH_Q].aligned && (t[LAUNCH_K].aligned || !t[LAUNCH_K].present) &&
-                   (t[LAUNCH_V].aligned || !t[LAUNCH_V].present) && t[LAUNCH_O].aligned,
+        .write_lse = t[OPERAND_LSE].present,
+        .aligned = t[OPERAND_Q].aligned && (t[OPERAND_K].aligned || !t[OPERAND_K].present) &&
+                   (t[OPERAND_V].aligned || !t[OPERAND_V].present) && t[OPERAND_O].aligned,
     };
     const float factor = fabsf(c->params.factor);
     if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {

@@ -14,27 +14,22 @@ static cl_int enqueue(struct call *c, const clattn_forward_args *from, struct st
     if (code != CL_SUCCESS) {
         return code;
     }
-    c->batch = a.batch;
-    c->seq_q = a.seq_q;
-    c->seq_kv = a.seq_kv;
+    c->lengths = (struct operand_lengths){a.batch, a.seq_q, a.seq_kv};
     c->scale = a.scale;
     c->workspace = a.workspace;
     c->workspace_offset = a.workspace_offset;
+    c->given[OPERAND_Q] = a.q;
+    c->given[OPERAND_K] = a.k;
+    c->given[OPERAND_V] = a.v;
+    c->given[OPERAND_O] = a.o;
+    c->given[OPERAND_LSE] = a.lse;
+    c->reads = OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) | OPERAND_BIT(OPERAND_V);
+    c->writes = OPERAND_BIT(OPERAND_O) | OPERAND_BIT(OPERAND_LSE);
     code = call_check_numbers(c, status);
-    if (code != CL_SUCCESS) {
-        return code;
+    if (code == CL_SUCCESS) {
+        code = call_check_memory(c, status);
     }
-    const struct problem *p = &c->plan->problem;
-    const cl_uint size = problem_element_size(p);
-    const struct call_operand operands[CALL_OPERANDS] = {
-        {a.q, {"q", c->batch, p->heads_q, c->seq_q, p->head_dim, size, true, false}, false},
-        {a.k, {"k", c->batch, p->heads_kv, c->seq_kv, p->head_dim, size, true, false}, false},
-        {a.v, {"v", c->batch, p->heads_kv, c->seq_kv, p->head_dim_v, size, true, false}, false},
-        {a.o, {"o", c->batch, p->heads_q, c->seq_q, p->head_dim_v, size, false, true}, false},
-        {a.lse, {"lse", c->batch, p->heads_q, c->seq_q, 1, 4, false, true}, true},
-    };
-    code = call_check_memory(c, operands, status);
-    const bool empty = c->batch == 0 || c->seq_q == 0; /* nothing to write */
+    const bool empty = c->lengths.batch == 0 || c->lengths.seq_q == 0; /* nothing to write */
     return code == CL_SUCCESS ? call_run(c, empty, status) : code;
 }
 

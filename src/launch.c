@@ -2,7 +2,7 @@
 
 static cl_int set_arguments(const struct launch *l, cl_kernel kernel) {
     cl_int code = clSetKernelArg(kernel, 0, sizeof *l->params, l->params);
-    for (cl_uint i = 0; i < LAUNCH_TENSORS && code == CL_SUCCESS; i++) {
+    for (cl_uint i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
         const struct tensor *t = &l->tensors[i];
 #ifdef CL_VERSION_2_0
         if (t->svm) {
@@ -12,9 +12,8 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel) {
 #endif
         code = clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
     }
-    return code == CL_SUCCESS
-               ? clSetKernelArg(kernel, LAUNCH_TENSORS + 1, sizeof(cl_mem), &l->workspace)
-               : code;
+    return code == CL_SUCCESS ? clSetKernelArg(kernel, OPERANDS + 1, sizeof(cl_mem), &l->workspace)
+                              : code;
 }
 
 cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange range, cl_uint count,

@@ -8,12 +8,11 @@
 #ifndef LAUNCH_H
 #define LAUNCH_H
 
+#include "operand.h"
 #include "params.h"
 #include "problem.h"
 #include "tensor.h"
 #include "tuning.h"
-
-enum { LAUNCH_Q, LAUNCH_K, LAUNCH_V, LAUNCH_O, LAUNCH_LSE, LAUNCH_TENSORS };
 
 /* Work-items of one launch, over two dimensions. */
 struct ndrange {
@@ -26,7 +25,7 @@ struct launch {
     const struct device *device;
     const struct variant *variant;
     const struct params *params;
-    const struct tensor *tensors; /* LAUNCH_TENSORS of them */
+    const struct tensor *tensors; /* OPERANDS of them */
     const cl_kernel *kernels;
     cl_mem workspace; /* NULL when the variant needs none; its offset is in params */
     cl_command_queue queue;

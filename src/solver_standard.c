@@ -282,17 +282,17 @@ static bool lies_dense(const struct run *run, const struct tensor *t) {
 /* ---- All of it ---- */
 
 /* Brings q, k and v into dense floats, where they are not; says where they lie then. */
-static cl_int pack(const struct run *run, const bool lies[LAUNCH_TENSORS]) {
+static cl_int pack(const struct run *run, const bool lies[OPERANDS]) {
     const struct launch *l = run->launch;
     const struct problem *p = &run->problem;
-    struct tensor tensors[LAUNCH_TENSORS];
+    struct tensor tensors[OPERANDS];
     bool any = false;
-    for (size_t i = 0; i < LAUNCH_TENSORS; i++) {
+    for (size_t i = 0; i < OPERANDS; i++) {
         tensors[i] = l->tensors[i];
         if (lies[i]) {
             tensors[i].buffer = NULL;
         }
-        any = any || (i <= LAUNCH_V && !lies[i]);
+        any = any || (i <= OPERAND_V && !lies[i]);
     }
     cl_int code = CL_SUCCESS;
     if (problem_masked(p)) {
@@ -325,21 +325,21 @@ static cl_int steps(const struct run *run) {
     const cl_ulong segments = segments_of(p);
     const bool masked = problem_masked(p), keys = p->seq_kv > 0;
     const bool one_block = p->seq_kv <= PRODUCT_KEYS;
-    const bool lies[LAUNCH_TENSORS] = {
-        [LAUNCH_Q] = lies_dense(run, &t[LAUNCH_Q]),
-        [LAUNCH_K] = lies_dense(run, &t[LAUNCH_K]),
+    const bool lies[OPERANDS] = {
+        [OPERAND_Q] = lies_dense(run, &t[OPERAND_Q]),
+        [OPERAND_K] = lies_dense(run, &t[OPERAND_K]),
         /* See standard_pack.cl. */
-        [LAUNCH_V] = !masked && one_block && lies_dense(run, &t[LAUNCH_V]),
-        [LAUNCH_O] = !masked && keys && segments == 1 && lies_dense(run, &t[LAUNCH_O]),
+        [OPERAND_V] = !masked && one_block && lies_dense(run, &t[OPERAND_V]),
+        [OPERAND_O] = !masked && keys && segments == 1 && lies_dense(run, &t[OPERAND_O]),
     };
-    const struct matrices q =
-        lies[LAUNCH_Q] ? tensor_of(&t[LAUNCH_Q], rows) : part_of(run, run->at.q, rows, p->head_dim);
-    const struct matrices k = lies[LAUNCH_K] ? tensor_of(&t[LAUNCH_K], p->seq_kv)
-                                             : part_of(run, run->at.k, p->seq_kv, p->head_dim);
-    const struct matrices v = lies[LAUNCH_V] ? tensor_of(&t[LAUNCH_V], p->seq_kv)
-                                             : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
-    const struct matrices o = lies[LAUNCH_O]
-                                  ? tensor_of(&t[LAUNCH_O], rows)
+    const struct matrices q = lies[OPERAND_Q] ? tensor_of(&t[OPERAND_Q], rows)
+                                              : part_of(run, run->at.q, rows, p->head_dim);
+    const struct matrices k = lies[OPERAND_K] ? tensor_of(&t[OPERAND_K], p->seq_kv)
+                                              : part_of(run, run->at.k, p->seq_kv, p->head_dim);
+    const struct matrices v = lies[OPERAND_V] ? tensor_of(&t[OPERAND_V], p->seq_kv)
+                                              : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
+    const struct matrices o = lies[OPERAND_O]
+                                  ? tensor_of(&t[OPERAND_O], rows)
                                   : part_of(run, run->at.o, rows, segments * p->head_dim_v);
     const struct matrices scores = part_of(run, run->at.scores, rows, score_stride(p));
     const struct product first = {
@@ -364,8 +364,8 @@ static cl_int steps(const struct run *run) {
     if (code == CL_SUCCESS && keys) {
         code = multiply(run, second);
     }
-    return code == CL_SUCCESS && !lies[LAUNCH_O] ? run_kernel(run, UNPACK, run->at.scores, t)
-                                                 : code;
+    return code == CL_SUCCESS && !lies[OPERAND_O] ? run_kernel(run, UNPACK, run->at.scores, t)
+                                                  : code;
 }
 
 static cl_int enqueue(const struct solver *solver, const struct launch *l, struct status *status) {
