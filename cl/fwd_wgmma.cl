@@ -663,7 +663,7 @@ INLINE void finish(const struct params *p, float *sums, struct rows *rows,
                 *(__global uint4 *)(o + to * p->o.row + d) = (uint4)(x[0], x[1], x[2], x[3]);
             }
         }
-        if (live && quarter == 0 && p->write_lse) {
+        if (live && quarter == 0 && (p->written & OPERAND_LSE)) {
             lse[to * p->lse.row] = state_lse(rows->m[r], l);
         }
     }
@@ -808,11 +808,7 @@ INLINE void consume(const struct params *p, const struct places *at,
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_wgmma(const struct params p, __global const element *restrict q,
-          __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse,
-          __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_wgmma(KERNEL_ARGUMENTS) {
     __local uint tile_q[TILE_Q / 4] __attribute__((aligned(1024)));
     __local uint tile_k[STAGES * TILE_K / 4] __attribute__((aligned(1024)));
     __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));

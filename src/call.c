@@ -164,11 +164,6 @@ static cl_int fill_params(struct call *c, struct status *status) {
     /* No bound needs to be further away than all keys and queries together. */
     const cl_int far = (cl_int)(n->seq_q + n->seq_kv);
     c->params = (struct params){
-        .q = t[OPERAND_Q].strides,
-        .k = t[OPERAND_K].strides,
-        .v = t[OPERAND_V].strides,
-        .o = t[OPERAND_O].strides,
-        .lse = t[OPERAND_LSE].strides,
         .workspace = t[WORKSPACE].strides.offset,
         .batch = (cl_int)n->batch,
         .heads_q = (cl_int)p->heads_q,
@@ -180,10 +175,12 @@ static cl_int fill_params(struct call *c, struct status *status) {
         .band_right = p->band_right == CLATTN_UNBOUNDED ? far : p->band_right,
         .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
         .cap = (float)(softcap * log2_e),
-        .write_lse = t[OPERAND_LSE].present,
-        .aligned = t[OPERAND_Q].aligned && (t[OPERAND_K].aligned || !t[OPERAND_K].present) &&
-                   (t[OPERAND_V].aligned || !t[OPERAND_V].present) && t[OPERAND_O].aligned,
     };
+    for (size_t i = 0; i < OPERANDS; i++) {
+        c->params.strides[i] = t[i].strides;
+        c->params.written |= (cl_int)(t[i].present && t[i].written) << i;
+        c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
+    }
     const float factor = fabsf(c->params.factor);
     if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
         return status_set(status, CLATTN_INVALID_ARGS,
@@ -218,6 +215,7 @@ static cl_int launch(const struct call *c, struct status *status) {
         .params = &c->params,
         .tensors = c->tensors,
         .kernels = step->kernels,
+        .operands = step->operands,
         .workspace = c->tensors[WORKSPACE].buffer,
         .queue = c->queue,
         .count = c->count,

@@ -80,6 +80,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
+    m->step->operands[index] = program_operands(recipe);
     return check_kernel(m, solver, v, index, work_group, status);
 }
 

@@ -14,7 +14,8 @@ struct plan_step {
     const struct solver *solver; /* NULL: there is none */
     struct variant variant;
     cl_kernel kernels[SOLVER_KERNELS];
-    cl_ulong workspace; /* bytes */
+    cl_uint operands[SOLVER_KERNELS]; /* sets: what each kernel has as arguments */
+    cl_ulong workspace;               /* bytes */
 };
 
 /* The second step runs where the first one's solver does not accept what an enqueue asks. */

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -35,6 +36,43 @@ static void compose_options(const struct program_recipe *recipe, const struct va
     }
 }
 
+cl_uint program_operands(const struct program_recipe *recipe) {
+    return operand_set(recipe->reads) | operand_set(recipe->writes);
+}
+
+static void append_upper(struct text *composed, const char *name) {
+    for (; *name; name++) {
+        text_printf(composed, "%c", toupper((unsigned char)*name));
+    }
+}
+
+/* The kernel's signature, its operands' strides in struct params (cl/params.h), and their bits. */
+static void compose_operands(const struct program_recipe *recipe, struct text *composed) {
+    const cl_uint set = program_operands(recipe), written = operand_set(recipe->writes);
+    struct text members = {0}, arguments = {0};
+    for (size_t i = 0; i < OPERANDS; i++) {
+        const struct operand *operand = &operands_table[i];
+        if (!(set >> i & 1)) {
+            continue;
+        }
+        text_printf(composed, "#define OPERAND_");
+        append_upper(composed, operand->name);
+        text_printf(composed, " %u\n", OPERAND_BIT(i));
+        text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
+        text_printf(&arguments, ", __global %s%s *restrict %s", written >> i & 1 ? "" : "const ",
+                    operand->element, operand->name);
+    }
+    if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
+        text_printf(&arguments, ", __global float *restrict workspace");
+    }
+    text_printf(composed, "#define PARAMS_STRIDES %s\n", text_chars(&members));
+    text_printf(composed, "#define KERNEL_ARGUMENTS const struct params p%s\n",
+                text_chars(&arguments));
+    composed->failed = composed->failed || members.failed || arguments.failed;
+    text_destroy(&members);
+    text_destroy(&arguments);
+}
+
 static void compose_parameters(const struct program_recipe *recipe, const struct problem *p,
                                const struct variant *v, const char *options,
                                struct text *composed) {
@@ -50,6 +88,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
     text_printf(composed, "#define SEGMENT %u\n",
                 problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
+    compose_operands(recipe, composed);
     text_printf(composed, "%s", recipe->constants);
     for (size_t i = 0; i < v->count; i++) {
         text_printf(composed, "#define %s %s\n", v->parameters[i].name, v->parameters[i].value);

@@ -9,6 +9,7 @@
 #define PROGRAM_H
 
 #include "cache.h"
+#include "operand.h"
 #include "problem.h"
 #include "tuning.h"
 
@@ -19,6 +20,7 @@ struct program_recipe {
     const char *kernel;               /* name of the __kernel and of its file, without ".cl" */
     const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL;
                                        * <WORD> in a name: the variant's parameter */
+    const char *reads, *writes;       /* its operands, "q k v", and "workspace"; see operand_set */
     const char *constants;            /* further #define lines, or "" */
     const char *options;              /* of the compiler, beside our own; NULL: none */
     const char *(*variant_options)(
@@ -29,6 +31,9 @@ struct program_recipe {
 
 /* SEGMENT: keys whose sums are kept apart (cl/state.cl), or 0 where no row sees more. */
 cl_uint program_segment(const struct problem *p, const struct variant *v);
+
+/* The kernel's operands, a set, in the order of its arguments. */
+cl_uint program_operands(const struct program_recipe *recipe);
 
 /* The program's text and the options to build it with; map gets "lines 63-126: span.cl" for
  * each part. */

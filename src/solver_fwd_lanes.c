@@ -72,6 +72,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_lanes",
+        .reads = "q k v",
+        .writes = "o lse workspace",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "ahead.cl",
                   "fwd_lanes.cl"},
         .constants = "#define PASS 0\n",

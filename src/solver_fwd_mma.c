@@ -205,6 +205,8 @@ static const char *options(const struct variant *v) {
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe one = {
         .kernel = "fwd_mma",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile.cl",
                   "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",

@@ -41,6 +41,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
         .constants = "#define LANES 1\n",
     };

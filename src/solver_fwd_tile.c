@@ -178,6 +178,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_tile",
+        .reads = "q k v",
+        .writes = "o lse workspace",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},
         .constants = "#define LANES 1\n#define PASS 0\n",
         .options = SOLVERS_TILE_OPTIONS,

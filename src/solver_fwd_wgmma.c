@@ -134,9 +134,14 @@ static bool expressible(const struct strides *s, cl_int rows, cl_int heads, cl_i
 
 static bool accepts(const struct variant *v, const struct params *p) {
     const cl_int heads_kv = p->heads_q / p->group;
-    return p->aligned && expressible(&p->q, p->seq_q, p->heads_q, p->batch) &&
-           expressible(&p->k, p->seq_kv, heads_kv, p->batch) &&
-           expressible(&p->v, p->seq_kv, heads_kv, p->batch) && tasks(v, p) < (cl_ulong)1 << 31;
+    const cl_int moved = (cl_int)(OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) |
+                                  OPERAND_BIT(OPERAND_V) | OPERAND_BIT(OPERAND_O));
+    const struct strides *s = p->strides;
+    return (p->aligned & moved) == moved &&
+           expressible(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
+           expressible(&s[OPERAND_K], p->seq_kv, heads_kv, p->batch) &&
+           expressible(&s[OPERAND_V], p->seq_kv, heads_kv, p->batch) &&
+           tasks(v, p) < (cl_ulong)1 << 31;
 }
 
 static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
@@ -150,12 +155,16 @@ static const struct program_recipe *recipe(const struct variant *v, size_t kerne
     static const struct program_recipe recipes[] = {
         {
             .kernel = "fwd_wgmma_maps",
+            .reads = "q k v",
+            .writes = "workspace",
             .parts = {"params.h", "base.cl", "fwd_wgmma_maps.cl"},
             .constants = "#define LANES 1\n",
             .sm_90a = true,
         },
         {
             .kernel = "fwd_wgmma",
+            .reads = "q k v",
+            .writes = "o lse workspace",
             .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "tile_wgmma.cl",
                       "fwd_wgmma.cl"},
             .constants = "#define LANES 1\n",

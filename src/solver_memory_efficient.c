@@ -37,15 +37,16 @@ static bool complete(const struct problem *p, const struct device *d, struct var
 }
 
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
-#define LANES_RECIPE(pass)                                                                  \
-    {                                                                                       \
-        .kernel = "fwd_lanes", .parts = {"params.h", "base.cl",  "span.cl",     "score.cl", \
-                                         "state.cl", "ahead.cl", "fwd_lanes.cl"},           \
-        .constants = "#define PASS " #pass "\n",                                            \
+#define LANES_RECIPE(pass)                                                    \
+    {                                                                         \
+        .kernel = "fwd_lanes", .reads = "q k v", .writes = "o lse workspace", \
+        .parts = {"params.h", "base.cl",  "span.cl",     "score.cl",          \
+                  "state.cl", "ahead.cl", "fwd_lanes.cl"},                    \
+        .constants = "#define PASS " #pass "\n",                              \
     }
 #define TILE_RECIPE(pass)                                                                          \
     {                                                                                              \
-        .kernel = "fwd_tile",                                                                      \
+        .kernel = "fwd_tile", .reads = "q k v", .writes = "o lse workspace",                       \
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_tile.cl"},        \
         .constants = "#define LANES 1\n#define PASS " #pass "\n", .options = SOLVERS_TILE_OPTIONS, \
     }

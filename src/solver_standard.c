@@ -204,18 +204,18 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
 #define TEXT_OF(tokens) #tokens
 
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
-#define RECIPE(name)                                                                          \
+#define RECIPE(name, read, write)                                                             \
     {                                                                                         \
-        .kernel = name,                                                                       \
+        .kernel = name, .reads = read, .writes = write,                                       \
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", name ".cl"},      \
         .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(   \
             ROW_FLOATS) "\n#define PRODUCT_KEYS " TEXT(PRODUCT_KEYS) "\n#define three_pass "  \
                                                                      "3\n#define online 2\n", \
     }
     static const struct program_recipe all[KERNELS] = {
-        [PACK] = RECIPE("standard_pack"),
-        [SOFTMAX] = RECIPE("standard_softmax"),
-        [UNPACK] = RECIPE("standard_unpack"),
+        [PACK] = RECIPE("standard_pack", "q k v", "workspace"),
+        [SOFTMAX] = RECIPE("standard_softmax", "workspace", "lse workspace"),
+        [UNPACK] = RECIPE("standard_unpack", "v workspace", "o"),
     };
 #undef RECIPE
     (void)v;
@@ -252,7 +252,7 @@ static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
     l.params = &params;
     l.tensors = tensors;
     const struct ndrange range = run->solver->ndrange(l.variant, &params, kernel);
-    const cl_int code = launch_kernel(&l, l.kernels[kernel], range, 0, NULL, NULL, run->status);
+    const cl_int code = launch_kernel(&l, kernel, range, 0, NULL, NULL, run->status);
     return code == CL_SUCCESS ? next_step(run) : code;
 }
 

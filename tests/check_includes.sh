@@ -8,9 +8,9 @@ complain() { echo "$*"; failed=1; }
 # A file of src/ may include a file of its own rank or of a lower one.
 rank() {
     case $1 in
-    clattn | size | params | sources | text) echo 0 ;;
+    clattn | size | sources | text) echo 0 ;;
     status | lock | sized) echo 0 ;;
-    ptx | problem* | device* | engines | tensor | cache | variant | operand) echo 1 ;;
+    ptx | problem* | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;

@@ -205,6 +205,8 @@ static void failed_builds_carry_log_and_map(void **state) {
     static const char constants[] = "#define LANES 1\n#error planted in the parameters\n";
     const struct program_recipe recipe = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
         .constants = constants,
     };
@@ -246,6 +248,8 @@ static void the_binary_of_the_device_is_taken(void **state) {
     (void)state;
     const struct program_recipe recipe = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
         .constants = "#define LANES 1\n",
         .sm_90a = true,

@@ -65,6 +65,53 @@ static void the_second_step_runs_where_the_first_declines(void **state) {
     small_close(&small);
 }
 
+/* ---- What a kernel is told of each operand ---- */
+
+static struct params seen;
+
+static bool sees(const struct variant *v, const struct params *params) {
+    (void)v;
+    seen = *params;
+    return true;
+}
+
+/* An operand that lies badly is no reason to move the others slowly; an lse is written where the
+ * call has one. */
+static void operands_are_aligned_each_for_itself(void **state) {
+    (void)state;
+    struct small small = {0};
+    clattn_plan plan;
+    small_open(&small, tested.context, tested.queue, "h2 q9 k9 d8:4", 1);
+    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+    struct solver opinion = *plan->steps[0].solver;
+    opinion.accepts = sees;
+    opinion.enqueue = enqueue_nothing;
+    plan->steps[0].solver = &opinion;
+    static const struct {
+        int seq_q, misaligned; /* the operand; OPERANDS: none */
+        int aligned;           /* of q, k, v, o */
+    } cases[] = {{9, OPERANDS, 15},
+                 {8, OPERAND_Q, 14},
+                 {8, OPERAND_K, 13},
+                 {8, OPERAND_V, 11},
+                 {8, OPERAND_O, 7}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        small.args.seq_q = small.args.seq_kv = (cl_uint)cases[i].seq_q;
+        for (int t = 0; t < OPERANDS; t++) {
+            small.tensors[t].offset = t == cases[i].misaligned ? sizeof(float) : 0;
+        }
+        small.args.lse = i % 2 ? NULL : &small.tensors[SMALL_LSE];
+        assert_int_equal(clattn_enqueue_forward(plan, tested.queue, &small.args, 0, NULL, NULL),
+                         CL_SUCCESS);
+        const int lse = 1 << OPERAND_LSE, o = 1 << OPERAND_O;
+        assert_int_equal(seen.aligned & (lse - 1), cases[i].aligned);
+        assert_int_equal(seen.written, i % 2 ? o : o | lse);
+    }
+    clFinish(tested.queue);
+    clattn_plan_destroy(plan);
+    small_close(&small);
+}
+
 /* ---- The choice without a solver ---- */
 
 static struct fixture fixtures[FIXTURES];
@@ -106,15 +153,20 @@ static void tensor_maps_decide(void **state) {
     assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &v, &why));
     text_destroy(&why);
     struct params good = {
-        .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 1};
-    good.q = good.k = good.v = good.o = (struct strides){0, 1 << 23, 1 << 19, 128};
+        .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 15};
+    for (size_t i = 0; i < OPERANDS; i++) {
+        good.strides[i] = (struct strides){0, 1 << 23, 1 << 19, 128};
+    }
     assert_true(wgmma->accepts(&v, &good));
     struct params other = good;
-    other.aligned = 0;
-    assert_false(wgmma->accepts(&v, &other));
+    struct strides *const q = &other.strides[OPERAND_Q], *const k = &other.strides[OPERAND_K];
+    struct strides *const v_of = &other.strides[OPERAND_V];
+    for (int i = OPERAND_Q; i <= OPERAND_O; i++) {
+        other.aligned = good.aligned & ~(1 << i);
+        assert_false(wgmma->accepts(&v, &other));
+    }
     const cl_long most = ((cl_long)1 << 39) - 8; /* 2^40 bytes are too many */
-    cl_long *const strides[] = {&other.q.row, &other.q.batch, &other.k.head,
-                                &other.k.row, &other.v.batch, &other.v.head};
+    cl_long *const strides[] = {&q->row, &q->batch, &k->head, &k->row, &v_of->batch, &v_of->head};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
         other = good;
         *strides[i] = most;
@@ -127,7 +179,7 @@ static void tensor_maps_decide(void **state) {
         assert_true(wgmma->accepts(&v, &other)); /* ... to nobody */
     }
     other = good;
-    other.o.row = most + 8; /* O is stored without a map */
+    other.strides[OPERAND_O].row = most + 8; /* O is stored without a map */
     assert_true(wgmma->accepts(&v, &other));
     other = good;
     other.batch = 1 << 28; /* more tasks than its counter counts */
@@ -153,6 +205,7 @@ static int close_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_step_runs_where_the_first_declines),
+        cmocka_unit_test(operands_are_aligned_each_for_itself),
         cmocka_unit_test(the_solver_left_out_is_never_chosen),
         cmocka_unit_test(tensor_maps_decide),
     };
