@@ -348,11 +348,7 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-fwd_lanes(const struct params p, __global const element *restrict q,
-          __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse,
-          __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_ARGUMENTS) {
     const int row0 = (int)get_global_id(0) * BLOCK_M;
     const int rows_here = min(BLOCK_M, p.seq_q - row0);
     const long batch = (long)get_global_id(1) / p.heads_q;
@@ -421,7 +417,7 @@ fwd_lanes(const struct params p, __global const element *restrict q,
             workspace[2 * i + 1] = l_kept[i];
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        if (PASS == 1 ? 0 : p.write_lse) {
+        if (PASS == 1 ? 0 : (p.written & OPERAND_LSE)) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + (row0 + i) * p.lse.row] =
                 state_lse(m_of[i], l_kept[i]);
         }

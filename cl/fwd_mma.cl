@@ -402,11 +402,7 @@ INLINE float mma_not_finite(const struct params *p, __global const element *v, i
 }
 
 __kernel TILE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_mma(const struct params p, __global const element *restrict q,
-        __global const element *restrict k, __global const element *restrict v,
-        __global element *restrict o, __global float *restrict lse,
-        __global float *restrict workspace) {
-    (void)workspace;
+fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_q[BLOCK_M * (WIDTH_Q + TILE_PAD)] __attribute__((aligned(16)));
     __local element tile_k[BLOCK_N * (WIDTH + TILE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + TILE_PAD)] __attribute__((aligned(16)));
@@ -437,7 +433,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
 
     const int4 span = span_of_block(&p, row0, row_last);
     const int last = span.y - 1;
-    tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
+    tile_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q,
+              p.aligned & OPERAND_Q);
     if (get_local_id(0) == 0) {
         found = 0;
         kept.o = p.o.offset + batch * p.o.batch + head * p.o.head;
@@ -464,7 +461,8 @@ fwd_mma(const struct params p, __global const element *restrict q,
     }
     do {
         if (begin < span.y) {
-            tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH, p.aligned);
+            tile_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
+                      p.aligned & OPERAND_K);
         }
         tile_copied();
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -503,7 +501,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             tile_copied();
             barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
             tile_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
-                      WIDTH_V, p.aligned);
+                      WIDTH_V, p.aligned & OPERAND_V);
             mma_scores(s, fragments, rows, tile_k, w);
             tile_copied();
             const int careful = kept.careful;
@@ -514,7 +512,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
             if (key0 + BLOCK_N < span.y) {
                 tile_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
-                          p.aligned);
+                          p.aligned & OPERAND_K);
             }
 
             if (SOFTCAP) {
@@ -608,7 +606,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 const int2 keys = span_of_row(&p, row);
                 const float sum = state_sum(m[a][slot], l[a][slot], keys.x < keys.y);
                 normaliser[slot] = state_normaliser(sum);
-                if (p.write_lse && row <= to_last && (here.lane & TILE_SHARE) == 0) {
+                if ((p.written & OPERAND_LSE) && row <= to_last && (here.lane & TILE_SHARE) == 0) {
                     lse[row * p.lse.row] = state_lse(m[a][slot], sum);
                 }
             }
@@ -637,7 +635,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                         more == 0.0f ? from[j] : (element)tile_pack(widen(from[j]) + more, 0.0f);
                 }
             }
-            if (p.aligned && d + 8 <= HEAD_DIM_V) {
+            if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
                 *(__global ushort8 *)to = *(__local const ushort8 *)from;
             } else {
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {

@@ -18,12 +18,7 @@ INLINE float rows_score(const struct params *p, __global const element *q,
     return score_of_product(p, product);
 }
 
-__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-fwd_rows(const struct params p, __global const element *restrict q,
-         __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse,
-         __global float *restrict workspace) {
-    (void)workspace;
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(KERNEL_ARGUMENTS) {
     const size_t index = get_global_id(0);
     const size_t slice = index / (size_t)p.seq_q;
     if (slice >= (size_t)p.batch * (size_t)p.heads_q) {
@@ -87,7 +82,7 @@ fwd_rows(const struct params p, __global const element *restrict q,
     for (int d = 0; d < HEAD_DIM_V; d++) {
         store(o + d, total[d] * normaliser);
     }
-    if (p.write_lse) {
+    if (p.written & OPERAND_LSE) {
         lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
             state_lse(m, l_total);
     }

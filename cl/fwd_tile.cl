@@ -162,7 +162,7 @@ INLINE int tile_is_odd(const element4 *chunks) {
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
-    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned);
+    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned & OPERAND_Q);
     tile_put(tile, chunks, BLOCK_M, 0);
 }
 
@@ -391,11 +391,7 @@ INLINE void tile_store(__global element *p, float4 x, const int count, int align
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_tile(const struct params p, __global const element *restrict q,
-         __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse,
-         __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERNEL_ARGUMENTS) {
     __local float tile_q[(Q_RESIDENT ? SLICES : 1) * BLOCK_M * TILE_ROW]
         __attribute__((aligned(16)));
     __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
@@ -462,7 +458,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     const int last = span.y - 1;
     element4 next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
-        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned & OPERAND_K);
     }
     int number = 0; /* of slices of V until now */
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
@@ -480,7 +476,8 @@ fwd_tile(const struct params p, __global const element *restrict q,
         for (int z = 0; z < SLICES; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             tile_put(tile_kv, next, BLOCK_N, 1);
             if (!Q_RESIDENT) {
@@ -491,11 +488,13 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 /* nothing is under way */
             } else if (z + 1 < SLICES) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
-                           p.aligned);
+                           p.aligned & OPERAND_K);
             } else if (PASS != 1) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V, p.aligned);
+                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
+                           p.aligned & OPERAND_V);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             const int d = td * (BLOCK_D / THREADS_D);
             __local const float *part = tile_q + (Q_RESIDENT ? z * BLOCK_M * TILE_ROW : 0) + d;
@@ -575,7 +574,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the slice before; tile_p is written */
             if (!PREFETCH) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
-                           p.aligned);
+                           p.aligned & OPERAND_V);
             }
             tile_put(tile_kv, next, BLOCK_N, 0);
             number++;
@@ -587,9 +586,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 /* nothing is under way */
             } else if (z + 1 < SLICES_V) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
-                           p.aligned);
+                           p.aligned & OPERAND_V);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             __local const float *weights = tile_p + om * P_ROW;
             if (boundary && tile_odd[number % 2] == number) {
@@ -632,7 +632,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             workspace[2 * row + 1] = l_row;
         }
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        if (PASS == 1 ? 0 : p.write_lse && row <= row_last) {
+        if (PASS == 1 ? 0 : (p.written & OPERAND_LSE) && row <= row_last) {
             lse[p.lse.offset + batch * p.lse.batch + head * p.lse.head + row * p.lse.row] =
                 state_lse(m[i], l_row);
         }
@@ -649,7 +649,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned);
+                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERAND_O);
             }
         }
     }

@@ -630,7 +630,7 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         const int to = row + 8 * r, live = to < p->seq_q;
         normaliser[r] = state_normaliser(l);
         products = put_row(sums, r, normaliser[r], o + to * p->o.row, live, products, 0);
-        if (live && get_local_id(0) % 4 == 0 && p->write_lse) {
+        if (live && get_local_id(0) % 4 == 0 && (p->written & OPERAND_LSE)) {
             lse[to * p->lse.row] = state_lse(rows->m[r], l);
         }
     }
@@ -791,11 +791,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_wgmma(const struct params p, __global const element *restrict q,
-          __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse,
-          __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_wgmma(KERNEL_ARGUMENTS) {
     __local uint tile_q[TILE_Q / 4] __attribute__((aligned(1024)));
     __local uint tile_k[STAGES * TILE_K / 4] __attribute__((aligned(1024)));
     __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));

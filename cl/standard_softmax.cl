@@ -71,14 +71,7 @@ INLINE floatn softmax_scores(const struct params *p, __global const float *row, 
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-standard_softmax(const struct params p, __global const element *restrict q,
-                 __global const element *restrict k, __global const element *restrict v,
-                 __global element *restrict o, __global float *restrict lse,
-                 __global float *restrict workspace) {
-    (void)q;
-    (void)k;
-    (void)v;
-    (void)o;
+standard_softmax(KERNEL_ARGUMENTS) {
     __local float partial[WORK_GROUP];
     const int id = (int)get_local_id(0), step = WORK_GROUP * LANES;
     const long index = (long)get_group_id(0), slice = index / p.seq_q;
@@ -129,7 +122,7 @@ standard_softmax(const struct params p, __global const element *restrict q,
         }
         *(__global floatn *)(row + key) = weight;
     }
-    if (p.write_lse && id == 0) {
+    if ((p.written & OPERAND_LSE) && id == 0) {
         lse[p.lse.offset + slice / p.heads_q * p.lse.batch + slice % p.heads_q * p.lse.head +
             query * p.lse.row] = state_lse(m_row, l_row);
     }

@@ -42,13 +42,7 @@ INLINE float unpack_add(float x, __global const float *weights, __global const e
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-standard_unpack(const struct params p, __global const element *restrict q,
-                __global const element *restrict k, __global const element *restrict v,
-                __global element *restrict o, __global float *restrict lse,
-                __global float *restrict workspace) {
-    (void)q;
-    (void)k;
-    (void)lse;
+standard_unpack(KERNEL_ARGUMENTS) {
     const long rows = (long)p.batch * p.heads_q * p.seq_q;
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     const long segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : 1L;
@@ -84,7 +78,7 @@ standard_unpack(const struct params p, __global const element *restrict q,
         __global element *to =
             o + p.o.offset + batch * p.o.batch + head * p.o.head + query * p.o.row + d;
         if (last >= 3) {
-            store4(to, x, p.aligned);
+            store4(to, x, p.aligned & OPERAND_O);
             continue;
         }
         store(to, x.x);

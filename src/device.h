@@ -1,7 +1,7 @@
 /*
  * device - the facts of one device, read once.
  *
- * Everything that chooses or checks a row sees the device through this struct
+ * Everything that chooses or checks a variant sees the device through this struct
  * alone, so a text of facts (what clattn_context_describe prints) can stand in for
  * a device that is not there.
  */
@@ -13,7 +13,7 @@
 
 enum device_type { DEVICE_OTHER, DEVICE_CPU, DEVICE_GPU };
 
-typedef struct device {
+struct device {
     char name[128];
     char vendor[128];
     char platform[128];
@@ -32,21 +32,21 @@ typedef struct device {
     cl_ulong svm;                   /* 1: SVM pointers may be passed */
     cl_ulong base_alignment;        /* bytes; of every buffer */
     cl_ulong loop_limit;            /* iterations after which a work-item silently stops; 0: none */
-} device;
+};
 
 /* Appends the facts, one "name value" a line; "name" alone where the value is "". */
-void device_format(const device *d, text *out);
+void device_format(const struct device *d, struct text *out);
 
 /* Reads what device_format wrote, or clattn-info printed: blanks before the name and between
  * name and value do not count.  Facts that are left out stay 0 or "".  False at a line that
  * it does not know. */
-bool device_parse(device *d, const char *facts);
+bool device_parse(struct device *d, const char *facts);
 
 /* Asks the driver for everything but local_memory. */
-cl_int device_read(device *d, cl_device_id id, struct status *status);
+cl_int device_read(struct device *d, cl_device_id id, struct status *status);
 
 /* Sets local_memory: what the driver reports, or, where the chip is known to have
  * more than that, the most that a kernel was seen to use. */
-cl_int device_probe(device *d, cl_context context, cl_device_id id, struct status *status);
+cl_int device_probe(struct device *d, cl_context context, cl_device_id id, struct status *status);
 
 #endif

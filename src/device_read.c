@@ -58,7 +58,7 @@ static bool has_word(const char *words, const char *name) {
     return false;
 }
 
-static void name_architecture(device *d, cl_device_id id, const char *extensions) {
+static void name_architecture(struct device *d, cl_device_id id, const char *extensions) {
     cl_uint major = 0, minor = 0;
     if (has_word(extensions, "cl_nv_device_attribute_query") &&
         clGetDeviceInfo(id, NV_COMPUTE_CAPABILITY_MAJOR, sizeof major, &major, NULL) ==
@@ -77,8 +77,8 @@ static void name_architecture(device *d, cl_device_id id, const char *extensions
     }
 }
 
-cl_int device_read(device *d, cl_device_id id, struct status *status) {
-    *d = (device){0};
+cl_int device_read(struct device *d, cl_device_id id, struct status *status) {
+    *d = (struct device){0};
     cl_platform_id platform = NULL;
     cl_device_type type = 0;
     cl_uint compute_units = 0, width = 0, address_bits = 0, base_bits = 0, dimensions = 0;
@@ -230,7 +230,7 @@ static bool probe_runs(cl_context context, cl_command_queue queue, cl_device_id 
  * NVIDIA reports 48 KiB, whatever the chip has; arrays declared in a kernel may be
  * larger.  The table says what is worth a trial; the trial decides.
  */
-cl_int device_probe(device *d, cl_context context, cl_device_id id, struct status *status) {
+cl_int device_probe(struct device *d, cl_context context, cl_device_id id, struct status *status) {
     static const struct {
         const char *architecture;
         cl_uint kibibytes; /* a work-group's maximum, CUDA programming guide, table of

@@ -7,7 +7,7 @@
 #include "text.h"
 
 /* The limits of nv80 are measured (H200, D 64, 128 and 256).  Those of AMD and Intel are by
- * compilers alone, unmeasured: with them no chosen row of tests/offline spills.  With more keys
+ * compilers alone, unmeasured: with them no chosen variant of tests/offline spills.  With more keys
  * amd_mfma's compiler keeps scalars in lanes of vector registers, and Intel's leaves the loop over
  * keys rolled and so the scores in memory. */
 const struct engine engines_table[ENGINES] = {
@@ -31,7 +31,7 @@ const struct engine *engines_find(const char *chars, size_t length) {
     return NULL;
 }
 
-const struct engine *engines_first(const device *d) {
+const struct engine *engines_first(const struct device *d) {
     const char *words = d->matrix, *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
         const struct engine *engine = engines_find(word, length);
@@ -42,7 +42,7 @@ const struct engine *engines_first(const device *d) {
     return NULL;
 }
 
-bool engines_has(const device *d, const struct engine *engine) {
+bool engines_has(const struct device *d, const struct engine *engine) {
     const char *words = d->matrix, *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
         if (text_is(word, length, engine->name)) {
@@ -54,13 +54,13 @@ bool engines_has(const device *d, const struct engine *engine) {
 
 /* Everything of the part that only its own device has; types that differ in their
  * instructions differ in no engine's device. */
-void engines_probe_text(const struct engine *engine, text *out) {
+void engines_probe_text(const struct engine *engine, struct text *out) {
     text_printf(out,
                 "#define TYPE 3\n#define LANES 1\n#define HEAD_DIM 16\n#define HEAD_DIM_V 16\n"
                 "#define MASKED 0\n#define WAVES 1\n#define ENGINE %s\n#define EMULATED 0\n"
                 "#define FAST_LOADS 1\n",
                 engine->name);
-    text part = {0};
+    struct text part = {0};
     text_printf(&part, "tile_%s.cl", engine->name);
     const char *const parts[] = {"base.cl", "tile.cl", text_chars(&part)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -94,7 +94,7 @@ void engines_probe_text(const struct engine *engine, text *out) {
 }
 
 static bool builds(const struct engine *engine, cl_context context, cl_device_id id) {
-    text program_text = {0};
+    struct text program_text = {0};
     engines_probe_text(engine, &program_text);
     const char *source = text_chars(&program_text);
     cl_int code = CL_OUT_OF_HOST_MEMORY;
@@ -119,7 +119,7 @@ static bool is_listed(const char *architecture, const char *prefixes) {
     return false;
 }
 
-void engines_probe(device *d, cl_context context, cl_device_id id, text *failed) {
+void engines_probe(struct device *d, cl_context context, cl_device_id id, struct text *failed) {
     d->matrix[0] = '\0';
     for (size_t i = 0; i < ENGINES && !d->matrix[0]; i++) {
         const struct engine *engine = &engines_table[i];

@@ -37,16 +37,16 @@ extern const struct engine engines_table[ENGINES];
 const struct engine *engines_find(const char *chars, size_t length);
 
 /* The first engine of device.matrix, NULL when there is none. */
-const struct engine *engines_first(const device *d);
+const struct engine *engines_first(const struct device *d);
 
 /* Is the engine one of device.matrix? */
-bool engines_has(const device *d, const struct engine *engine);
+bool engines_has(const struct device *d, const struct engine *engine);
 
 /* The program that builds only where the engine is. */
-void engines_probe_text(const struct engine *engine, text *out);
+void engines_probe_text(const struct engine *engine, struct text *out);
 
 /* Sets device.matrix: the first engine of the device's architecture that builds there.  The
  * names of those that do not are appended to failed, with blanks between. */
-void engines_probe(device *d, cl_context context, cl_device_id id, text *failed);
+void engines_probe(struct device *d, cl_context context, cl_device_id id, struct text *failed);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * Has every solver compose its program, for devices that are not there, so that
- * check_kernels.sh can have the texts checked: the rows of tuning.txt, and those
+ * check_kernels.sh can have the texts checked: the variants of tuning.txt, and those
  * that the solvers' formulas choose.  Programs go to CLATTN_DUMP.
  */
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "engines.h"
 #include "sources.h"
 
-static const device devices[] = {
+static const struct device devices[] = {
     {.name = "a wide CPU",
      .architecture = "cpu/16",
      .type = DEVICE_CPU,
@@ -116,7 +116,7 @@ static bool seen[COMPOSE_LINES]; /* lines of tuning.txt */
 static void write_probes(const char *directory) {
     for (size_t i = 0; i < ENGINES; i++) {
         char path[256];
-        text probe = {0};
+        struct text probe = {0};
         snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engines_table[i].name);
         engines_probe_text(&engines_table[i], &probe);
         FILE *file = engines_table[i].architectures ? fopen(path, "wb") : NULL;
@@ -129,7 +129,7 @@ static void write_probes(const char *directory) {
     }
 }
 
-/* The number of rows in tuning.txt that no device and problem above has reached. */
+/* The number of variants in tuning.txt that no device and problem above has reached. */
 static int unseen(void) {
     int count = 0;
     size_t line = 1;
@@ -150,7 +150,7 @@ int main(void) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
         struct status status = {0};
         clattn_desc desc = CLATTN_DESC_INIT;
-        problem p;
+        struct problem p;
         if (clattn_desc_parse(problems[i], &desc) != CL_SUCCESS ||
             problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
             fprintf(stderr, "no problem: %s\n", problems[i]);

@@ -27,10 +27,11 @@ static struct heard heard;
 static struct small small;
 
 static const struct {
-    const char *row; /* NULL: chosen */
+    const char *variant; /* NULL: chosen */
     long launches;
-} rows[] = {{NULL, 1}, {"fwd_rows", 1}, {"fwd_tile", 1}, {"fwd_lanes", 1}, {"memory_efficient", 2}};
-enum { ROWS = sizeof rows / sizeof rows[0], WORKSPACE = 1 << 16 };
+} variants[] = {
+    {NULL, 1}, {"fwd_rows", 1}, {"fwd_tile", 1}, {"fwd_lanes", 1}, {"memory_efficient", 2}};
+enum { VARIANTS = sizeof variants / sizeof variants[0], WORKSPACE = 1 << 16 };
 
 static cl_int make_context(clattn_context *context) {
     clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
@@ -47,14 +48,14 @@ static clattn_context need_context(void) {
     return context;
 }
 
-/* NULL where no such row is legal. */
-static clattn_plan make_plan(clattn_context context, const char *row) {
+/* NULL where no such variant is legal. */
+static clattn_plan make_plan(clattn_context context, const char *variant) {
     clattn_desc desc = small.desc;
     clattn_plan plan = NULL;
-    desc.row = row;
+    desc.variant = variant;
     const cl_int code = clattn_plan_create(context, &desc, &plan);
     assert_true(code == CL_SUCCESS ||
-                (row && (code == CLATTN_INVALID_ROW || code == CLATTN_UNSUPPORTED)));
+                (variant && (code == CLATTN_INVALID_VARIANT || code == CLATTN_UNSUPPORTED)));
     return plan;
 }
 
@@ -109,19 +110,21 @@ static void count_enqueue(clattn_plan plan, cl_command_queue queue, bool with_ev
 static void enqueue_neither_allocates_nor_blocks(void **state) {
     (void)state;
     clattn_context context = need_context();
-    for (int i = 0; i < ROWS; i++) {
-        clattn_plan plan = make_plan(context, rows[i].row);
+    for (int i = 0; i < VARIANTS; i++) {
+        clattn_plan plan = make_plan(context, variants[i].variant);
         if (!plan) {
             print_message("not on this device: %s\n", heard.message);
             continue;
         }
         for (int with_event = 0; with_event < 2; with_event++) {
             small_poison(&small, device.queue);
-            count_enqueue(plan, device.queue, with_event, rows[i].launches, clattn_plan_row(plan));
+            count_enqueue(plan, device.queue, with_event, variants[i].launches,
+                          clattn_plan_variant(plan));
             assert_true(small_right(&small, device.queue));
             if (device.unordered) {
                 small_poison(&small, device.queue);
-                count_enqueue(plan, device.unordered, with_event, rows[i].launches, "out of order");
+                count_enqueue(plan, device.unordered, with_event, variants[i].launches,
+                              "out of order");
                 assert_true(small_right(&small, device.unordered));
             }
         }
@@ -207,22 +210,22 @@ static void any_call_of_context_creation_may_fail(void **state) {
     }
 }
 
-static void fail_plan_creation(const char *row) {
+static void fail_plan_creation(const char *variant) {
     bool more = true;
     for (long n = 1; more; n++) {
         const cl_int code = codes[n % 3];
         clattn_desc desc = small.desc;
         clattn_plan plan = NULL;
-        desc.row = row;
+        desc.variant = variant;
         layer->start();
         clattn_context context = need_context();
         heard = (struct heard){0};
         layer->inject(NULL, n, code);
         const cl_int status = clattn_plan_create(context, &desc, &plan);
-        more = judge(status, code, n, row ? row : "clattn_plan_create");
+        more = judge(status, code, n, variant ? variant : "clattn_plan_create");
         assert_true((status == CL_SUCCESS) == (plan != NULL));
         if (!plan) {
-            plan = make_plan(context, row);
+            plan = make_plan(context, variant);
         }
         assert_works(plan);
         clattn_plan_destroy(plan);
@@ -241,8 +244,8 @@ static void any_call_of_enqueue_may_fail(void **state) {
     (void)state;
     layer->start();
     clattn_context context = need_context();
-    for (int i = 0; i < ROWS; i++) {
-        clattn_plan plan = make_plan(context, rows[i].row);
+    for (int i = 0; i < VARIANTS; i++) {
+        clattn_plan plan = make_plan(context, variants[i].variant);
         bool more = plan != NULL;
         for (long n = 1; more; n++) {
             const cl_int code = codes[n % 3];
@@ -252,7 +255,7 @@ static void any_call_of_enqueue_may_fail(void **state) {
             layer->inject(NULL, n, code);
             const cl_int status =
                 clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, &event);
-            more = judge(status, code, n, clattn_plan_row(plan));
+            more = judge(status, code, n, clattn_plan_variant(plan));
             if (status == CL_SUCCESS) {
                 clReleaseEvent(event);
                 assert_true(small_right(&small, device.queue));
@@ -274,7 +277,7 @@ static void failed_builds_say_which_lines_are_whose(void **state) {
     clattn_context context = need_context();
     clattn_desc desc = small.desc;
     clattn_plan plan = NULL;
-    desc.row = "fwd_rows";
+    desc.variant = "fwd_rows";
     heard = (struct heard){0};
     layer->start();
     layer->inject("clBuildProgram", 1, CL_BUILD_PROGRAM_FAILURE);
@@ -306,12 +309,13 @@ static void faked_devices_get_right_answers(void **state) {
     for (size_t fake = 0; fake < sizeof fakes / sizeof fakes[0]; fake++) {
         layer->fake(&fakes[fake].facts);
         clattn_context context = need_context();
-        for (int i = 0; i < ROWS; i++) {
-            clattn_plan plan = make_plan(context, rows[i].row);
-            print_message("%s: %s: %s\n", fakes[fake].name, rows[i].row ? rows[i].row : "chosen",
-                          plan ? clattn_plan_row(plan) : "not legal");
+        for (int i = 0; i < VARIANTS; i++) {
+            clattn_plan plan = make_plan(context, variants[i].variant);
+            print_message("%s: %s: %s\n", fakes[fake].name,
+                          variants[i].variant ? variants[i].variant : "chosen",
+                          plan ? clattn_plan_variant(plan) : "not legal");
             if (!plan) {
-                assert_non_null(rows[i].row);
+                assert_non_null(variants[i].variant);
                 continue;
             }
             assert_works(plan);
