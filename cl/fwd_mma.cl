@@ -567,7 +567,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
             mma_total(&totals, sum, m, l, 1);
         }
         if (!mma_finite(sum)) {
-            bad = 1;
+            atomic_or(&bad, 1); /* other work-items may, too */
         }
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
         begin = kept.begin;
