@@ -93,19 +93,26 @@ void engines_probe_text(const struct engine *engine, struct text *out) {
                 "}\n");
 }
 
+void engines_probe_options(const struct engine *engine, struct text *out) {
+    text_printf(out, "%s %s%s%s", SOURCES_OPTIONS, ENGINES_OPTIONS, *engine->options ? " " : "",
+                engine->options);
+}
+
 static bool builds(const struct engine *engine, cl_context context, cl_device_id id) {
-    struct text program_text = {0};
+    struct text program_text = {0}, options = {0};
     engines_probe_text(engine, &program_text);
+    engines_probe_options(engine, &options);
     const char *source = text_chars(&program_text);
     cl_int code = CL_OUT_OF_HOST_MEMORY;
-    cl_program program =
-        program_text.failed ? NULL : clCreateProgramWithSource(context, 1, &source, NULL, &code);
-    text_destroy(&program_text);
-    if (code != CL_SUCCESS) {
-        return false;
+    cl_program program = program_text.failed || options.failed
+                             ? NULL
+                             : clCreateProgramWithSource(context, 1, &source, NULL, &code);
+    if (code == CL_SUCCESS) {
+        code = clBuildProgram(program, 1, &id, text_chars(&options), NULL, NULL);
+        clReleaseProgram(program);
     }
-    code = clBuildProgram(program, 1, &id, engine->options, NULL, NULL);
-    clReleaseProgram(program);
+    text_destroy(&program_text);
+    text_destroy(&options);
     return code == CL_SUCCESS;
 }
 

@@ -10,9 +10,6 @@
 #include "ptx.h"
 #include "sources.h"
 
-/* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
-static const char build_options[] = "-cl-std=CL1.2";
-
 /* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
  * segment is at most 64 blocks. */
 cl_uint program_segment(const struct problem *p, const struct variant *v) {
@@ -28,7 +25,7 @@ static void compose_options(const struct program_recipe *recipe, const struct va
                             struct text *options) {
     const char *const more[] = {recipe->options,
                                 recipe->variant_options ? recipe->variant_options(v) : ""};
-    text_printf(options, "%s", build_options);
+    text_printf(options, "%s", SOURCES_OPTIONS);
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         if (more[i] && *more[i]) {
             text_printf(options, " %s", more[i]);

@@ -211,9 +211,7 @@ static const struct program_recipe *recipe(const struct variant *v, size_t kerne
                   "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,
-        /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken
-         * with it; it does not shorten NVIDIA's native_exp2 (base_exp2_native does). */
-        .options = "-cl-denorms-are-zero",
+        .options = ENGINES_OPTIONS,
         .variant_options = options,
     };
     (void)v;
