@@ -45,6 +45,9 @@ bool device_parse(struct device *d, const char *facts);
 /* Asks the driver for everything but local_memory. */
 cl_int device_read(struct device *d, cl_device_id id, struct status *status);
 
+/* Does the driver list that OpenCL extension?  False where it does not answer. */
+bool device_has_extension(cl_device_id id, const char *name);
+
 /* Sets local_memory: what the driver reports, or, where the chip is known to have
  * more than that, the most that a kernel was seen to use. */
 cl_int device_probe(struct device *d, cl_context context, cl_device_id id, struct status *status);

@@ -17,6 +17,10 @@ struct engine {
      * process at an instruction that it knows and the chip lacks: only chips that have it. */
     const char *architectures;
 
+    /* What a device that has it lists among its OpenCL extensions, where the architecture does not
+     * tell; NULL: it does. */
+    const char *extension;
+
     /* As the part defines them: TILE_LANES, TILE_QUERIES, and the elements of a left and of a
      * right operand in each lane. */
     cl_uint lanes, queries, left, right;
@@ -53,7 +57,8 @@ void engines_probe_text(const struct engine *engine, struct text *out);
 void engines_probe_options(const struct engine *engine, struct text *out);
 
 /* Sets device.matrix: the first engine of the device's architecture that builds there.  The
- * names of those that do not are appended to failed, with blanks between. */
+ * names of those that do not build, though the device should have them, are appended to failed,
+ * with blanks between. */
 void engines_probe(struct device *d, cl_context context, cl_device_id id, struct text *failed);
 
 #endif

@@ -120,6 +120,9 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
     if (status == CL_SUCCESS && fact == CL_DEVICE_NAME && device_name) {
         return answer(device_name, size, value, needed);
     }
+    if (status == CL_SUCCESS && fact == CL_DEVICE_EXTENSIONS && facts.extensions) {
+        return answer(facts.extensions, size, value, needed);
+    }
     if (status == CL_SUCCESS) {
         status = next->clGetDeviceInfo(device, fact, size, value, needed);
     }

@@ -44,6 +44,7 @@ struct layer_facts {
     size_t group_size;
     cl_device_type type;
     int no_svm;
+    const char *extensions; /* NULL: the device's own */
 };
 
 struct layer_controls {

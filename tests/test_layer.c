@@ -7,11 +7,10 @@
  * OPENCL_LAYERS names the layer; without it there is nothing to test.
  */
 #include "device.h"
+#include "find_layer.h"
 #include "heard.h"
-#include "layer.h"
 #include "small.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,12 +294,13 @@ static const struct {
     const char *name;
     struct layer_facts facts;
 } fakes[] = {
-    {"GPU, 16 KiB, 64", {16384, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 64 KiB, 256", {65536, 256, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 64", {1024, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_GPU, 0}},
-    {"CPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_CPU, 0}},
-    {"accelerator, 32 KiB, 7", {32768, 7, CL_DEVICE_TYPE_ACCELERATOR, 0}},
+    {"GPU, 16 KiB, 64", {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 64 KiB, 256", {.local_size = 65536, .group_size = 256, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 64", {.local_size = 1024, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_GPU}},
+    {"CPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_CPU}},
+    {"accelerator, 32 KiB, 7",
+     {.local_size = 32768, .group_size = 7, .type = CL_DEVICE_TYPE_ACCELERATOR}},
 };
 
 static void faked_devices_get_right_answers(void **state) {
@@ -364,25 +364,6 @@ static int close_device(void **state) {
     small_close(&small);
     test_device_close(&device);
     return 0;
-}
-
-/* The loader's copy of the layer; NULL, after saying why, where it has none. */
-static const struct layer_controls *find_layer(void) {
-    const char *const path = getenv("OPENCL_LAYERS");
-    void *const library = path ? dlopen(path, RTLD_NOW) : NULL;
-    const struct layer_controls *const controls = library ? dlsym(library, "layer_controls") : NULL;
-    if (!controls) {
-        fprintf(stderr, "skipped: OPENCL_LAYERS does not name the layer\n");
-        return NULL;
-    }
-    cl_uint count;
-    controls->start();
-    clGetPlatformIDs(0, NULL, &count);
-    if (controls->stop().calls != 1) {
-        fprintf(stderr, "skipped: the OpenCL loader does not load layers\n");
-        return NULL;
-    }
-    return controls;
 }
 
 int main(void) {

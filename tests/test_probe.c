@@ -1,12 +1,20 @@
 /*
- * The trial of a device's matrix engines is built as a program is.
+ * The trial of a device's matrix engines: it is built as a program is, and a device that should
+ * have an engine, and has none that builds, is told from one without an engine.
  */
+#include "device.h"
 #include "engines.h"
+#include "find_layer.h"
 #include "solvers.h"
+
+#include <stdio.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+
+static const struct layer_controls *layer;
+static struct test_device tested;
 
 static void trials_are_built_as_programs_are(void **state) {
     (void)state;
@@ -29,9 +37,59 @@ static void trials_are_built_as_programs_are(void **state) {
     }
 }
 
+/* No engine's instruction builds on the device of the test, whatever the device calls itself. */
+static void engines_that_should_be_there_are_told(void **state) {
+    (void)state;
+    static const char xmx[] = "cl_khr_fp16 cl_intel_subgroup_matrix_multiply_accumulate";
+    static const char longer[] = "cl_intel_subgroup_matrix_multiply_accumulate_tf32";
+    static const struct {
+        const char *architecture, *extensions, *failed;
+    } expected[] = {
+        {"amd/gfx1100", "", "amd_wmma11"},
+        {"amd/gfx90a", "", "amd_mfma"},
+        {"amd/gfx1030", "", ""},
+        {"nvidia/6.1", "", ""},
+        {"nvidia/7.5", "", ""},
+        {"nvidia/8.0", "", "nv80"},
+        {"nvidia/9.0", "", "nv80"},
+        {"nvidia/12.0", "", "nv80"},
+        {"intel", xmx, "intel_dpas8 intel_dpas16"},
+        {"intel", longer, ""},
+        {"intel", "", ""},
+        {"cpu/16", xmx, ""},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        struct device d = {.matrix = "of before"};
+        struct text failed = {0};
+        snprintf(d.architecture, sizeof d.architecture, "%s", expected[i].architecture);
+        layer->fake(&(struct layer_facts){.extensions = expected[i].extensions});
+        engines_probe(&d, tested.context, tested.id, &failed);
+        layer->fake(&(struct layer_facts){0});
+        assert_string_equal(d.matrix, "");
+        assert_string_equal(text_chars(&failed), expected[i].failed);
+        text_destroy(&failed);
+    }
+}
+
+static int open_device(void **state) {
+    (void)state;
+    return test_device_open(&tested) ? 0 : -1;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    test_device_close(&tested);
+    return 0;
+}
+
 int main(void) {
+    layer = find_layer();
+    if (!layer) {
+        return 77;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trials_are_built_as_programs_are),
+        cmocka_unit_test(engines_that_should_be_there_are_told),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }
