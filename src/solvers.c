@@ -30,7 +30,8 @@ const char *solvers_refuse_loops(const struct problem *p, const struct device *d
                                  cl_ulong per_element) {
     const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
     return d->loop_limit && elements * per_element > d->loop_limit
-               ? "the device silently stops a work-item after 65,535 loop iterations"
+               ? "the device silently stops a work-item after loop_limit loop iterations, which "
+                 "are too few"
                : NULL;
 }
 
