@@ -373,6 +373,10 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     run.problem.batch = (cl_uint)l->params->batch;
     run.problem.seq_q = (cl_uint)l->params->seq_q;
     run.problem.seq_kv = (cl_uint)l->params->seq_kv;
+    if (!lay_out(&run.at, &run.problem)) {
+        return status_set(status, CLATTN_INTERNAL,
+                          "standard: its workspace is over 2^64 bytes, though the plan's is not");
+    }
     size_t origin = 0;
     cl_command_queue_properties properties = 0;
     cl_int code = clGetMemObjectInfo(l->workspace, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
@@ -383,9 +387,8 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     if (code == CL_SUCCESS && l->count > 0) {
         code = clEnqueueBarrierWithWaitList(l->queue, l->count, l->list, NULL);
     }
-    if (code != CL_SUCCESS || !lay_out(&run.at, &run.problem)) {
-        return status_set(status, code == CL_SUCCESS ? CLATTN_INTERNAL : code,
-                          "standard: the driver refuses to begin");
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "standard: the driver refuses to begin");
     }
     run.unordered = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
     const cl_ulong begin = origin + 4 * (cl_ulong)l->params->workspace;
