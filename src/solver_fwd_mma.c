@@ -69,7 +69,7 @@ static bool legal(const struct problem *p, const struct device *d, const struct 
     if (!engine->architectures && emulated) {
         text_printf(why, "the engine %s has nothing to emulate", engine->name);
     } else if (variant_number(v, "BLOCK_N", 0) % 16 != 0) {
-        text_printf(why, "BLOCK_N=%s is not a multiple of 16", variant_find(v, "BLOCK_N"));
+        text_printf(why, "BLOCK_N=%lld is not a multiple of 16", variant_number(v, "BLOCK_N", 0));
     } else if (threads > most) {
         text_printf(why, "%llu work-items are over the device's %llu", (unsigned long long)threads,
                     (unsigned long long)most);

@@ -39,6 +39,17 @@ static bool is_word(const struct solver_parameter *p) {
     return p->low > p->high;
 }
 
+static bool has_words(const struct variant *v, const struct solver_parameter *parameters,
+                      size_t count, struct text *why) {
+    for (size_t i = 0; i < count; i++) {
+        if (is_word(&parameters[i]) && !variant_find(v, parameters[i].name)) {
+            text_printf(why, "%s needs the parameter %s", v->solver, parameters[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
                               size_t count, struct text *why) {
     for (size_t i = 0; i < v->count; i++) {
@@ -81,7 +92,8 @@ bool solvers_complete(const struct problem *p, const struct device *d, struct va
                       bool (*legal)(const struct problem *, const struct device *,
                                     const struct variant *, struct text *why),
                       struct text *why) {
-    if (!solvers_check_parameters(v, parameters, count, why)) {
+    if (!solvers_check_parameters(v, parameters, count, why) ||
+        !has_words(v, parameters, count, why)) {
         return false;
     }
     for (int exact = 1; exact >= 0; exact--) {

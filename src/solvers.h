@@ -80,7 +80,7 @@ const struct solver *solvers_find(const char *name);
 enum { SOLVERS_ENGINE_KEYS = 16384 };
 
 /* A parameter: its name and the values that make sense at all.  low > high: a word, which
- * the solver checks itself and sets before solvers_complete. */
+ * the solver checks itself and sets before solvers_complete, which refuses without it. */
 struct solver_parameter {
     const char *name;
     long long low, high;
