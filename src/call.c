@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 
 enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
 
@@ -222,13 +223,19 @@ static cl_int launch(const struct call *c, struct status *status) {
         .list = c->list,
         .event = c->event,
     };
+    const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
     struct ndrange ranges[SOLVER_KERNELS];
-    for (size_t i = 0; i < solver->kernels; i++) {
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
         ranges[i] = solver->ndrange(&step->variant, &c->params, i);
+        code = launch_check(&ranges[i], limit, solver->name, status);
+    }
+    if (code != CL_SUCCESS) {
+        return code;
     }
     lock_take(&c->plan->lock);
-    cl_int code = solver->enqueue ? solver->enqueue(solver, &l, status)
-                                  : launch_chain(&l, ranges, solver->kernels, status);
+    code = solver->enqueue ? solver->enqueue(solver, &l, status)
+                           : launch_chain(&l, ranges, solver->kernels, status);
     lock_give(&c->plan->lock);
     return code;
 }

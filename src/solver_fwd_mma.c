@@ -195,7 +195,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     const cl_ulong waves = (cl_ulong)variant_number(v, "WAVES", 1);
     const cl_ulong rows = waves * (cl_ulong)variant_number(v, "ROW_FRAGMENTS", 1) * engine->queries;
     const size_t threads = (size_t)(waves * engine->lanes);
-    return (struct ndrange){{(size_t)solvers_blocks(params, rows) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{size_mul_capped(solvers_blocks(params, rows), threads), 1},
+                            {threads, 1}};
 }
 
 static const char *options(const struct variant *v) {

@@ -121,7 +121,7 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     }
     const size_t threads = (size_t)((variant_number(v, "BLOCK_M", 0) / ROWS + 1) * WARPGROUP);
     const cl_ulong most = (cl_ulong)variant_number(v, "GROUPS", 1), all = tasks(v, params);
-    return (struct ndrange){{(size_t)(all < most ? all : most) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{(all < most ? all : most) * threads, 1}, {threads, 1}};
 }
 
 /* A tensor map's strides: multiples of 16 bytes below 2^40.  PTX does not say what the copy engine

@@ -197,7 +197,7 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
         [SOFTMAX] = rows,
         [UNPACK] = size_div_up(rows, group),
     };
-    return (struct ndrange){{(size_t)groups[kernel] * group, 1}, {group, 1}};
+    return (struct ndrange){{size_mul_capped(groups[kernel], group), 1}, {group, 1}};
 }
 
 #define TEXT(macro) TEXT_OF(macro)
