@@ -35,13 +35,33 @@ struct making {
     struct plan_step *step;
 };
 
+/* A variant that is legal on a device without local memory takes none, whatever a driver says. */
+static bool takes_local_memory(const struct making *m, const struct solver *solver,
+                               const struct variant *v) {
+    const struct problem *p = &m->plan->problem;
+    struct device without = m->plan->context->device;
+    struct variant same = *v;
+    struct text why = {0};
+    without.local_memory = 0;
+    const bool takes = solver->refuses(p, &without) || !solver->complete(p, &without, &same, &why);
+    text_destroy(&why);
+    return takes;
+}
+
 /* Can the device run the kernel that its compiler made of the variant? */
 static cl_int check_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, size_t *work_group,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
+    const cl_kernel kernel = m->step->kernels[index];
+    const cl_device_id id = m->plan->context->id;
     size_t most = 0;
-    cl_int code = clGetKernelWorkGroupInfo(m->step->kernels[index], m->plan->context->id,
-                                           CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    cl_ulong bytes = 0;
+    cl_int code =
+        clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes,
+                                        NULL);
+    }
     if (code != CL_SUCCESS) {
         return status_set(status, code, "plan: the driver tells nothing about kernel %s",
                           solver->name);
@@ -49,18 +69,30 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
     const struct ndrange range = solver->ndrange(v, &one, index);
     /* A kernel that moves registers between its warps: the driver gives each as many as the
-     * richest has and says a size that is too small.  ptxas has checked the real one. */
-    if (!solver->recipe(v, index)->sm_90a && range.local[0] * range.local[1] > most) {
-        *work_group = most;
+     * richest has and says a size that is too small.  ptxas has checked the real one, and the local
+     * memory. */
+    if (solver->recipe(v, index)->sm_90a) {
+        return CL_SUCCESS;
+    }
+    if (range.local[0] * range.local[1] > most) {
+        excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
                           solver->name, most, range.local[0] * range.local[1]);
+    }
+    const cl_ulong has = m->plan->context->device.local_memory;
+    if (bytes > has && takes_local_memory(m, solver, v)) {
+        excess->local_memory = bytes - has;
+        return status_set(
+            status, CLATTN_UNSUPPORTED,
+            "plan: kernel %s takes %llu bytes of local memory, over the device's %llu",
+            solver->name, (unsigned long long)bytes, (unsigned long long)has);
     }
     return CL_SUCCESS;
 }
 
 static cl_int build_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, size_t *work_group,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
     clattn_context c = m->plan->context;
     const struct program_recipe *recipe = solver->recipe(v, index);
@@ -81,12 +113,12 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
                           recipe->kernel);
     }
     m->step->operands[index] = program_operands(recipe);
-    return check_kernel(m, solver, v, index, work_group, status);
+    return check_kernel(m, solver, v, index, excess, status);
 }
 
 /* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
-                    size_t *work_group, struct status *status) {
+                    struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
     struct plan_step *step = m->step;
     cl_int code = CL_SUCCESS;
@@ -97,7 +129,7 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
                           solver->name, (int)(8 * sizeof(size_t)));
     }
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        code = build_kernel(m, solver, v, i, work_group, status);
+        code = build_kernel(m, solver, v, i, excess, status);
     }
     if (code != CL_SUCCESS) {
         destroy_kernels(step);
@@ -107,9 +139,9 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
 
 /* build, but a variant that fails although clattn chose it is worth a remark. */
 static cl_int build_or_remark(void *data, const struct solver *solver, const struct variant *v,
-                              size_t *work_group, struct status *status) {
-    cl_int code = build(data, solver, v, work_group, status);
-    if (code != CL_SUCCESS && *work_group == 0) {
+                              struct choose_excess *excess, struct status *status) {
+    cl_int code = build(data, solver, v, excess, status);
+    if (code != CL_SUCCESS && !excess->work_group && !excess->local_memory) {
         context_remark(((const struct making *)data)->plan->context, text_chars(&status->sentence));
     }
     return code;

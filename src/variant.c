@@ -88,6 +88,15 @@ void variant_format(const struct variant *v, struct text *out) {
     }
 }
 
+bool variant_is(const struct variant *v, const struct variant *other) {
+    bool same = strcmp(v->solver, other->solver) == 0 && v->count == other->count;
+    for (size_t i = 0; i < v->count && same; i++) {
+        same = strcmp(v->parameters[i].name, other->parameters[i].name) == 0 &&
+               strcmp(v->parameters[i].value, other->parameters[i].value) == 0;
+    }
+    return same;
+}
+
 const char *variant_find(const struct variant *v, const char *name) {
     for (size_t i = 0; i < v->count; i++) {
         if (strcmp(v->parameters[i].name, name) == 0) {

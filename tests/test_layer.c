@@ -299,6 +299,12 @@ static const struct {
     {"GPU, 1 KiB, 64", {.local_size = 1024, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
     {"GPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_GPU}},
     {"CPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_CPU}},
+    {"GPU, 16 KiB, 64, a compiler that takes 5000 bytes more",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 5000}},
+    {"GPU, 16 KiB, 64, a compiler that takes too much",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 16384}},
+    {"GPU, 16 KiB, 64, a driver that says nonsense",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_none = 1 << 20}},
     {"accelerator, 32 KiB, 7",
      {.local_size = 32768, .group_size = 7, .type = CL_DEVICE_TYPE_ACCELERATOR}},
 };
@@ -326,6 +332,30 @@ static void faked_devices_get_right_answers(void **state) {
     }
     layer->fake(&(struct layer_facts){0});
     assert_true(legal >= (int)(2 * sizeof fakes / sizeof fakes[0])); /* chosen, and fwd_rows */
+}
+
+/* A variant whose formula fits, but not what the compiler made of its kernel. */
+static void local_memory_that_the_compiler_takes_is_told(void **state) {
+    (void)state;
+    struct layer_facts facts = {
+        .local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 1};
+    layer->fake(&facts);
+    clattn_context context = need_context();
+    clattn_plan plan = make_plan(context, "fwd_tile");
+    clattn_desc desc = small.desc;
+    char chosen[256];
+    assert_non_null(plan);
+    snprintf(chosen, sizeof chosen, "%s", clattn_plan_variant(plan));
+    clattn_plan_destroy(plan);
+    facts.local_more = 16384;
+    layer->fake(&facts);
+    desc.variant = chosen;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "plan fwd_tile bytes local memory 16384",
+                              "local memory"));
+    layer->fake(&(struct layer_facts){0});
+    clattn_context_destroy(context);
 }
 
 static void svm_without_the_device_is_refused(void **state) {
@@ -379,6 +409,7 @@ int main(void) {
         cmocka_unit_test(any_call_of_enqueue_may_fail),
         cmocka_unit_test(failed_builds_say_which_lines_are_whose),
         cmocka_unit_test(faked_devices_get_right_answers),
+        cmocka_unit_test(local_memory_that_the_compiler_takes_is_told),
         cmocka_unit_test(svm_without_the_device_is_refused),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
