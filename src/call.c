@@ -197,17 +197,28 @@ static cl_int fill_params(struct call *c, struct status *status) {
     return CL_SUCCESS;
 }
 
-/* The step that can do what is asked. */
-static const struct plan_step *find_step(const struct call *c) {
+/* The step that can do what is asked; NULL, after saying why, where there is none. */
+static const struct plan_step *find_step(const struct call *c, struct status *status) {
     const struct plan_step *steps = c->plan->steps;
     const struct solver *first = steps[0].solver;
-    const bool accepted = !first->accepts || first->accepts(&steps[0].variant, &c->params);
-    return accepted ? &steps[0] : &steps[1];
+    if (!first->accepts || first->accepts(&steps[0].variant, &c->params)) {
+        return &steps[0];
+    }
+    if (!steps[1].solver) {
+        status_set(status, CLATTN_UNSUPPORTED,
+                   "enqueue: %s cannot run with %s, and no other solver's kernel builds",
+                   first->name, first->misses);
+        return NULL;
+    }
+    return &steps[1];
 }
 
 /* The kernels' arguments are set and captured under the plan's lock. */
 static cl_int launch(const struct call *c, struct status *status) {
-    const struct plan_step *step = find_step(c);
+    const struct plan_step *step = find_step(c, status);
+    if (!step) {
+        return status->code;
+    }
     const struct solver *solver = step->solver;
     const struct launch l = {
         .problem = &c->plan->problem,

@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "choose.h"
 
@@ -166,31 +167,42 @@ static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *
     return code;
 }
 
-/* The step that runs where the first one's solver does not accept what is asked. */
-static cl_int choose_second(clattn_plan plan, struct text *description, struct status *status) {
+/* The step that runs where the first one's solver does not accept what is asked.  Without one the
+ * plan is still good for what that solver accepts. */
+static void choose_second(clattn_plan plan, struct text *description) {
     const struct solver *first = plan->steps[0].solver;
     struct plan_step *second = &plan->steps[1];
     if (!first->accepts) {
-        return CL_SUCCESS;
+        return;
     }
+    struct status status = {0};
+    struct text line = {0};
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
     struct choice c = {0};
-    const cl_int code = choose_step(plan, second, NULL, first, &c, status);
+    const cl_int code = choose_step(plan, second, NULL, first, &c, &status);
     choose_destroy(&c);
+    text_printf(&line, "%s: ", first->misses);
     if (code == CL_SUCCESS) {
-        text_printf(description, "%s: ", first->misses);
-        variant_format(&second->variant, description);
-        text_printf(description, "\n");
+        variant_format(&second->variant, &line);
+    } else {
+        const char *sentence = text_chars(&status.sentence);
+        *second = (struct plan_step){0};
+        text_printf(&line, "refused, as no other solver can run: %.*s (%s)",
+                    (int)strcspn(sentence, "\n"), sentence, clattn_status_name(code));
+        context_remark(plan->context, text_chars(&line));
     }
-    return code;
+    text_printf(description, "%s\n", text_chars(&line));
+    description->failed = description->failed || line.failed;
+    text_destroy(&line);
+    status_destroy(&status);
 }
 
 static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
     struct text *description = &plan->description;
     struct choice c = {0};
-    cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
+    const cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
     if (code == CL_SUCCESS) {
-        code = choose_second(plan, &c.description, status);
+        choose_second(plan, &c.description);
     }
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         if (plan->workspace < plan->steps[i].workspace) {

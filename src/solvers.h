@@ -49,8 +49,8 @@ struct solver {
     struct ndrange (*ndrange)(const struct variant *v, const struct params *params, size_t kernel);
 
     /* Can it do what params asks (strides come only with an enqueue)?  May be NULL: always.
-     * Where it is not, a plan also holds the best one of the other solvers, which runs
-     * instead when this says no; misses is what that is for, in a few words. */
+     * Where it is not, a plan also holds the best one of the other solvers, if one builds, which
+     * runs instead when this says no; misses is what that is for, in a few words. */
     bool (*accepts)(const struct variant *v, const struct params *params);
     const char *misses;
 
