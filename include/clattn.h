@@ -220,7 +220,8 @@ CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
 /* The variant that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver
- * cannot take some strides, an enqueue that has them runs another variant, which describe tells. */
+ * cannot take some strides, an enqueue that has them runs another variant, which describe tells;
+ * where no other builds (notify hears of it), such an enqueue is CLATTN_UNSUPPORTED. */
 CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
 /* Why: problem, device, workspace, and for each solver one line that says whether

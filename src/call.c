@@ -1,7 +1,9 @@
 #include "call.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 
 enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
 
@@ -161,6 +163,7 @@ static cl_int fill_params(struct call *c, struct status *status) {
     const double scale =
         c->scale == CLATTN_SCALE_DEFAULT ? 1 / sqrt((double)p->head_dim) : (double)c->scale;
     const double softcap = (double)p->softcap;
+    assert(c->batch <= p->batch && c->seq_q <= p->seq_q && c->seq_kv <= p->seq_kv);
     /* No bound needs to be further away than all keys and queries together. */
     const cl_int far = (cl_int)(n->seq_q + n->seq_kv);
     c->params = (struct params){
@@ -196,17 +199,28 @@ static cl_int fill_params(struct call *c, struct status *status) {
     return CL_SUCCESS;
 }
 
-/* The step that can do what is asked. */
-static const struct plan_step *find_step(const struct call *c) {
+/* The step that can do what is asked; NULL, after saying why, where there is none. */
+static const struct plan_step *find_step(const struct call *c, struct status *status) {
     const struct plan_step *steps = c->plan->steps;
     const struct solver *first = steps[0].solver;
-    const bool accepted = !first->accepts || first->accepts(&steps[0].variant, &c->params);
-    return accepted ? &steps[0] : &steps[1];
+    if (!first->accepts || first->accepts(&steps[0].variant, &c->params)) {
+        return &steps[0];
+    }
+    if (!steps[1].solver) {
+        status_set(status, CLATTN_UNSUPPORTED,
+                   "enqueue: %s cannot run with %s, and no other solver's kernel builds",
+                   first->name, first->misses);
+        return NULL;
+    }
+    return &steps[1];
 }
 
 /* The kernels' arguments are set and captured under the plan's lock. */
 static cl_int launch(const struct call *c, struct status *status) {
-    const struct plan_step *step = find_step(c);
+    const struct plan_step *step = find_step(c, status);
+    if (!step) {
+        return status->code;
+    }
     const struct solver *solver = step->solver;
     const struct launch l = {
         .problem = &c->plan->problem,
@@ -222,13 +236,19 @@ static cl_int launch(const struct call *c, struct status *status) {
         .list = c->list,
         .event = c->event,
     };
+    const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
     struct ndrange ranges[SOLVER_KERNELS];
-    for (size_t i = 0; i < solver->kernels; i++) {
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
         ranges[i] = solver->ndrange(&step->variant, &c->params, i);
+        code = launch_check(&ranges[i], limit, solver->name, status);
+    }
+    if (code != CL_SUCCESS) {
+        return code;
     }
     lock_take(&c->plan->lock);
-    cl_int code = solver->enqueue ? solver->enqueue(solver, &l, status)
-                                  : launch_chain(&l, ranges, solver->kernels, status);
+    code = solver->enqueue ? solver->enqueue(solver, &l, status)
+                           : launch_chain(&l, ranges, solver->kernels, status);
     lock_give(&c->plan->lock);
     return code;
 }

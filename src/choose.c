@@ -1,5 +1,6 @@
 #include "choose.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "sources.h"
@@ -16,6 +17,7 @@ static size_t index_of(const struct solver *solver) {
     size_t i = 0;
     while (solvers_table[i] != solver) {
         i++;
+        assert(i < SOLVERS);
     }
     return i;
 }
@@ -32,6 +34,25 @@ static void remark_completion(struct search *s, const struct variant *v,
         }
     }
     text_printf(&s->choice->remarks, "\n");
+}
+
+/* Lowers the local memory that the solver is to do with, until it would no longer give the variant
+ * whose kernel takes `bytes` too many.  False when there is no other. */
+static bool lower_local_memory(const struct search *s, const struct solver *solver,
+                               const struct variant *v, const struct variant *too_large,
+                               cl_ulong bytes, struct device *limited) {
+    enum { LEAST = 64 };
+    const cl_ulong step = bytes > LEAST ? bytes : LEAST;
+    bool other = false, complete = bytes > 0;
+    while (!other && complete && limited->local_memory > step) {
+        struct variant next = *v;
+        struct text why = {0};
+        limited->local_memory -= step;
+        complete = solver->complete(s->question->problem, limited, &next, &why);
+        other = complete && !variant_is(&next, too_large);
+        text_destroy(&why);
+    }
+    return other;
 }
 
 /* Tries a variant that may lack parameters.  On success the choice is made. */
@@ -62,9 +83,9 @@ static cl_int attempt(struct search *s, const struct solver *solver, const struc
             text_destroy(&why);
             return status->code;
         }
-        size_t work_group = 0;
+        struct choose_excess excess = {0};
         const struct choose_builder *b = s->question->builder;
-        cl_int code = b ? b->build(b->data, solver, &complete, &work_group, status) : CL_SUCCESS;
+        cl_int code = b ? b->build(b->data, solver, &complete, &excess, status) : CL_SUCCESS;
         if (code == CL_SUCCESS && why.length) {
             remark_completion(s, v, &complete, origin, text_chars(&why));
         }
@@ -77,13 +98,18 @@ static cl_int attempt(struct search *s, const struct solver *solver, const struc
             text_printf(reason, " (from %s)", origin);
             return CL_SUCCESS;
         }
-        if (work_group == 0 || work_group >= limited.work_group) {
+        bool again = excess.work_group && excess.work_group < limited.work_group;
+        if (again) {
+            limited.work_group = excess.work_group;
+        } else {
+            again = lower_local_memory(s, solver, v, &complete, excess.local_memory, &limited);
+        }
+        if (!again) {
             const char *sentence = text_chars(&status->sentence);
             text_printf(reason, "refused: %.*s (%s)", (int)strcspn(sentence, "\n"), sentence,
                         clattn_status_name(code));
             return code;
         }
-        limited.work_group = work_group; /* the kernel runs in smaller ones: once more */
     }
 }
 

@@ -12,11 +12,17 @@
 #include "solvers.h"
 #include "tuning.h"
 
-/* Builds a variant's kernels.  Where that fails because a kernel runs only in smaller work-groups,
- * *work_group, 0 before, says how small. */
+/* What a compiler made of a kernel that does not fit the device. */
+struct choose_excess {
+    size_t work_group;     /* the kernel runs in work-groups of this size, not of its own; else 0 */
+    cl_ulong local_memory; /* bytes that it takes beyond those of the device; else 0 */
+};
+
+/* Builds a variant's kernels.  Where that fails because a kernel does not fit, *excess, zeroed
+ * before, says by how much. */
 struct choose_builder {
     cl_int (*build)(void *data, const struct solver *solver, const struct variant *v,
-                    size_t *work_group, struct status *status);
+                    struct choose_excess *excess, struct status *status);
     void *data;
 };
 

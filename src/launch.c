@@ -1,5 +1,6 @@
 #include "launch.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -47,13 +48,28 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel, cl_uint op
     return code;
 }
 
+cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
+                    struct status *status) {
+    for (size_t i = 0; i < 2; i++) {
+        if (range->global[i] >= limit) {
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "enqueue: %s would need more work-items than the %llu that host and "
+                              "device can count",
+                              name, (unsigned long long)limit);
+        }
+    }
+    return CL_SUCCESS;
+}
+
 cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
                      const cl_event *list, cl_event *event, struct status *status) {
     const cl_kernel launched = l->kernels[kernel];
+    const size_t global[2] = {(size_t)range.global[0], (size_t)range.global[1]};
+    assert(global[0] == range.global[0] && global[1] == range.global[1]);
     cl_int code = set_arguments(l, launched, l->operands[kernel]);
     if (code == CL_SUCCESS) {
-        code = clEnqueueNDRangeKernel(l->queue, launched, 2, NULL, range.global, range.local, count,
-                                      list, event);
+        code = clEnqueueNDRangeKernel(l->queue, launched, 2, NULL, global, range.local, count, list,
+                                      event);
     }
     return code == CL_SUCCESS
                ? code
@@ -76,6 +92,7 @@ cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t
                     struct status *status) {
     bool ordered = false;
     cl_event before = NULL;
+    assert(count > 0); /* or nobody would set the caller's event */
     cl_int code = count > 1 ? read_order(l->queue, &ordered, status) : CL_SUCCESS;
     for (size_t i = 0; i < count && code == CL_SUCCESS; i++) {
         const bool first = i == 0, last = i + 1 == count;

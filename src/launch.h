@@ -13,10 +13,17 @@
 #include "tensor.h"
 #include "tuning.h"
 
-/* Work-items of one launch, over two dimensions. */
+/* Work-items of one launch, over two dimensions.  global is UINT64_MAX where 64 bits do not hold
+ * the number. */
 struct ndrange {
-    size_t global[2], local[2];
+    cl_ulong global[2];
+    size_t local[2];
 };
+
+/* Refuses a launch with `limit` work-items or more along a dimension: a size_t of the host, or of
+ * the device, could not hold their number.  name: whose launch. */
+cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
+                    struct status *status);
 
 /* What one call of clattn_enqueue_forward asks for, checked. */
 struct launch {
@@ -34,7 +41,8 @@ struct launch {
     cl_event *event; /* may be NULL */
 };
 
-/* Enqueues a kernel, by its number, after the events of a list; event may be NULL. */
+/* Enqueues a kernel, by its number, whose range launch_check has let pass, after the events of a
+ * list; event may be NULL. */
 cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
                      const cl_event *list, cl_event *event, struct status *status);
 

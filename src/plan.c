@@ -1,7 +1,9 @@
 #include "plan.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "choose.h"
 
@@ -35,13 +37,34 @@ struct making {
     struct plan_step *step;
 };
 
+/* A variant that is legal on a device without local memory takes none, whatever a driver says. */
+static bool takes_local_memory(const struct making *m, const struct solver *solver,
+                               const struct variant *v) {
+    const struct problem *p = &m->plan->problem;
+    struct device without = m->plan->context->device;
+    struct variant same = *v;
+    struct text why = {0};
+    without.local_memory = 0;
+    const bool takes = solver->refuses(p, &without) || !solver->complete(p, &without, &same, &why);
+    text_destroy(&why);
+    return takes;
+}
+
 /* Can the device run the kernel that its compiler made of the variant? */
 static cl_int check_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, size_t *work_group,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
+    const cl_kernel kernel = m->step->kernels[index];
+    assert(kernel);
+    const cl_device_id id = m->plan->context->id;
     size_t most = 0;
-    cl_int code = clGetKernelWorkGroupInfo(m->step->kernels[index], m->plan->context->id,
-                                           CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    cl_ulong bytes = 0;
+    cl_int code =
+        clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes,
+                                        NULL);
+    }
     if (code != CL_SUCCESS) {
         return status_set(status, code, "plan: the driver tells nothing about kernel %s",
                           solver->name);
@@ -49,18 +72,30 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
     const struct ndrange range = solver->ndrange(v, &one, index);
     /* A kernel that moves registers between its warps: the driver gives each as many as the
-     * richest has and says a size that is too small.  ptxas has checked the real one. */
-    if (!solver->recipe(v, index)->sm_90a && range.local[0] * range.local[1] > most) {
-        *work_group = most;
+     * richest has and says a size that is too small.  ptxas has checked the real one, and the local
+     * memory. */
+    if (solver->recipe(v, index)->sm_90a) {
+        return CL_SUCCESS;
+    }
+    if (range.local[0] * range.local[1] > most) {
+        excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
                           solver->name, most, range.local[0] * range.local[1]);
+    }
+    const cl_ulong has = m->plan->context->device.local_memory;
+    if (bytes > has && takes_local_memory(m, solver, v)) {
+        excess->local_memory = bytes - has;
+        return status_set(
+            status, CLATTN_UNSUPPORTED,
+            "plan: kernel %s takes %llu bytes of local memory, over the device's %llu",
+            solver->name, (unsigned long long)bytes, (unsigned long long)has);
     }
     return CL_SUCCESS;
 }
 
 static cl_int build_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, size_t *work_group,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
     clattn_context c = m->plan->context;
     const struct program_recipe *recipe = solver->recipe(v, index);
@@ -81,15 +116,17 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
                           recipe->kernel);
     }
     m->step->operands[index] = program_operands(recipe);
-    return check_kernel(m, solver, v, index, work_group, status);
+    return check_kernel(m, solver, v, index, excess, status);
 }
 
 /* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
-                    size_t *work_group, struct status *status) {
+                    struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
     struct plan_step *step = m->step;
     cl_int code = CL_SUCCESS;
+    assert(solver->kernels > 0 && solver->kernels <= SOLVER_KERNELS);
+    assert(!step->kernels[0]); /* what was tried before is gone */
     step->workspace = 0;
     if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
                               step->workspace > SIZE_MAX)) {
@@ -97,7 +134,7 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
                           solver->name, (int)(8 * sizeof(size_t)));
     }
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        code = build_kernel(m, solver, v, i, work_group, status);
+        code = build_kernel(m, solver, v, i, excess, status);
     }
     if (code != CL_SUCCESS) {
         destroy_kernels(step);
@@ -107,9 +144,9 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
 
 /* build, but a variant that fails although clattn chose it is worth a remark. */
 static cl_int build_or_remark(void *data, const struct solver *solver, const struct variant *v,
-                              size_t *work_group, struct status *status) {
-    cl_int code = build(data, solver, v, work_group, status);
-    if (code != CL_SUCCESS && *work_group == 0) {
+                              struct choose_excess *excess, struct status *status) {
+    cl_int code = build(data, solver, v, excess, status);
+    if (code != CL_SUCCESS && !excess->work_group && !excess->local_memory) {
         context_remark(((const struct making *)data)->plan->context, text_chars(&status->sentence));
     }
     return code;
@@ -134,31 +171,42 @@ static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *
     return code;
 }
 
-/* The step that runs where the first one's solver does not accept what is asked. */
-static cl_int choose_second(clattn_plan plan, struct text *description, struct status *status) {
+/* The step that runs where the first one's solver does not accept what is asked.  Without one the
+ * plan is still good for what that solver accepts. */
+static void choose_second(clattn_plan plan, struct text *description) {
     const struct solver *first = plan->steps[0].solver;
     struct plan_step *second = &plan->steps[1];
     if (!first->accepts) {
-        return CL_SUCCESS;
+        return;
     }
+    struct status status = {0};
+    struct text line = {0};
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
     struct choice c = {0};
-    const cl_int code = choose_step(plan, second, NULL, first, &c, status);
+    const cl_int code = choose_step(plan, second, NULL, first, &c, &status);
     choose_destroy(&c);
+    text_printf(&line, "%s: ", first->misses);
     if (code == CL_SUCCESS) {
-        text_printf(description, "%s: ", first->misses);
-        variant_format(&second->variant, description);
-        text_printf(description, "\n");
+        variant_format(&second->variant, &line);
+    } else {
+        const char *sentence = text_chars(&status.sentence);
+        *second = (struct plan_step){0};
+        text_printf(&line, "refused, as no other solver can run: %.*s (%s)",
+                    (int)strcspn(sentence, "\n"), sentence, clattn_status_name(code));
+        context_remark(plan->context, text_chars(&line));
     }
-    return code;
+    text_printf(description, "%s\n", text_chars(&line));
+    description->failed = description->failed || line.failed;
+    text_destroy(&line);
+    status_destroy(&status);
 }
 
 static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
     struct text *description = &plan->description;
     struct choice c = {0};
-    cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
+    const cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
     if (code == CL_SUCCESS) {
-        code = choose_second(plan, &c.description, status);
+        choose_second(plan, &c.description);
     }
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         if (plan->workspace < plan->steps[i].workspace) {

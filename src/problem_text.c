@@ -9,17 +9,21 @@
 
 #include "sized.h"
 
-/* A plain decimal number, whatever the locale's decimal point is. */
+/* A plain decimal number, whatever the locale's decimal point is.  A number that is not 0 does not
+ * become 0, which would mean something else. */
 static bool read_float(const char *chars, size_t length, float *value) {
     double number = 0, unit = 1;
     size_t at = 0, digits = 0;
+    bool zero = true;
     for (; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
         number = number * 10 + (chars[at] - '0');
+        zero = zero && chars[at] == '0';
     }
     if (at < length && chars[at] == '.') {
         for (at++; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
             unit /= 10;
             number += unit * (chars[at] - '0');
+            zero = zero && chars[at] == '0';
         }
     }
     if (at < length && chars[at] == 'e' && digits) {
@@ -32,7 +36,7 @@ static bool read_float(const char *chars, size_t length, float *value) {
         at = length;
     }
     *value = (float)number;
-    return digits > 0 && at == length && number <= (double)FLT_MAX;
+    return digits > 0 && at == length && number <= (double)FLT_MAX && (zero || *value != 0);
 }
 
 void problem_format(const struct problem *p, struct text *out) {
@@ -239,10 +243,12 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
     }
     const struct {
         char letter;
+        bool pair; /* may a colon and the second number follow? */
         cl_uint first, second;
     } numbers[] = {
-        {'b', p->batch, p->batch},   {'h', p->heads_q, p->heads_kv},    {'q', p->seq_q, p->seq_q},
-        {'k', p->seq_kv, p->seq_kv}, {'d', p->head_dim, p->head_dim_v},
+        {'b', false, p->batch, p->batch},        {'h', true, p->heads_q, p->heads_kv},
+        {'q', false, p->seq_q, p->seq_q},        {'k', false, p->seq_kv, p->seq_kv},
+        {'d', true, p->head_dim, p->head_dim_v},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (word[0] != numbers[i].letter) {
@@ -251,6 +257,7 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
         const char *colon = memchr(word, ':', length);
         size_t first_length = colon ? (size_t)(colon - word) : length;
         bool first = in_range(word + 1, first_length - 1, numbers[i].first, well_formed);
+        *well_formed = *well_formed && (!colon || numbers[i].pair);
         if (!*well_formed) {
             return false;
         }

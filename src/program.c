@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -9,9 +10,6 @@
 
 #include "ptx.h"
 #include "sources.h"
-
-/* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
-static const char build_options[] = "-cl-std=CL1.2";
 
 /* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
  * segment is at most 64 blocks. */
@@ -28,7 +26,7 @@ static void compose_options(const struct program_recipe *recipe, const struct va
                             struct text *options) {
     const char *const more[] = {recipe->options,
                                 recipe->variant_options ? recipe->variant_options(v) : ""};
-    text_printf(options, "%s", build_options);
+    text_printf(options, "%s", SOURCES_OPTIONS);
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         if (more[i] && *more[i]) {
             text_printf(options, " %s", more[i]);
@@ -112,6 +110,7 @@ static const struct source *find_part(const char *name, const struct variant *v)
     struct text word = {0}, whole = {0};
     text_append(&word, open + 1, (size_t)(close - open - 1));
     const char *value = variant_find(v, text_chars(&word));
+    assert(value || word.failed); /* the solver has completed the variant */
     text_printf(&whole, "%.*s%s%s", (int)(open - name), name, value ? value : "", close + 1);
     const struct source *found = sources_find(text_chars(&whole));
     text_destroy(&word);
@@ -126,7 +125,8 @@ cl_int program_compose(const struct program_recipe *recipe, const struct problem
     compose_parameters(recipe, p, v, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;
     text_printf(map, "lines 1-%zu: parameters\n", line - 1);
-    for (size_t i = 0; i < PROGRAM_PARTS && recipe->parts[i]; i++) {
+    assert(!recipe->parts[PROGRAM_PARTS - 1]); /* the NULL behind the last one */
+    for (size_t i = 0; recipe->parts[i]; i++) {
         const struct source *source = find_part(recipe->parts[i], v);
         if (!source) {
             return status_set(status, CLATTN_INTERNAL, "program: no source named %s",

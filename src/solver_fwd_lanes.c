@@ -64,8 +64,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     (void)kernel;
     const cl_ulong block =
         (cl_ulong)(variant_number(v, "LANES", 1) * variant_number(v, "ROW_VECTORS", 1));
-    return (struct ndrange){{(size_t)size_div_up((cl_ulong)params->seq_q, block),
-                             (size_t)params->batch * (size_t)params->heads_q},
+    return (struct ndrange){{size_div_up((cl_ulong)params->seq_q, block),
+                             (cl_ulong)params->batch * (cl_ulong)params->heads_q},
                             {1, 1}};
 }
 

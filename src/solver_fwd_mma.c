@@ -5,6 +5,7 @@
  * device's local memory and its work-group limit wins.  On a device without an engine it runs
  * only where the caller names one, for tests: plain, which is none, or with EMULATED=1 any.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "engines.h"
@@ -63,13 +64,14 @@ static const char *refuses(const struct problem *p, const struct device *d) {
 static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
                   struct text *why) {
     const struct engine *engine = engine_of(v);
+    assert(engine); /* complete has set it */
     const bool emulated = variant_number(v, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
     const cl_ulong threads = (cl_ulong)variant_number(v, "WAVES", 0) * engine->lanes;
     if (!engine->architectures && emulated) {
         text_printf(why, "the engine %s has nothing to emulate", engine->name);
     } else if (variant_number(v, "BLOCK_N", 0) % 16 != 0) {
-        text_printf(why, "BLOCK_N=%s is not a multiple of 16", variant_find(v, "BLOCK_N"));
+        text_printf(why, "BLOCK_N=%lld is not a multiple of 16", variant_number(v, "BLOCK_N", 0));
     } else if (threads > most) {
         text_printf(why, "%llu work-items are over the device's %llu", (unsigned long long)threads,
                     (unsigned long long)most);
@@ -195,7 +197,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     const cl_ulong waves = (cl_ulong)variant_number(v, "WAVES", 1);
     const cl_ulong rows = waves * (cl_ulong)variant_number(v, "ROW_FRAGMENTS", 1) * engine->queries;
     const size_t threads = (size_t)(waves * engine->lanes);
-    return (struct ndrange){{(size_t)solvers_blocks(params, rows) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{size_mul_capped(solvers_blocks(params, rows), threads), 1},
+                            {threads, 1}};
 }
 
 static const char *options(const struct variant *v) {
@@ -211,9 +214,7 @@ static const struct program_recipe *recipe(const struct variant *v, size_t kerne
                   "tile_<ENGINE>.cl", "tile_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,
-        /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken
-         * with it; it does not shorten NVIDIA's native_exp2 (base_exp2_native does). */
-        .options = "-cl-denorms-are-zero",
+        .options = ENGINES_OPTIONS,
         .variant_options = options,
     };
     (void)v;

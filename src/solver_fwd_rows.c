@@ -35,7 +35,7 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
     const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
                           (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
-    return (struct ndrange){{(size_t)size_div_up(rows, group) * group, 1}, {group, 1}};
+    return (struct ndrange){{size_div_up(rows, group) * group, 1}, {group, 1}};
 }
 
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {

@@ -172,7 +172,8 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
     const size_t threads =
         (size_t)(variant_number(v, "THREADS_M", 1) * variant_number(v, "THREADS_N", 1) *
                  variant_number(v, "THREADS_D", 1));
-    return (struct ndrange){{(size_t)solvers_blocks(params, block) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{size_mul_capped(solvers_blocks(params, block), threads), 1},
+                            {threads, 1}};
 }
 
 static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {

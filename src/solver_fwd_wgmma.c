@@ -6,6 +6,7 @@
  * them share all blocks of query rows.  Strides that a tensor map cannot express come
  * only at enqueue: accepts() says so, and another solver's kernel runs.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -116,12 +117,13 @@ static cl_ulong tasks(const struct variant *v, const struct params *params) {
 }
 
 static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
+    assert(kernel < 2);
     if (kernel == 0) {
         return (struct ndrange){{32, 1}, {32, 1}};
     }
     const size_t threads = (size_t)((variant_number(v, "BLOCK_M", 0) / ROWS + 1) * WARPGROUP);
     const cl_ulong most = (cl_ulong)variant_number(v, "GROUPS", 1), all = tasks(v, params);
-    return (struct ndrange){{(size_t)(all < most ? all : most) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{(all < most ? all : most) * threads, 1}, {threads, 1}};
 }
 
 /* A tensor map's strides: multiples of 16 bytes below 2^40.  PTX does not say what the copy engine

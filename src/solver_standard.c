@@ -16,6 +16,7 @@
  * What a baseline does not promise: CLBlast compiles its kernels at the first call
  * (seconds), keeps them for the process, and allocates device memory for copies.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "clblast_product.h"
@@ -197,7 +198,7 @@ static struct ndrange ndrange(const struct variant *v, const struct params *para
         [SOFTMAX] = rows,
         [UNPACK] = size_div_up(rows, group),
     };
-    return (struct ndrange){{(size_t)groups[kernel] * group, 1}, {group, 1}};
+    return (struct ndrange){{size_mul_capped(groups[kernel], group), 1}, {group, 1}};
 }
 
 #define TEXT(macro) TEXT_OF(macro)
@@ -373,6 +374,10 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     run.problem.batch = (cl_uint)l->params->batch;
     run.problem.seq_q = (cl_uint)l->params->seq_q;
     run.problem.seq_kv = (cl_uint)l->params->seq_kv;
+    if (!lay_out(&run.at, &run.problem)) {
+        return status_set(status, CLATTN_INTERNAL,
+                          "standard: its workspace is over 2^64 bytes, though the plan's is not");
+    }
     size_t origin = 0;
     cl_command_queue_properties properties = 0;
     cl_int code = clGetMemObjectInfo(l->workspace, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
@@ -383,13 +388,14 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     if (code == CL_SUCCESS && l->count > 0) {
         code = clEnqueueBarrierWithWaitList(l->queue, l->count, l->list, NULL);
     }
-    if (code != CL_SUCCESS || !lay_out(&run.at, &run.problem)) {
-        return status_set(status, code == CL_SUCCESS ? CLATTN_INTERNAL : code,
-                          "standard: the driver refuses to begin");
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "standard: the driver refuses to begin");
     }
     run.unordered = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
     const cl_ulong begin = origin + 4 * (cl_ulong)l->params->workspace;
     run.start = (size_div_up(begin, PART_BYTES) * PART_BYTES - origin) / 4;
+    assert(4 * run.start <
+           4 * (cl_ulong)l->params->workspace + PART_BYTES); /* as workspace() counts */
     code = steps(&run);
     if (code == CL_SUCCESS && l->event) {
         code = clEnqueueMarkerWithWaitList(l->queue, 0, NULL, l->event);

@@ -1,5 +1,6 @@
 #include "solvers.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -22,6 +23,7 @@ const struct solver *solvers_find(const char *name) {
 }
 
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
+    assert(params->batch > 0 && params->heads_q > 0 && params->seq_q > 0); /* or nothing is run */
     return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *
            (cl_ulong)params->heads_q;
 }
@@ -30,12 +32,24 @@ const char *solvers_refuse_loops(const struct problem *p, const struct device *d
                                  cl_ulong per_element) {
     const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
     return d->loop_limit && elements * per_element > d->loop_limit
-               ? "the device silently stops a work-item after 65,535 loop iterations"
+               ? "the device silently stops a work-item after loop_limit loop iterations, which "
+                 "are too few"
                : NULL;
 }
 
 static bool is_word(const struct solver_parameter *p) {
     return p->low > p->high;
+}
+
+static bool has_words(const struct variant *v, const struct solver_parameter *parameters,
+                      size_t count, struct text *why) {
+    for (size_t i = 0; i < count; i++) {
+        if (is_word(&parameters[i]) && !variant_find(v, parameters[i].name)) {
+            text_printf(why, "%s needs the parameter %s", v->solver, parameters[i].name);
+            return false;
+        }
+    }
+    return true;
 }
 
 bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
@@ -80,7 +94,9 @@ bool solvers_complete(const struct problem *p, const struct device *d, struct va
                       bool (*legal)(const struct problem *, const struct device *,
                                     const struct variant *, struct text *why),
                       struct text *why) {
-    if (!solvers_check_parameters(v, parameters, count, why)) {
+    assert(count <= VARIANT_PARAMETERS && candidates_count > 0);
+    if (!solvers_check_parameters(v, parameters, count, why) ||
+        !has_words(v, parameters, count, why)) {
         return false;
     }
     for (int exact = 1; exact >= 0; exact--) {

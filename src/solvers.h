@@ -49,8 +49,8 @@ struct solver {
     struct ndrange (*ndrange)(const struct variant *v, const struct params *params, size_t kernel);
 
     /* Can it do what params asks (strides come only with an enqueue)?  May be NULL: always.
-     * Where it is not, a plan also holds the best one of the other solvers, which runs
-     * instead when this says no; misses is what that is for, in a few words. */
+     * Where it is not, a plan also holds the best one of the other solvers, if one builds, which
+     * runs instead when this says no; misses is what that is for, in a few words. */
     bool (*accepts)(const struct variant *v, const struct params *params);
     const char *misses;
 
@@ -80,7 +80,7 @@ const struct solver *solvers_find(const char *name);
 enum { SOLVERS_ENGINE_KEYS = 16384 };
 
 /* A parameter: its name and the values that make sense at all.  low > high: a word, which
- * the solver checks itself and sets before solvers_complete. */
+ * the solver checks itself and sets before solvers_complete, which refuses without it. */
 struct solver_parameter {
     const char *name;
     long long low, high;

@@ -1,5 +1,6 @@
 #include "variant.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,6 +89,15 @@ void variant_format(const struct variant *v, struct text *out) {
     }
 }
 
+bool variant_is(const struct variant *v, const struct variant *other) {
+    bool same = strcmp(v->solver, other->solver) == 0 && v->count == other->count;
+    for (size_t i = 0; i < v->count && same; i++) {
+        same = strcmp(v->parameters[i].name, other->parameters[i].name) == 0 &&
+               strcmp(v->parameters[i].value, other->parameters[i].value) == 0;
+    }
+    return same;
+}
+
 const char *variant_find(const struct variant *v, const char *name) {
     for (size_t i = 0; i < v->count; i++) {
         if (strcmp(v->parameters[i].name, name) == 0) {
@@ -111,9 +121,8 @@ void variant_set_word(struct variant *v, const char *name, const char *value) {
     while (at < v->count && strcmp(v->parameters[at].name, name) != 0) {
         at++;
     }
-    if (at == VARIANT_PARAMETERS) {
-        return; /* solvers have fewer; variant_parse refuses more */
-    }
+    assert(at < VARIANT_PARAMETERS); /* solvers have fewer; variant_parse refuses more */
+    assert(strlen(name) < VARIANT_WORD && strlen(value) < VARIANT_WORD);
     if (at == v->count) {
         snprintf(v->parameters[at].name, VARIANT_WORD, "%s", name);
         v->count++;

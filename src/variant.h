@@ -26,6 +26,9 @@ cl_int variant_parse(struct variant *v, const char *chars, size_t length, struct
 /* Appends the variant's text. */
 void variant_format(const struct variant *v, struct text *out);
 
+/* Is it that solver with the same parameters and values, in the same order? */
+bool variant_is(const struct variant *v, const struct variant *other);
+
 /* The parameter's value, NULL when the variant does not have it. */
 const char *variant_find(const struct variant *v, const char *name);
 

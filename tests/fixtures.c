@@ -215,8 +215,8 @@ static bool launches(const struct solver *solver, const struct problem *p, const
         for (size_t axis = 0; axis < 2; axis++) {
             if (range.local[axis] == 0 || range.global[axis] == 0 ||
                 range.global[axis] % range.local[axis]) {
-                text_printf(why, "kernel %zu: a grid of %zu in groups of %zu", i / 2,
-                            range.global[axis], range.local[axis]);
+                text_printf(why, "kernel %zu: a grid of %llu in groups of %zu", i / 2,
+                            (unsigned long long)range.global[axis], range.local[axis]);
                 return false;
             }
         }

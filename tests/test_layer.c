@@ -7,11 +7,10 @@
  * OPENCL_LAYERS names the layer; without it there is nothing to test.
  */
 #include "device.h"
+#include "find_layer.h"
 #include "heard.h"
-#include "layer.h"
 #include "small.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,12 +294,19 @@ static const struct {
     const char *name;
     struct layer_facts facts;
 } fakes[] = {
-    {"GPU, 16 KiB, 64", {16384, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 64 KiB, 256", {65536, 256, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 64", {1024, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_GPU, 0}},
-    {"CPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_CPU, 0}},
-    {"accelerator, 32 KiB, 7", {32768, 7, CL_DEVICE_TYPE_ACCELERATOR, 0}},
+    {"GPU, 16 KiB, 64", {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 64 KiB, 256", {.local_size = 65536, .group_size = 256, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 64", {.local_size = 1024, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_GPU}},
+    {"CPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_CPU}},
+    {"GPU, 16 KiB, 64, a compiler that takes 5000 bytes more",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 5000}},
+    {"GPU, 16 KiB, 64, a compiler that takes too much",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 16384}},
+    {"GPU, 16 KiB, 64, a driver that says nonsense",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_none = 1 << 20}},
+    {"accelerator, 32 KiB, 7",
+     {.local_size = 32768, .group_size = 7, .type = CL_DEVICE_TYPE_ACCELERATOR}},
 };
 
 static void faked_devices_get_right_answers(void **state) {
@@ -326,6 +332,30 @@ static void faked_devices_get_right_answers(void **state) {
     }
     layer->fake(&(struct layer_facts){0});
     assert_true(legal >= (int)(2 * sizeof fakes / sizeof fakes[0])); /* chosen, and fwd_rows */
+}
+
+/* A variant whose formula fits, but not what the compiler made of its kernel. */
+static void local_memory_that_the_compiler_takes_is_told(void **state) {
+    (void)state;
+    struct layer_facts facts = {
+        .local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 1};
+    layer->fake(&facts);
+    clattn_context context = need_context();
+    clattn_plan plan = make_plan(context, "fwd_tile");
+    clattn_desc desc = small.desc;
+    char chosen[256];
+    assert_non_null(plan);
+    snprintf(chosen, sizeof chosen, "%s", clattn_plan_variant(plan));
+    clattn_plan_destroy(plan);
+    facts.local_more = 16384;
+    layer->fake(&facts);
+    desc.variant = chosen;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "plan fwd_tile bytes local memory 16384",
+                              "local memory"));
+    layer->fake(&(struct layer_facts){0});
+    clattn_context_destroy(context);
 }
 
 static void svm_without_the_device_is_refused(void **state) {
@@ -366,25 +396,6 @@ static int close_device(void **state) {
     return 0;
 }
 
-/* The loader's copy of the layer; NULL, after saying why, where it has none. */
-static const struct layer_controls *find_layer(void) {
-    const char *const path = getenv("OPENCL_LAYERS");
-    void *const library = path ? dlopen(path, RTLD_NOW) : NULL;
-    const struct layer_controls *const controls = library ? dlsym(library, "layer_controls") : NULL;
-    if (!controls) {
-        fprintf(stderr, "skipped: OPENCL_LAYERS does not name the layer\n");
-        return NULL;
-    }
-    cl_uint count;
-    controls->start();
-    clGetPlatformIDs(0, NULL, &count);
-    if (controls->stop().calls != 1) {
-        fprintf(stderr, "skipped: the OpenCL loader does not load layers\n");
-        return NULL;
-    }
-    return controls;
-}
-
 int main(void) {
     layer = find_layer();
     if (!layer) {
@@ -398,6 +409,7 @@ int main(void) {
         cmocka_unit_test(any_call_of_enqueue_may_fail),
         cmocka_unit_test(failed_builds_say_which_lines_are_whose),
         cmocka_unit_test(faked_devices_get_right_answers),
+        cmocka_unit_test(local_memory_that_the_compiler_takes_is_told),
         cmocka_unit_test(svm_without_the_device_is_refused),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -64,6 +64,8 @@ static const struct {
     {"q1 k9 d3 causal", "f32 q1 k9 d3"}, /* the last query sees all */
     {"q1 k9 d3 causal start", "f32 q1 k9 d3 causal start"},
     {"q7 d3 softcap0", "f32 q7 d3"},
+    {"q7 d3 softcap0.0e-60", "f32 q7 d3"},
+    {"q7 d3 softcap1e-45", "f32 q7 d3 softcap1e-45"}, /* the smallest float */
     {"q7 d3 softcap30", "f32 q7 d3 softcap30"},
     {"q7 d3 softcap30.0", "f32 q7 d3 softcap30"},
     {"q7 d3 softcap0.5", "f32 q7 d3 softcap0.5"},
@@ -159,6 +161,8 @@ static const struct {
     {"q7 d3 softcap1e999999", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1e", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1e+-2", CLATTN_INVALID_TEXT},
+    {"q7 d3 softcap1e-60", CLATTN_INVALID_TEXT}, /* below all floats: not 0, which is none */
+    {"q7 d3 softcap0.00000000000000000000000000000000000000000000000000001", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap.", CLATTN_INVALID_TEXT},
     {"q7 d3 softcape5", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1.2.3", CLATTN_INVALID_TEXT},

@@ -8,6 +8,7 @@
 #include "device.h"
 #include "heard.h"
 #include "small.h"
+#include "solvers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,28 @@ static void a_workspace_beyond_all_memory_is_refused(void **state) {
     assert_int_equal(code, CLATTN_UNSUPPORTED);
     const char *words = on_nvidia() ? "standard 2^30 scores" : "standard workspace";
     assert_true(heard_failure(&heard, code, words, "over 2^64 bytes"));
+}
+
+/* An enqueue asks for no more than its plan; were it otherwise, the driver has no part in it. */
+static void an_overflow_is_not_the_drivers(void **state) {
+    (void)state;
+    enum { MANY = 1 << 20 };
+    const struct problem p = {.type = CLATTN_F32,
+                              .batch = MANY,
+                              .heads_q = 512,
+                              .heads_kv = 512,
+                              .seq_q = MANY,
+                              .seq_kv = MANY,
+                              .head_dim = 512,
+                              .head_dim_v = 512};
+    const struct params params = {.batch = MANY, .seq_q = MANY, .seq_kv = MANY};
+    const struct launch launch = {.problem = &p, .params = &params, .queue = device.queue};
+    const struct solver *const solver = solvers_find("standard");
+    struct status status = {0};
+    assert_int_equal(solver->enqueue(solver, &launch, &status), CLATTN_INTERNAL);
+    assert_non_null(strstr(text_chars(&status.sentence), "over 2^64 bytes"));
+    assert_null(strstr(text_chars(&status.sentence), "driver"));
+    status_destroy(&status);
 }
 
 /* A part of no buffer can be cut out of another part: the parent's is. */
@@ -348,6 +371,7 @@ int main(void) {
         cmocka_unit_test(it_is_never_chosen),
         cmocka_unit_test(the_workspace_grows_as_the_square),
         cmocka_unit_test(a_workspace_beyond_all_memory_is_refused),
+        cmocka_unit_test(an_overflow_is_not_the_drivers),
         cmocka_unit_test(parts_of_buffers_will_do),
         cmocka_unit_test(products_are_right_in_any_pieces),
         cmocka_unit_test(a_failure_of_clblast_is_reported),

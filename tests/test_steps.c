@@ -5,6 +5,7 @@
 #include "device.h"
 #include "fixtures.h"
 #include "choose.h"
+#include "heard.h"
 #include "plan.h"
 #include "small.h"
 
@@ -17,6 +18,7 @@
 
 static struct test_device tested;
 static clattn_context context;
+static struct heard heard;
 
 /* ---- Which step runs: a plan whose first solver is a copy with an opinion ---- */
 
@@ -61,6 +63,37 @@ static void the_second_step_runs_where_the_first_declines(void **state) {
                               : small_right(&small, tested.queue));
     }
     assert_int_equal(asked, 4);
+    clattn_plan_destroy(plan);
+    small_close(&small);
+}
+
+static void without_a_second_step_the_enqueue_is_refused(void **state) {
+    (void)state;
+    struct small small = {0};
+    clattn_plan plan;
+    small_open(&small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
+    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+    const struct solver *const real = plan->steps[0].solver;
+    struct solver opinion = *real;
+    opinion.accepts = accepts;
+    opinion.misses = "these strides";
+    plan->steps[0].solver = &opinion;
+    for (int turn = 0; turn < 2; turn++) {
+        accepting = turn == 1;
+        heard = (struct heard){0};
+        small_poison(&small, tested.queue);
+        const cl_int code = clattn_enqueue_forward(plan, tested.queue, &small.args, 0, NULL, NULL);
+        if (accepting) {
+            assert_int_equal(code, CL_SUCCESS);
+            assert_true(small_right(&small, tested.queue));
+        } else {
+            assert_int_equal(code, CLATTN_UNSUPPORTED);
+            assert_true(heard_failure(&heard, code, "enqueue these strides", "no second step"));
+            assert_non_null(strstr(heard.message, opinion.name));
+            assert_true(small_untouched(&small, tested.queue));
+        }
+    }
+    plan->steps[0].solver = real;
     clattn_plan_destroy(plan);
     small_close(&small);
 }
@@ -192,6 +225,8 @@ static int open_all(void **state) {
     clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
     desc.context = tested.context;
     desc.device = tested.id;
+    desc.notify = heard_notify;
+    desc.user_data = &heard;
     return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
 }
 
@@ -205,6 +240,7 @@ static int close_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_step_runs_where_the_first_declines),
+        cmocka_unit_test(without_a_second_step_the_enqueue_is_refused),
         cmocka_unit_test(operands_are_aligned_each_for_itself),
         cmocka_unit_test(the_solver_left_out_is_never_chosen),
         cmocka_unit_test(tensor_maps_decide),

@@ -95,6 +95,21 @@ static void parameters_are_set_in_place_or_behind(void **state) {
     expect_text(&v, "a B=-1 C=other D=4 E=e");
 }
 
+static void a_variant_is_that_variant(void **state) {
+    (void)state;
+    static const char *const texts[] = {"a", "b", "a B=1", "a B=2", "a C=1", "a B=1 C=1"};
+    enum { TEXTS = sizeof texts / sizeof *texts };
+    for (size_t i = 0; i < TEXTS * TEXTS; i++) {
+        const struct variant v = read_variant(texts[i / TEXTS]);
+        const struct variant other = read_variant(texts[i % TEXTS]);
+        assert_int_equal(variant_is(&v, &other), i / TEXTS == i % TEXTS);
+    }
+    struct variant longer = read_variant("a B=12");
+    const struct variant v = read_variant("a B=1");
+    variant_set(&longer, "B", 1); /* whatever stood behind the value's end */
+    assert_true(variant_is(&longer, &v));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read_is_written),
@@ -102,6 +117,7 @@ int main(void) {
         cmocka_unit_test(the_sentence_quotes_the_word),
         cmocka_unit_test(parameters_are_found),
         cmocka_unit_test(parameters_are_set_in_place_or_behind),
+        cmocka_unit_test(a_variant_is_that_variant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
