@@ -58,10 +58,10 @@ INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const 
         const int4 next = span_of_rows(&s.band, row, row + a->rows - 1);
         const int key = same ? max(span.y, next.x) : next.x;
         a->keys = clamp(next.y - key, 0, max(block_m, BLOCK_N));
-        a->q = q + s.q + row * p->q.row;
-        a->o = o + s.o + row * p->o.row;
-        a->k = k + s.k + key * p->k.row;
-        a->v = v + s.v + key * p->v.row;
+        a->q = q + slice_begin(&p->q, &s) + row * p->q.row;
+        a->o = o + slice_begin(&p->o, &s) + row * p->o.row;
+        a->k = k + slice_begin_kv(&p->k, &s) + key * p->k.row;
+        a->v = v + slice_begin_kv(&p->v, &s) + key * p->v.row;
     }
 }
 

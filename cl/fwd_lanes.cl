@@ -346,21 +346,17 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-fwd_lanes(const struct params p, __global const element *restrict q,
-          __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse,
-          __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_ARGUMENTS) {
     const int row0 = (int)get_global_id(0) * BLOCK_M;
     const struct slice s = slice_of_number(&p, (uint)get_global_id(1));
     const int rows_here = min(BLOCK_M, s.band.seq_q - row0);
     const int4 span = span_of_rows(&s.band, row0, row0 + rows_here - 1);
     struct ahead ahead;
     ahead_begin(&ahead, &p, q, k, v, o, row0, BLOCK_M, span, (span.y - span.x) / KEY_UNROLL);
-    q += s.q + row0 * p.q.row;
-    k += s.k;
-    v += s.v;
-    o += s.o + row0 * p.o.row;
+    q += slice_begin(&p.q, &s) + row0 * p.q.row;
+    k += slice_begin_kv(&p.k, &s);
+    v += slice_begin_kv(&p.v, &s);
+    o += slice_begin(&p.o, &s) + row0 * p.o.row;
 
     floatn q_t[HEAD_DIM * ROW_VECTORS], s_t[BLOCK_N * ROW_VECTORS], o_t[COLS * ROW_VECTORS];
     floatn total_t[SEGMENT ? COLS * ROW_VECTORS : 1];
@@ -410,9 +406,9 @@ fwd_lanes(const struct params p, __global const element *restrict q,
         const int live = i < rows_here;
         float l = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1] : l_whole[i];
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        normaliser_of[i] =
-            state_finish(m_of[i], &l, begin_of[i] < end_of[i], PASS == 1 ? 0 : p.write_lse && live,
-                         lse + s.lse + (row0 + i) * p.lse.row);
+        normaliser_of[i] = state_finish(m_of[i], &l, begin_of[i] < end_of[i],
+                                        PASS == 1 ? 0 : (p.written & OPERAND_LSE) && live,
+                                        lse + slice_begin(&p.lse, &s) + (row0 + i) * p.lse.row);
         if (PASS == 1 ? live : 0) {
             workspace[2 * i] = m_of[i];
             workspace[2 * i + 1] = l;

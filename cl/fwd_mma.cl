@@ -384,11 +384,7 @@ INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
 }
 
 __kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_mma(const struct params p, __global const element *restrict q,
-        __global const element *restrict k, __global const element *restrict v,
-        __global element *restrict o, __global float *restrict lse,
-        __global float *restrict workspace) {
-    (void)workspace;
+fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_q[BLOCK_M * (WIDTH_Q + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
@@ -411,17 +407,18 @@ fwd_mma(const struct params p, __global const element *restrict q,
     const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
-    q += slice.q;
-    k += slice.k;
+    q += slice_begin(&p.q, &slice);
+    k += slice_begin_kv(&p.k, &slice);
 
     const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
-    engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q, p.aligned);
+    engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q,
+                p.aligned & OPERAND_Q);
     if (get_local_id(0) == 0) {
         found = 0;
-        kept.o = slice.o;
-        kept.lse = slice.lse;
-        kept.v = slice.v;
+        kept.o = slice_begin(&p.o, &slice);
+        kept.lse = slice_begin(&p.lse, &slice);
+        kept.v = slice_begin_kv(&p.v, &slice);
         kept.row0 = row0;
         kept.begin = span.x;
         kept.full[0] = span.z;
@@ -445,7 +442,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
     do {
         if (begin < span.y) {
             engine_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
-                        p.aligned);
+                        p.aligned & OPERAND_K);
         }
         engine_copied();
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -484,7 +481,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             engine_copied();
             barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
             engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
-                        WIDTH_V, p.aligned);
+                        WIDTH_V, p.aligned & OPERAND_V);
             mma_scores(s, fragments, rows, tile_k, w);
             engine_copied();
             const int careful = kept.careful;
@@ -495,7 +492,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
             if (key0 + BLOCK_N < span.y) {
                 engine_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH,
-                            WIDTH, p.aligned);
+                            WIDTH, p.aligned & OPERAND_K);
             }
 
             if (SOFTCAP) {
@@ -588,10 +585,10 @@ fwd_mma(const struct params p, __global const element *restrict q,
                 const int row =
                     to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&slice.band, row);
-                normaliser[slot] =
-                    state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
-                                 p.write_lse && row <= to_last && (here.lane & ENGINE_SHARE) == 0,
-                                 lse + row * p.lse.row);
+                normaliser[slot] = state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
+                                                (p.written & OPERAND_LSE) && row <= to_last &&
+                                                    (here.lane & ENGINE_SHARE) == 0,
+                                                lse + row * p.lse.row);
             }
         }
         if (TYPE == F16 && (found & LARGE)) {
@@ -619,7 +616,7 @@ fwd_mma(const struct params p, __global const element *restrict q,
                         more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
                 }
             }
-            if (p.aligned && d + 8 <= HEAD_DIM_V) {
+            if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
                 *(__global ushort8 *)to = *(__local const ushort8 *)from;
             } else {
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {

@@ -18,22 +18,17 @@ INLINE float rows_score(const struct params *p, __global const element *q,
     return score_of_product(p, product);
 }
 
-__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-fwd_rows(const struct params p, __global const element *restrict q,
-         __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse,
-         __global float *restrict workspace) {
-    (void)workspace;
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(KERNEL_ARGUMENTS) {
     const size_t index = get_global_id(0);
     if (index >= slice_rows(&p)) {
         return;
     }
     int row;
     const struct slice s = slice_of_row(&p, index, &row);
-    q += s.q + row * p.q.row;
-    k += s.k;
-    v += s.v;
-    o += s.o + row * p.o.row;
+    q += slice_begin(&p.q, &s) + row * p.q.row;
+    k += slice_begin_kv(&p.k, &s);
+    v += slice_begin_kv(&p.v, &s);
+    o += slice_begin(&p.o, &s) + row * p.o.row;
 
     /* m, l and the sums of V: of the segment, and of the row before it. */
     float sum[HEAD_DIM_V], total[HEAD_DIM_V], weights[STATE_KEYS];
@@ -77,8 +72,8 @@ fwd_rows(const struct params p, __global const element *restrict q,
             }
         }
     }
-    const float normaliser =
-        state_finish(m, &l_total, keys.x < keys.y, p.write_lse, lse + s.lse + row * p.lse.row);
+    const float normaliser = state_finish(m, &l_total, keys.x < keys.y, (p.written & OPERAND_LSE),
+                                          lse + slice_begin(&p.lse, &s) + row * p.lse.row);
     for (int d = 0; d < HEAD_DIM_V; d++) {
         store(o + d, total[d] * normaliser);
     }

@@ -45,11 +45,7 @@
 
 #define STRIPS ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_tile(const struct params p, __global const element *restrict q,
-         __global const element *restrict k, __global const element *restrict v,
-         __global element *restrict o, __global float *restrict lse,
-         __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERNEL_ARGUMENTS) {
     __local float tile_q[(Q_RESIDENT ? STRIPS : 1) * BLOCK_M * TILE_ROW]
         __attribute__((aligned(16)));
     __local float tile_kv[BLOCK_N * TILE_ROW] __attribute__((aligned(16)));
@@ -70,10 +66,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
     const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
-    q += slice.q;
-    k += slice.k;
-    v += slice.v;
-    o += slice.o;
+    q += slice_begin(&p.q, &slice);
+    k += slice_begin_kv(&p.k, &slice);
+    v += slice_begin_kv(&p.v, &slice);
+    o += slice_begin(&p.o, &slice);
     workspace += p.workspace + 2 * slice.rows_before;
 
     float4 sum[STRIPS_V][ROWS][COLS];
@@ -111,7 +107,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
     const int last = span.y - 1;
     element4 next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
-        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned & OPERAND_K);
     }
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
@@ -128,7 +124,8 @@ fwd_tile(const struct params p, __global const element *restrict q,
         for (int z = 0; z < STRIPS; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             tile_put(tile_kv, next, BLOCK_N, 1);
             if (!Q_RESIDENT) {
@@ -139,11 +136,13 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 /* nothing is under way */
             } else if (z + 1 < STRIPS) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
-                           p.aligned);
+                           p.aligned & OPERAND_K);
             } else if (PASS != 1) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V, p.aligned);
+                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
+                           p.aligned & OPERAND_V);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             const int d = td * (BLOCK_D / THREADS_D);
             __local const float *part = tile_q + (Q_RESIDENT ? z * BLOCK_M * TILE_ROW : 0) + d;
@@ -223,7 +222,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the strip before; tile_p is written */
             if (!PREFETCH) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
-                           p.aligned);
+                           p.aligned & OPERAND_V);
             }
             tile_put(tile_kv, next, BLOCK_N, 0);
             if (boundary && tile_is_odd(next)) {
@@ -235,9 +234,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 /* nothing is under way */
             } else if (z + 1 < STRIPS_V) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
-                           p.aligned);
+                           p.aligned & OPERAND_V);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM, p.aligned);
+                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                           p.aligned & OPERAND_K);
             }
             __local const float *weights = tile_p + om * P_ROW;
             tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
@@ -269,9 +269,10 @@ fwd_tile(const struct params p, __global const element *restrict q,
         const int2 keys = span_of_row(&slice.band, row);
         l_row = PASS == 2 ? workspace[2 * min(row, row_last) + 1] : l_row;
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        tile_r[first + THREADS_M * i] = state_finish(m[i], &l_row, keys.x < keys.y,
-                                                     PASS == 1 ? 0 : p.write_lse && row <= row_last,
-                                                     lse + slice.lse + row * p.lse.row);
+        tile_r[first + THREADS_M * i] =
+            state_finish(m[i], &l_row, keys.x < keys.y,
+                         PASS == 1 ? 0 : (p.written & OPERAND_LSE) && row <= row_last,
+                         lse + slice_begin(&p.lse, &slice) + row * p.lse.row);
         if (PASS == 1 ? row <= row_last : 0) {
             workspace[2 * row] = m[i];
             workspace[2 * row + 1] = l_row;
@@ -289,7 +290,7 @@ fwd_tile(const struct params p, __global const element *restrict q,
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned);
+                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERAND_O);
             }
         }
     }

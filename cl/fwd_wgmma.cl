@@ -125,11 +125,6 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
         if (all_blocks == NO_TASK) {
             break;
         }
-        if (all_blocks == PAUSE) {
-            warp_sync();
-            release(at->q_empty);
-            continue;
-        }
         struct part part = t->parts[group];
         struct rows rows;
         UNROLL
@@ -234,11 +229,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-fwd_wgmma(const struct params p, __global const element *restrict q,
-          __global const element *restrict k, __global const element *restrict v,
-          __global element *restrict o, __global float *restrict lse,
-          __global float *restrict workspace) {
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_wgmma(KERNEL_ARGUMENTS) {
     __local uint tile_q[TILE_Q / 4] __attribute__((aligned(1024)));
     __local uint tile_k[STAGES * TILE_K / 4] __attribute__((aligned(1024)));
     __local uint tile_v[STAGES * TILE_V / 4] __attribute__((aligned(1024)));

@@ -73,13 +73,7 @@ INLINE void map_write(__global ulong *map, __global const element *from, struct 
     MAP_SET_WORD("fill_mode", map, "0");    /* outside: 0 */
 }
 
-__kernel __attribute__((reqd_work_group_size(32, 1, 1))) void
-fwd_wgmma_maps(const struct params p, __global const element *restrict q,
-               __global const element *restrict k, __global const element *restrict v,
-               __global element *restrict o, __global float *restrict lse,
-               __global float *restrict workspace) {
-    (void)o;
-    (void)lse;
+__kernel __attribute__((reqd_work_group_size(32, 1, 1))) void fwd_wgmma_maps(KERNEL_ARGUMENTS) {
     __global ulong *maps = (__global ulong *)(workspace + p.workspace);
     const int heads_kv = slice_heads_kv(&p);
     if (get_local_id(0) == 0) {

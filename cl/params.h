@@ -1,9 +1,11 @@
 /*
  * params - what a launch may change, read by C and by OpenCL C.
  *
- * Passed by value as every kernel's first argument: at most 216 bytes, so that it
- * and six pointers of 32 bits fit the 256 bytes of the embedded profile.  Members are ordered
- * by size, so host and device agree on the layout without padding.
+ * Passed by value as every kernel's first argument.  A kernel has the strides of its own operands,
+ * PARAMS_STRIDES, which is composed; the host has those of all, and copies what the kernel has.
+ * Members are ordered by size, so host and device agree on the layout without padding.  With all
+ * forward operands it is 216 bytes, so that it and six pointers of 32 bits fit the 256 bytes of the
+ * embedded profile.
  */
 #ifndef PARAMS_H
 #define PARAMS_H
@@ -12,8 +14,15 @@
 #define PARAMS_LONG long
 #define PARAMS_INT int
 #define PARAMS_FLOAT float
+#ifndef PARAMS_STRIDES
+#error "PARAMS_STRIDES: the kernel's operands as members of struct params"
+#endif
+#ifndef KERNEL_ARGUMENTS
+#error "KERNEL_ARGUMENTS: the kernel's signature"
+#endif
 #else
-#include "clattn.h"
+#include "operand.h"
+#define PARAMS_STRIDES struct strides strides[OPERANDS]
 #define PARAMS_LONG cl_long
 #define PARAMS_INT cl_int
 #define PARAMS_FLOAT cl_float
@@ -26,7 +35,7 @@ struct strides {
 };
 
 struct params {
-    struct strides q, k, v, o, lse;
+    PARAMS_STRIDES;
     PARAMS_LONG workspace; /* floats before the first one that may be used */
     PARAMS_INT batch;
     PARAMS_INT heads_q;
@@ -38,8 +47,8 @@ struct params {
     PARAMS_INT band_right; /* not negative, where MASKED */
     PARAMS_FLOAT factor;   /* of q.k: see score.cl */
     PARAMS_FLOAT cap;      /* see score.cl */
-    PARAMS_INT write_lse;
-    PARAMS_INT aligned; /* every row of q, k, v and o starts at a multiple of 16 bytes */
+    PARAMS_INT written;    /* a bit for each operand, OPERAND_LSE: it is to be written */
+    PARAMS_INT aligned;    /* likewise: each of its rows starts at a multiple of 16 bytes */
 };
 
 #endif

@@ -14,15 +14,22 @@ struct band {
 
 struct slice {
     int batch, head, head_kv;
-    long number_kv;       /* batch * heads_kv + head_kv */
-    long rows_before;     /* query rows of the slices with smaller numbers */
-    long q, k, v, o, lse; /* elements before the slice's first one in each tensor */
+    long number_kv;   /* batch * heads_kv + head_kv */
+    long rows_before; /* query rows of the slices with smaller numbers */
     struct band band;
 };
 
 /* Elements of a tensor before the first one of that head. */
-INLINE long slice_begin(const struct strides *t, long batch, long head) {
+INLINE long slice_of_tensor(const struct strides *t, long batch, long head) {
     return t->offset + batch * t->batch + head * t->head;
+}
+
+/* ... before the slice's first one: of a tensor with heads_q heads, and of one with heads_kv. */
+INLINE long slice_begin(const struct strides *t, const struct slice *s) {
+    return slice_of_tensor(t, s->batch, s->head);
+}
+INLINE long slice_begin_kv(const struct strides *t, const struct slice *s) {
+    return slice_of_tensor(t, s->batch, s->head_kv);
 }
 
 INLINE int slice_heads_kv(const struct params *p) {
@@ -47,11 +54,6 @@ INLINE struct slice slice_of_head(const struct params *p, int batch, int head) {
         .head_kv = head_kv,
         .number_kv = (long)batch * slice_heads_kv(p) + head_kv,
         .rows_before = ((long)batch * p->heads_q + head) * p->seq_q,
-        .q = slice_begin(&p->q, batch, head),
-        .k = slice_begin(&p->k, batch, head_kv),
-        .v = slice_begin(&p->v, batch, head_kv),
-        .o = slice_begin(&p->o, batch, head),
-        .lse = slice_begin(&p->lse, batch, head),
         .band = slice_band(p),
     };
     return s;
@@ -82,7 +84,7 @@ INLINE struct slice slice_of_row(const struct params *p, ulong index, int *row) 
 /* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */
 INLINE long slice_row_begin(const struct strides *t, int heads, int rows, long index) {
     const long head = index / rows;
-    return slice_begin(t, head / heads, head % heads) + index % rows * t->row;
+    return slice_of_tensor(t, head / heads, head % heads) + index % rows * t->row;
 }
 
 /* ---- Blocks of block_m query rows ---- */

@@ -66,12 +66,7 @@ INLINE void pack_store(__global float *to, float4 x, int d, const int dim) {
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-standard_pack(const struct params p, __global const element *restrict q,
-              __global const element *restrict k, __global const element *restrict v,
-              __global element *restrict o, __global float *restrict lse,
-              __global float *restrict workspace) {
-    (void)o;
-    (void)lse;
+standard_pack(KERNEL_ARGUMENTS) {
     const int heads_kv = slice_heads_kv(&p);
     const long rows_q = (long)slice_rows(&p);
     const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;

@@ -71,14 +71,7 @@ INLINE floatn softmax_scores(const struct params *p, __global const float *row, 
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-standard_softmax(const struct params p, __global const element *restrict q,
-                 __global const element *restrict k, __global const element *restrict v,
-                 __global element *restrict o, __global float *restrict lse,
-                 __global float *restrict workspace) {
-    (void)q;
-    (void)k;
-    (void)v;
-    (void)o;
+standard_softmax(KERNEL_ARGUMENTS) {
     __local float partial[WORK_GROUP];
     const int id = (int)get_local_id(0), step = WORK_GROUP * LANES;
     int query;
@@ -117,8 +110,9 @@ standard_softmax(const struct params p, __global const element *restrict q,
     const floatn reference = state_reference((floatn)(m_row));
     total *= state_weight(m, reference);
     float l_row = softmax_reduce(total, partial, SUM);
-    const floatn normaliser = (floatn)(state_finish(
-        m_row, &l_row, keys.x < keys.y, p.write_lse && id == 0, lse + s.lse + query * p.lse.row));
+    const floatn normaliser =
+        (floatn)(state_finish(m_row, &l_row, keys.x < keys.y, (p.written & OPERAND_LSE) && id == 0,
+                              lse + slice_begin(&p.lse, &s) + query * p.lse.row));
     for (int key = id * LANES; key < p.seq_kv; key += step) {
         floatn weight = (floatn)(0.0f);
         if (key + LANES > keys.x && key < keys.y) {

@@ -42,13 +42,7 @@ INLINE float unpack_add(float x, __global const float *weights, __global const e
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-standard_unpack(const struct params p, __global const element *restrict q,
-                __global const element *restrict k, __global const element *restrict v,
-                __global element *restrict o, __global float *restrict lse,
-                __global float *restrict workspace) {
-    (void)q;
-    (void)k;
-    (void)lse;
+standard_unpack(KERNEL_ARGUMENTS) {
     const long rows = (long)slice_rows(&p);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     const long segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : 1L;
@@ -74,15 +68,15 @@ standard_unpack(const struct params p, __global const element *restrict q,
         if (MASKED && p.seq_kv > 0 && flags[s.number_kv]) {
             const int2 keys = span_of_row(&s.band, query);
             __global const float *w = weights + row * stride;
-            __global const element *from = v + s.v + d;
+            __global const element *from = v + slice_begin_kv(&p.v, &s) + d;
             x.x = unpack_add(x.x, w, from, p.v.row, keys);
             x.y = unpack_add(x.y, w, from + min(1, last), p.v.row, keys);
             x.z = unpack_add(x.z, w, from + min(2, last), p.v.row, keys);
             x.w = unpack_add(x.w, w, from + min(3, last), p.v.row, keys);
         }
-        __global element *to = o + s.o + query * p.o.row + d;
+        __global element *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
         if (last >= 3) {
-            store4(to, x, p.aligned);
+            store4(to, x, p.aligned & OPERAND_O);
             continue;
         }
         store(to, x.x);

@@ -52,7 +52,7 @@ INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
 /* Is a row, by its maximum, too far from 0 for state_weight_in?  Up to 2^13 the rounding error of a
  * reference is at most 2^-12, and weights then are off by less than rounding them to F16 allows. */
 INLINE int state_is_far(float m) {
-    return fabs(m) > 8192.0f && fabs(m) < INFINITY;
+    return fabs(m) > 4096.0f && m != -INFINITY;
 }
 
 /* The score, in units of `unit`, less a reference that is far from 0.  score * unit is rounded as

@@ -297,12 +297,13 @@ INLINE uint wgmma_pack(float low, float high) {
     return pair;
 }
 
-/* Of pairs: sum + a * b. */
+/* For pairs of F16: sum + a * b. */
 INLINE uint wgmma_add_products(uint a, uint b, uint sum) {
 #if TYPE == F16
     __asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
 #else
-    __asm("fma.rn.bf16x2 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+    (void)a;
+    (void)b;
 #endif
     return sum;
 }
@@ -310,8 +311,14 @@ INLINE uint wgmma_add_products(uint a, uint b, uint sum) {
 /* Is such a sum Inf or NaN?  It is where any factor is, and is not where the factors of 32 products
  * are below 45. */
 INLINE int wgmma_not_finite(uint sum) {
-    const uint exponent = TYPE == F16 ? 0x7c00u : 0x7f80u;
-    return (sum & exponent) == exponent || (sum >> 16 & exponent) == exponent;
+    return (sum & 0x7c00u) == 0x7c00u || (sum & 0x7c000000u) == 0x7c000000u;
+}
+
+/* Rounded upwards. */
+INLINE float wgmma_multiply_up(float a, float b) {
+    float product;
+    __asm("mul.rp.f32 %0, %1, %2;" : "=f"(product) : "f"(a), "f"(b));
+    return product;
 }
 
 /* Of a pair of elements: the bits that are set where one is NaN or Inf. */

@@ -78,7 +78,7 @@ INLINE void soften(const struct params *p, float *s, struct rows *rows, float *r
         float m = state_max(most[0], most[1]);
         m = state_max(m, as_float(warp_exchange(as_uint(m), 1)));
         m = state_max(m, as_float(warp_exchange(as_uint(m), 2)));
-        m = state_max(rows->m[r], m * rows->unit[r]);
+        m = state_max(rows->m[r], wgmma_multiply_up(m, rows->unit[r]));
         const float reference = state_reference(m);
         rescale[r] = state_weight(rows->m[r], reference);
         rows->m[r] = m;
@@ -158,7 +158,7 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
     const int4 span = t->span;
     const struct slice s = slice_of_head(p, t->batch, t->head);
     const int2 keys[2] = {span_of_row(&s.band, row), span_of_row(&s.band, row + 8)};
-    v += s.v;
+    v += slice_begin_kv(&p->v, &s);
     ROLL
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         if (!span_is_boundary(span, key0, BLOCK_N)) {
@@ -197,10 +197,10 @@ INLINE void gather_chunk(uint *x) {
     }
 }
 
-/* A row of O: its sums times its normaliser.  Returns products and those of its pairs, for
- * wgmma_not_finite. */
+/* A row of O: its sums times its normaliser; within F16's range where `within` (a literal). Returns
+ * products and those of its pairs, for wgmma_not_finite. */
 INLINE uint put_row(const float *sums, const int r, float normaliser, __global element *to,
-                    int live, uint products) {
+                    int live, uint products, const int within) {
     const int quarter = (int)(get_local_id(0) % 4);
     UNROLL
     for (int c = 0; c < WGMMA_COLUMNS / 32; c++) {
@@ -208,7 +208,9 @@ INLINE uint put_row(const float *sums, const int r, float normaliser, __global e
         UNROLL
         for (int i = 0; i < 4; i++) {
             const float *pair = sums + (4 * c + i) * 4 + 2 * r;
-            x[i] = wgmma_pack(pair[0] * normaliser, pair[1] * normaliser);
+            const float low = pair[0] * normaliser, high = pair[1] * normaliser;
+            x[i] =
+                within ? wgmma_pack(state_output(low), state_output(high)) : wgmma_pack(low, high);
         }
         products = wgmma_add_products(x[0], x[1], wgmma_add_products(x[2], x[3], products));
         gather_chunk(x);
@@ -220,63 +222,40 @@ INLINE uint put_row(const float *sums, const int r, float normaliser, __global e
     return products;
 }
 
-/* Are the sums of a row finite?  If so, what put_row has let overflow becomes F16's largest number.
- */
-INLINE int mend_row(const float *sums, const int r, float l, __global element *to, int live) {
-    float magnitude = fabs(l);
-    UNROLL
-    for (int i = 0; i < SUMS / 2; i++) {
-        magnitude += fabs(sums[i / 2 * 4 + 2 * r + i % 2]);
-    }
-    magnitude += as_float(warp_exchange(as_uint(magnitude), 1));
-    magnitude += as_float(warp_exchange(as_uint(magnitude), 2));
-    const int finite = magnitude < INFINITY;
-    if (TYPE == F16 && live && finite) {
-        ROLL
-        for (int d = (int)(get_local_id(0) % 4) * 8; d < HEAD_DIM_V; d += 32) {
-            ROLL
-            for (int i = d; i < d + 8; i++) {
-                to[i] -= (to[i] & 0x7fff) == 0x7c00;
-            }
-        }
-    }
-    return finite;
-}
-
-/* What happens seldom is asked at the end, in one vote: is a row late, and is an element of o Inf
- * or NaN?  A row whose sums are not finite is late, too: a reference far from 0, of a block before
- * the last, may have been to blame. */
+/* What happens seldom is asked at the end, in one vote: is a row late, and has an element of o
+ * overflowed? */
 INLINE void finish(const struct params *p, const float *sums, const struct rows *rows,
                    __local struct task *t, __local uint *late_rows, int row, __global element *o,
                    __global float *lse) {
+    float normaliser[2];
     uint products = 0;
     const struct slice s = slice_of_head(p, t->batch, t->head);
-    o += s.o;
-    lse += s.lse;
+    o += slice_begin(&p->o, &s);
+    lse += slice_begin(&p->lse, &s);
     UNROLL
     for (int r = 0; r < 2; r++) {
         float l = rows->l[r];
         l += as_float(warp_exchange(as_uint(l), 1));
         l += as_float(warp_exchange(as_uint(l), 2));
         const int to = row + 8 * r, live = to < s.band.seq_q;
-        const float normaliser =
-            state_finish(rows->m[r], &l, rows->keys[r].x < rows->keys[r].y,
-                         live && get_local_id(0) % 4 == 0 && p->write_lse, lse + to * p->lse.row);
-        products = put_row(sums, r, normaliser, o + to * p->o.row, live, products);
+        normaliser[r] = state_finish(rows->m[r], &l, rows->keys[r].x < rows->keys[r].y,
+                                     live && get_local_id(0) % 4 == 0 && (p->written & OPERAND_LSE),
+                                     lse + to * p->lse.row);
+        products = put_row(sums, r, normaliser[r], o + to * p->o.row, live, products, 0);
     }
-    const int far = state_is_far(rows->m[0]) || state_is_far(rows->m[1]);
-    if (warp_any(wgmma_not_finite(products) || far)) {
-        int late[2];
-        UNROLL
-        for (int r = 0; r < 2; r++) {
-            const int to = row + 8 * r;
-            const int finite = mend_row(sums, r, rows->l[r], o + to * p->o.row, to < s.band.seq_q);
-            late[r] = rows->unit[r] != 1.0f && (state_is_far(rows->m[r]) || !finite);
-        }
+    const int late[2] = {rows->unit[0] != 1.0f && state_is_far(rows->m[0]),
+                         rows->unit[1] != 1.0f && state_is_far(rows->m[1])};
+    const int overflowed = TYPE == F16 && wgmma_not_finite(products);
+    if (warp_any(overflowed || late[0] || late[1])) {
         const uint rows_late = warp_rows(late);
-        if (get_local_id(0) % 32 == 0 && rows_late) {
+        UNROLL
+        for (int r = 0; r < 2 * (TYPE == F16); r++) {
+            const int to = row + 8 * r;
+            put_row(sums, r, normaliser[r], o + to * p->o.row, to < s.band.seq_q, 0, 1);
+        }
+        if (get_local_id(0) % 32 == 0) {
             late_rows[get_local_id(0) / 32] = rows_late;
-            atomic_or(&t->any_late, 1u);
+            atomic_or(&t->any_late, (uint)(rows_late != 0));
         }
     }
 }

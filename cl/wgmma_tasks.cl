@@ -41,7 +41,6 @@
 #define TILE_V (SLABS_V * SLAB_KV)
 
 #define NO_TASK (-1)        /* blocks of a task that ends the work */
-#define PAUSE (-2)          /* ... of one that is none: the one before is stored first */
 #define NOT_YET 0xffffffffu /* number of a turn without a task */
 
 /* Where everything is in local memory, as PTX takes it; rings begin with stage 0. */
@@ -93,6 +92,12 @@ INLINE int blocks_until(const struct task *t, int end) {
 /* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
 INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
     const uint blocks = (uint)slice_blocks(p, BLOCK_M), slices = slice_count(p);
+    t->again = 0;
+    t->any_late = 0;
+    UNROLL
+    for (int i = 0; i < WATCHERS; i++) {
+        t->notes[i] = 0;
+    }
     if (number >= blocks * slices) {
         t->blocks = NO_TASK;
         return;
@@ -100,8 +105,8 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
     const uint begin = number / (blocks * together) * together;
     const uint within = number - begin * blocks, width = min(together, slices - begin);
     const struct slice s = slice_of_number(p, begin + within % width);
-    t->batch = (int)s.batch;
-    t->head = (int)s.head;
+    t->batch = s.batch;
+    t->head = s.head;
     t->row0 = slice_row0(p, within / width, BLOCK_M);
     const int row_last = s.band.seq_q - 1;
     t->span = span_of_rows(&s.band, t->row0, min(t->row0 + BLOCK_M - 1, row_last));
@@ -114,12 +119,21 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
         t->parts[i].full0 = span.z;
         t->parts[i].full1 = span.w;
     }
+}
+
+/* A task without rows. */
+INLINE void task_clear(const struct params *p, struct task *t) {
+    t->batch = 0;
+    t->head = 0;
+    t->row0 = slice_band(p).seq_q;
+    t->blocks = 0;
+    t->span = (int4)(0);
     UNROLL
-    for (int i = 0; i < WATCHERS; i++) {
-        t->notes[i] = 0;
+    for (int i = 0; i < CONSUMERS; i++) {
+        t->parts[i].blocks = 0;
+        t->parts[i].full0 = 0;
+        t->parts[i].full1 = 0;
     }
-    t->again = 0;
-    t->any_late = 0;
 }
 
 /* Which of a warp's rows: bits 4 i and 4 i + 1 are those of work-items 4 i ... 4 i + 3. */
@@ -192,7 +206,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         const uint place = turn % TASKS;
         struct task t;
         task_find(p, together, number, &t);
-        int head_kv = (int)slice_of_head(p, t.batch, t.head).head_kv;
+        int head_kv = slice_of_head(p, t.batch, t.head).head_kv;
         if (t.blocks > 0) {
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         }
@@ -202,12 +216,12 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         if (late && idle) {
             late_to_far(apart, place, place);
             task_find(p, together, before[1], &t);
-            head_kv = (int)slice_of_head(p, t.batch, t.head).head_kv;
+            head_kv = slice_of_head(p, t.batch, t.head).head_kv;
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         } else if (late) {
             late_to_far(apart, place, (turn + 1) % TASKS);
         } else if (idle && before[0] != NOT_YET) {
-            t.blocks = PAUSE;
+            task_clear(p, &t);
         }
         t.again = again || (late && idle);
         tasks[place] = t;
@@ -222,7 +236,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         again = late && !idle;
         const uint next = again ? before[1] : idle ? number : GROUPS + atomic_inc(given_out);
         before[1] = before[0];
-        before[0] = t.blocks == PAUSE ? NOT_YET : number;
+        before[0] = idle && !late ? NOT_YET : number;
         number = next;
         for (int j = 0; j < t.blocks; j++, count++) {
             load_block(at->v, map_v, SLABS_V, &t, head_kv, j, count, at->v_full, at->v_empty);

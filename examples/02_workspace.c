@@ -3,8 +3,8 @@
  * the application owns them, and gives the same ones to every plan: commands of an
  * in-order queue run one at a time.  The same holds for the tensors here.
  *
- * Each problem is answered by the row that clattn chooses and by rows that are asked for
- * by name; all answers to a problem must agree.  Rows that do not apply are left out.
+ * Each problem is answered by the variant that clattn chooses and by variants that are asked for
+ * by name; all answers to a problem must agree.  Variants that do not apply are left out.
  */
 #include <clattn.h>
 #include <math.h>
@@ -17,16 +17,17 @@ static const char *const problems[] = {
     "f32 b2 h4 q200 k300 d80:48",     /* cross attention, a value dimension of its own */
     "f32 h4 q700 k700 d64 window99,0" /* a sliding window */
 };
-static const char *const rows[] = {NULL, "fwd_rows", "fwd_tile", "fwd_lanes", "memory_efficient"};
+static const char *const variants[] = {NULL, "fwd_rows", "fwd_tile", "fwd_lanes",
+                                       "memory_efficient"};
 
 enum {
     PROBLEMS = sizeof problems / sizeof problems[0],
-    ROWS = sizeof rows / sizeof rows[0],
+    VARIANTS = sizeof variants / sizeof variants[0],
     ELEMENTS = 8 * 4000 * 128 /* in the largest tensor of the problems */
 };
 
 static float input[3][ELEMENTS]; /* q, k, v of every problem: the first so many */
-static float output[ROWS][ELEMENTS];
+static float output[VARIANTS][ELEMENTS];
 
 static void check(cl_int status, const char *what) {
     if (status != CL_SUCCESS) {
@@ -43,12 +44,12 @@ static cl_mem create_buffer(cl_context cl, size_t bytes, void *host) {
     return buffer;
 }
 
-/* NULL if the row does not apply to the problem on this device. */
-static clattn_plan create_plan(clattn_context context, clattn_desc desc, const char *row) {
+/* NULL if the variant does not apply to the problem on this device. */
+static clattn_plan create_plan(clattn_context context, clattn_desc desc, const char *variant) {
     clattn_plan plan;
-    desc.row = row;
+    desc.variant = variant;
     cl_int status = clattn_plan_create(context, &desc, &plan);
-    if (row && (status == CLATTN_INVALID_ROW || status == CLATTN_UNSUPPORTED))
+    if (variant && (status == CLATTN_INVALID_VARIANT || status == CLATTN_UNSUPPORTED))
         return NULL;
     check(status, "clattn_plan_create");
     return plan;
@@ -104,14 +105,14 @@ int main(void) {
 
     /* All plans first; then one workspace that is large enough for any of them. */
     clattn_desc descs[PROBLEMS];
-    clattn_plan plans[PROBLEMS][ROWS];
+    clattn_plan plans[PROBLEMS][VARIANTS];
     size_t largest = 0;
     for (int p = 0; p < PROBLEMS; p++) {
         descs[p] = (clattn_desc)CLATTN_DESC_INIT;
         check(clattn_desc_parse(problems[p], &descs[p]), problems[p]);
-        for (int r = 0; r < ROWS; r++) {
+        for (int r = 0; r < VARIANTS; r++) {
             size_t bytes = 0;
-            plans[p][r] = create_plan(context, descs[p], rows[r]);
+            plans[p][r] = create_plan(context, descs[p], variants[r]);
             if (plans[p][r])
                 check(clattn_plan_workspace_size(plans[p][r], &bytes), "workspace size");
             if (bytes > largest)
@@ -128,12 +129,12 @@ int main(void) {
     const float bound = 2 * 4 * 0x1p-24f * (12 + 8);
     size_t wrong = 0;
     for (int p = 0; p < PROBLEMS; p++) {
-        for (int r = 0; r < ROWS; r++)
+        for (int r = 0; r < VARIANTS; r++)
             if (plans[p][r])
                 run(plans[p][r], &descs[p], queue, tensors, workspace, output[r]);
         check(clFinish(queue), "clFinish");
         printf("%s\n", problems[p]);
-        for (int r = 0; r < ROWS; r++) {
+        for (int r = 0; r < VARIANTS; r++) {
             if (!plans[p][r])
                 continue;
             float worst = 0.0f;
@@ -142,13 +143,13 @@ int main(void) {
                 worst = fmaxf(worst, difference);
                 wrong += !(difference <= bound); /* NaN is wrong, too */
             }
-            printf("  %-6s %s: differs by %.2g\n", rows[r] ? "" : "chosen",
-                   clattn_plan_row(plans[p][r]), worst);
+            printf("  %-6s %s: differs by %.2g\n", variants[r] ? "" : "chosen",
+                   clattn_plan_variant(plans[p][r]), worst);
         }
     }
 
     for (int p = 0; p < PROBLEMS; p++)
-        for (int r = 0; r < ROWS; r++)
+        for (int r = 0; r < VARIANTS; r++)
             clattn_plan_destroy(plans[p][r]);
     clattn_context_destroy(context);
     for (int t = 0; t < 4; t++)

@@ -40,12 +40,12 @@ static const char usage[] =
     "  --reach R       how far similar patches count, in pixels (default 12; 0: everywhere)\n"
     "  --crop WxH      use only the middle of IN\n"
     "  --device N|NAME the N-th OpenCL device, or one whose platform or name contains NAME\n"
-    "  --row ROW       let clattn use this row\n";
+    "  --variant V     let clattn use this variant, \"fwd_tile BLOCK_M=64\"\n";
 
 struct options {
     double sigma, h, reach;
     int patch, noisy, crop_width, crop_height;
-    const char *clean, *device, *row, *in, *out;
+    const char *clean, *device, *variant, *in, *out;
 };
 
 /* What attention was asked and what it cost. */
@@ -205,10 +205,10 @@ static void attention(struct run *run, const struct options *options, float *con
     desc.seq_q = desc.seq_kv = (cl_uint)run->pixels;
     desc.head_dim = (cl_uint)run->dim;
     desc.head_dim_v = (cl_uint)run->dim_v;
-    desc.row = options->row;
+    desc.variant = options->variant;
     clattn_plan plan;
     check(clattn_plan_create(context, &desc, &plan), "clattn_plan_create");
-    printf("row %s\n", clattn_plan_row(plan));
+    printf("variant %s\n", clattn_plan_variant(plan));
     fflush(stdout);
 
     cl_mem memory[5] = {NULL}; /* q, k, v, o, workspace */
@@ -325,8 +325,8 @@ static struct options parse_options(int argc, char **argv) {
             o.clean = value;
         else if (strcmp(word, "--device") == 0)
             o.device = value;
-        else if (strcmp(word, "--row") == 0)
-            o.row = value;
+        else if (strcmp(word, "--variant") == 0)
+            o.variant = value;
         else if (strcmp(word, "--crop") != 0)
             fail(EXIT_USAGE, "%s: no such option", word);
         else if (sscanf(value, "%5dx%5d%c", &o.crop_width, &o.crop_height, &rest) != 2 ||

@@ -12,7 +12,9 @@
  *     clattn_plan_destroy, clattn_context_destroy
  *
  * Every struct is set by its CLATTN_*_INIT macro, begins with its own size, and
- * grows only by appending members whose default is 0.  Every function that can
+ * grows only by appending members whose default is 0.  A program that was compiled with
+ * another header of this major version works: members that its struct lacks have their
+ * defaults, and members that the library does not know must be 0.  Every function that can
  * fail returns CL_SUCCESS, one of OpenCL's own codes unchanged, or one of
  * CLATTN_*; where there is a context, the sentence that explains it goes to its
  * notify callback.  Nothing is ever printed.  The environment variable
@@ -62,7 +64,7 @@ extern "C" {
 #define CLATTN_OUT_OF_BOUNDS (-9004)     /* a tensor ends after its buffer does */
 #define CLATTN_OVERLAP (-9005)           /* an output shares bytes with another tensor or itself */
 #define CLATTN_INVALID_WORKSPACE (-9006) /* missing, too small, misaligned or not writable */
-#define CLATTN_INVALID_ROW (-9007)       /* a row's text is malformed, or illegal here */
+#define CLATTN_INVALID_VARIANT (-9007)   /* a variant's text is malformed, or illegal here */
 #define CLATTN_INVALID_TUNING (-9008)    /* the tuning file cannot be read or is malformed */
 #define CLATTN_INVALID_TEXT (-9009)      /* a problem text is malformed */
 #define CLATTN_UNSUPPORTED (-9010)       /* sensible, but not offered (on this device) */
@@ -76,9 +78,10 @@ CLATTN_API const char *clattn_status_name(cl_int status);
 
 typedef struct clattn_context_s *clattn_context;
 
-/* Receives one sentence (for a failed build: the build log and a line map as
- * well) for every call that fails, before that call returns, on its thread: calls
- * on several threads may notify at the same time.
+/* Receives a message for every call that fails, before that call returns, on its thread: calls on
+ * several threads may notify at the same time.  The message is one sentence.  Behind it, on lines
+ * of their own, a failed build has its log and a line map, and a plan that cannot be made has
+ * what clattn_plan_describe would say of it.
  * status is what the call is about to return, or CL_SUCCESS for a remark: the
  * call goes on, but not as well as it might (a solver that had to be passed
  * over).  Do not call clattn from inside. */
@@ -91,7 +94,7 @@ typedef struct clattn_context_desc {
                                 driver makes a queue in the context; retained */
     clattn_notify notify;    /* may be NULL */
     void *user_data;         /* passed to notify */
-    const char *tuning_path; /* tuning file with rows for this device, or NULL */
+    const char *tuning_path; /* tuning file with variants for this device, or NULL */
 } clattn_context_desc;
 
 #define CLATTN_CONTEXT_DESC_INIT \
@@ -156,22 +159,22 @@ typedef cl_uint clattn_align;
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {
     size_t size;
-    clattn_type type;   /* default CLATTN_F32 */
-    cl_uint batch;      /* default 1; batch * heads_q at most 2^30 - 1 */
-    cl_uint heads_q;    /* default 1; a multiple of heads_kv */
-    cl_uint heads_kv;   /* default 0: as heads_q */
-    cl_uint seq_q;      /* default 0: nothing to do; at most 2^30 - 1 */
-    cl_uint seq_kv;     /* default 0: no keys, o = 0; at most 2^30 - 1 */
-    cl_uint head_dim;   /* 1 ... 512 */
-    cl_uint head_dim_v; /* default 0: as head_dim; 1 ... 512 */
-    cl_int band_left;   /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
-    cl_int band_right;  /* and to the right of it; causal is 0; default CLATTN_UNBOUNDED */
-    clattn_align align; /* default CLATTN_ALIGN_END */
-    float softcap;      /* s becomes softcap * tanh(s / softcap); default 0: none */
-    const char *row;    /* default NULL: clattn chooses.  Else a solver and its parameters,
-                           "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a row that
-                           leaves parameters out, gets the best legal ones (notify hears of it where
-                           clattn would never choose a row with what is given).  Copied. */
+    clattn_type type;    /* default CLATTN_F32 */
+    cl_uint batch;       /* default 1; batch * heads_q at most 2^30 - 1 */
+    cl_uint heads_q;     /* default 1; a multiple of heads_kv */
+    cl_uint heads_kv;    /* default 0: as heads_q */
+    cl_uint seq_q;       /* default 0: nothing to do; at most 2^30 - 1 */
+    cl_uint seq_kv;      /* default 0: no keys, o = 0; at most 2^30 - 1 */
+    cl_uint head_dim;    /* 1 ... 512 */
+    cl_uint head_dim_v;  /* default 0: as head_dim; 1 ... 512 */
+    cl_int band_left;    /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
+    cl_int band_right;   /* and to the right of it; causal is 0; default CLATTN_UNBOUNDED */
+    clattn_align align;  /* default CLATTN_ALIGN_END */
+    float softcap;       /* s becomes softcap * tanh(s / softcap); default 0: none */
+    const char *variant; /* default NULL: clattn chooses.  Else a solver and its parameters,
+                        "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a variant that
+                        leaves parameters out, gets the best legal ones (notify hears of it where
+                        clattn would never choose a variant with what is given).  Copied. */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
@@ -191,7 +194,7 @@ typedef struct clattn_desc {
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
- * success all of it but size is replaced, row by NULL, else nothing. */
+ * success all of it but size is replaced, variant by NULL, else nothing. */
 CLATTN_API cl_int clattn_desc_parse(const char *text, clattn_desc *desc);
 
 /* The inverse: the type, and else the shortest text that parses to the same problem.  capacity and
@@ -203,7 +206,7 @@ CLATTN_API cl_int clattn_desc_format(const clattn_desc *desc, char *text, size_t
 
 typedef struct clattn_plan_s *clattn_plan;
 
-/* Checks the problem, chooses a row, composes and compiles its program (or finds
+/* Checks the problem, chooses a variant, composes and compiles its program (or finds
  * it in the context's cache).  May take a second or more; enqueues then do not,
  * but for the first one on drivers that compile late (PoCL: 0.1 to 0.4 s more).
  * *result is NULL on failure. */
@@ -213,16 +216,17 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
-/* Bytes of workspace that an enqueue needs; 0 for many rows, not for fwd_wgmma. */
+/* Bytes of workspace that an enqueue needs; 0 for many variants, not for fwd_wgmma. */
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
-/* The row that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver
- * cannot take some strides, an enqueue that has them runs another row, which describe tells. */
-CLATTN_API const char *clattn_plan_row(clattn_plan plan);
+/* The variant that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver
+ * cannot take some strides, an enqueue that has them runs another variant, which describe tells;
+ * where no other builds (notify hears of it), such an enqueue is CLATTN_UNSUPPORTED. */
+CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
 /* Why: problem, device, workspace, and for each solver one line that says whether
- * it was chosen (and where its row came from) or refused (and the reason); then, for a
- * row that not every enqueue can run, what the other one is for, and that row.
+ * it was chosen (and where its variant came from) or refused (and the reason); then, for a
+ * variant that not every enqueue can run, what the other one is for, and that variant.
  * capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);
@@ -294,11 +298,11 @@ typedef struct clattn_forward_args {
  * out-of-order.  event (may be NULL) completes when o and lse are written, and
  * must be released.  Everything is checked before anything is enqueued: on
  * failure *event is NULL and no memory is touched (workspace excepted, when the
- * driver itself fails between two of a row's launches).
+ * driver itself fails between two of a variant's launches).
  *
  * The baseline "standard" calls CLBlast, which at its first call compiles kernels
  * of its own, may allocate device memory, and may fail with lse or o already
- * written; no other row does. */
+ * written; no other variant does. */
 CLATTN_API cl_int clattn_enqueue_forward(clattn_plan plan, cl_command_queue queue,
                                          const clattn_forward_args *args,
                                          cl_uint num_events_in_wait_list,

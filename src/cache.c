@@ -1,5 +1,6 @@
 #include "cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +19,8 @@ cl_ulong cache_hash(const char *chars) {
     return hash;
 }
 
-cl_int cache_create(cache *c, struct status *status) {
-    *c = (cache){0};
+cl_int cache_create(struct cache *c, struct status *status) {
+    *c = (struct cache){0};
     c->ready = lock_init(&c->lock);
     return c->ready ? CL_SUCCESS
                     : status_set(status, CL_OUT_OF_RESOURCES, "cache: the system gave no mutex");
@@ -34,7 +35,7 @@ static void destroy_entry(struct cache_entry *entry) {
     free(entry);
 }
 
-void cache_destroy(cache *c) {
+void cache_destroy(struct cache *c) {
     while (c->first) {
         struct cache_entry *entry = c->first;
         c->first = entry->next;
@@ -43,7 +44,7 @@ void cache_destroy(cache *c) {
     if (c->ready) {
         lock_destroy(&c->lock);
     }
-    *c = (cache){0};
+    *c = (struct cache){0};
 }
 
 static char *copy_of(const char *chars) {
@@ -55,8 +56,8 @@ static char *copy_of(const char *chars) {
     return copy;
 }
 
-static cl_int add(cache *c, cl_ulong hash, const char *composed, const char *options,
-                  cache_builder build, void *data, cl_program *program, struct status *status) {
+static cl_int add(struct cache *c, cl_ulong hash, const char *composed, const char *options,
+                  const struct cache_builder *builder, cl_program *program, struct status *status) {
     struct cache_entry *entry = calloc(1, sizeof *entry);
     if (entry) {
         entry->composed = copy_of(composed);
@@ -64,13 +65,14 @@ static cl_int add(cache *c, cl_ulong hash, const char *composed, const char *opt
     }
     cl_int code = !entry || !entry->composed || !entry->options
                       ? status_set(status, CL_OUT_OF_HOST_MEMORY, "cache: no memory for a program")
-                      : build(data, composed, options, &entry->program, status);
+                      : builder->build(builder->data, composed, options, &entry->program, status);
     if (code != CL_SUCCESS) {
         if (entry) {
             destroy_entry(entry);
         }
         return code;
     }
+    assert(entry->program);
     entry->hash = hash;
     entry->next = c->first;
     c->first = entry;
@@ -78,8 +80,9 @@ static cl_int add(cache *c, cl_ulong hash, const char *composed, const char *opt
     return CL_SUCCESS;
 }
 
-cl_int cache_get(cache *c, const char *composed, const char *options, cache_builder build,
-                 void *data, cl_program *program, struct status *status) {
+cl_int cache_get(struct cache *c, const char *composed, const char *options,
+                 const struct cache_builder *builder, cl_program *program, struct status *status) {
+    assert(c->ready);
     const cl_ulong hash = cache_hash(composed);
     cl_int code = CL_SUCCESS;
     *program = NULL;
@@ -91,7 +94,7 @@ cl_int cache_get(cache *c, const char *composed, const char *options, cache_buil
         }
     }
     if (!*program) {
-        code = add(c, hash, composed, options, build, data, program, status);
+        code = add(c, hash, composed, options, builder, program, status);
     }
     if (code == CL_SUCCESS) {
         code = clRetainProgram(*program);

@@ -12,25 +12,28 @@
 
 struct cache_entry;
 
-typedef struct cache {
-    lock lock;
+struct cache {
+    struct lock lock;
     bool ready;
     struct cache_entry *first;
-} cache;
+};
 
 /* Builds the program of a text that the cache does not hold. */
-typedef cl_int (*cache_builder)(void *data, const char *composed, const char *options,
-                                cl_program *program, struct status *status);
+struct cache_builder {
+    cl_int (*build)(void *data, const char *composed, const char *options, cl_program *program,
+                    struct status *status);
+    void *data;
+};
 
-cl_int cache_create(cache *c, struct status *status);
+cl_int cache_create(struct cache *c, struct status *status);
 
 /* Accepts what cache_create left half built. */
-void cache_destroy(cache *c);
+void cache_destroy(struct cache *c);
 
 /* Finds the program, or has it built while other threads wait for the same cache:
  * a program is built once.  The caller releases *program. */
-cl_int cache_get(cache *c, const char *composed, const char *options, cache_builder build,
-                 void *data, cl_program *program, struct status *status);
+cl_int cache_get(struct cache *c, const char *composed, const char *options,
+                 const struct cache_builder *builder, cl_program *program, struct status *status);
 
 /* FNV-1a, 64 bits. */
 cl_ulong cache_hash(const char *chars);

@@ -2,11 +2,12 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "context.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engines.h"
-#include "problem.h"
+#include "sized.h"
 #include "tuning.h"
 
 static void destroy(clattn_context c) {
@@ -33,6 +34,7 @@ void context_retain(clattn_context c) {
 
 void context_release(clattn_context c) {
     lock_take(&c->lock);
+    assert(c->references > 0);
     bool last = --c->references == 0;
     lock_give(&c->lock);
     if (last) {
@@ -42,6 +44,7 @@ void context_release(clattn_context c) {
 
 static cl_int report(clattn_notify notify, void *user_data, struct status *status) {
     cl_int code = status->code;
+    assert(code != CL_SUCCESS); /* remarks go another way */
     if (notify) {
         notify(code, text_chars(&status->sentence), user_data);
     }
@@ -59,10 +62,10 @@ void context_remark(clattn_context c, const char *sentence) {
     }
 }
 
-void context_remark_lines(clattn_context c, const text *lines) {
+void context_remark_lines(clattn_context c, const struct text *lines) {
     for (const char *at = text_chars(lines); *at;) {
         const size_t length = strcspn(at, "\n");
-        text line = {0};
+        struct text line = {0};
         text_append(&line, at, length);
         context_remark(c, text_chars(&line));
         text_destroy(&line);
@@ -119,7 +122,7 @@ static cl_int check_device(cl_context context, cl_device_id id, struct status *s
 
 /* A device that should have a matrix engine, and has none that builds, is worth a remark. */
 static void probe_engines(clattn_context c, const clattn_context_desc *d) {
-    text failed = {0}, remark = {0};
+    struct text failed = {0}, remark = {0};
     engines_probe(&c->device, c->context, c->id, &failed);
     if (!c->device.matrix[0] && failed.length && d->notify) {
         text_printf(
@@ -176,18 +179,12 @@ cl_int clattn_context_create(const clattn_context_desc *desc, clattn_context *re
     }
     struct status status = {0};
     clattn_context_desc d = CLATTN_CONTEXT_DESC_INIT;
-    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
+    cl_int code = sized_copy(&sized_context_desc, "context_desc", &d, desc, &status);
+    if (code != CL_SUCCESS) {
         /* notify can be called only where the size says that it is there */
-        clattn_context_desc none = CLATTN_CONTEXT_DESC_INIT;
-        const clattn_context_desc *with =
-            desc->size >= sizeof d && desc->size <= PROBLEM_MAX_STRUCT ? desc : &none;
-        status_set(&status, CLATTN_INVALID_DESC,
-                   "context_desc: size is %zu, not %zu: set the struct by "
-                   "CLATTN_CONTEXT_DESC_INIT",
-                   desc->size, sizeof d);
-        return report(with->notify, with->user_data, &status);
+        const bool there = sized_is_readable(&sized_context_desc, desc);
+        return report(there ? desc->notify : NULL, there ? desc->user_data : NULL, &status);
     }
-    cl_int code = CL_SUCCESS;
     clattn_context c = NULL;
     if (!result) {
         code = status_set(&status, CL_INVALID_VALUE, "context_create: result is NULL");
@@ -223,7 +220,7 @@ cl_int clattn_context_describe(clattn_context context, char *out, size_t capacit
     if (!context) {
         return CL_INVALID_VALUE;
     }
-    text facts = {0};
+    struct text facts = {0};
     device_format(&context->device, &facts);
     struct status status = {0};
     if (!out && capacity) {

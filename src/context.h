@@ -14,13 +14,13 @@ struct clattn_context_s {
     cl_device_id id;
     clattn_notify notify;
     void *user_data;
-    device device;
-    char *tuning;     /* the user's table, or NULL */
-    text tuning_name; /* what is said of where it is from */
-    cache programs;
-    lock lock;      /* of references */
-    bool locked;    /* lock exists */
-    int references; /* the caller's and one of each plan */
+    struct device device;
+    char *tuning;            /* the user's table, or NULL */
+    struct text tuning_name; /* what is said of where it is from */
+    struct cache programs;
+    struct lock lock; /* of references */
+    bool locked;      /* lock exists */
+    int references;   /* the caller's and one of each plan */
 };
 
 void context_retain(clattn_context c);
@@ -33,6 +33,6 @@ cl_int context_report(clattn_context c, struct status *status);
 void context_remark(clattn_context c, const char *sentence);
 
 /* Hands each line to notify, as a remark of its own. */
-void context_remark_lines(clattn_context c, const text *lines);
+void context_remark_lines(clattn_context c, const struct text *lines);
 
 #endif

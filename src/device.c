@@ -1,5 +1,6 @@
 #include "device.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char *const type_names[] = {"other", "cpu", "gpu"};
@@ -10,9 +11,9 @@ static const struct {
     size_t capacity; /* of a text; 0: a number */
 } facts[] = {
 #define FACT_TEXT(member) \
-    { #member, offsetof(device, member), sizeof((device *)0)->member }
+    { #member, offsetof(struct device, member), sizeof((struct device *)0)->member }
 #define FACT_NUMBER(member) \
-    { #member, offsetof(device, member), 0 }
+    { #member, offsetof(struct device, member), 0 }
     FACT_TEXT(name),           FACT_TEXT(vendor),
     FACT_TEXT(platform),       FACT_TEXT(driver),
     FACT_TEXT(architecture),   FACT_TEXT(matrix),
@@ -28,12 +29,13 @@ static const struct {
 
 enum { FACTS = sizeof facts / sizeof facts[0] };
 
-void device_format(const device *d, text *out) {
+void device_format(const struct device *d, struct text *out) {
     for (size_t i = 0; i < FACTS; i++) {
         const char *member = (const char *)d + facts[i].offset;
         cl_ulong number;
         memcpy(&number, member, sizeof number);
-        if (facts[i].offset == offsetof(device, type)) {
+        if (facts[i].offset == offsetof(struct device, type)) {
+            assert(number < sizeof type_names / sizeof *type_names);
             text_printf(out, "type %s\n", type_names[number]);
         } else if (facts[i].capacity) {
             text_printf(out, "%s%s%s\n", facts[i].name, *member ? " " : "", member);
@@ -43,7 +45,7 @@ void device_format(const device *d, text *out) {
     }
 }
 
-static bool parse_fact(device *d, size_t fact, const char *value, size_t length) {
+static bool parse_fact(struct device *d, size_t fact, const char *value, size_t length) {
     char *member = (char *)d + facts[fact].offset;
     if (facts[fact].capacity) {
         if (length >= facts[fact].capacity) {
@@ -54,7 +56,7 @@ static bool parse_fact(device *d, size_t fact, const char *value, size_t length)
         return true;
     }
     long long number = -1;
-    if (facts[fact].offset == offsetof(device, type)) {
+    if (facts[fact].offset == offsetof(struct device, type)) {
         for (int type = DEVICE_OTHER; type <= DEVICE_GPU; type++) {
             if (text_is(value, length, type_names[type])) {
                 number = type;
@@ -68,8 +70,8 @@ static bool parse_fact(device *d, size_t fact, const char *value, size_t length)
     return number >= 0;
 }
 
-bool device_parse(device *d, const char *text_of_facts) {
-    *d = (device){0};
+bool device_parse(struct device *d, const char *text_of_facts) {
+    *d = (struct device){0};
     for (const char *line = text_of_facts; *line;) {
         const char *end = line + strcspn(line, "\n");
         const char *name = line + strspn(line, " ");

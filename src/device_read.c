@@ -58,7 +58,32 @@ static bool has_word(const char *words, const char *name) {
     return false;
 }
 
-static void name_architecture(device *d, cl_device_id id, const char *extensions) {
+/* The caller frees *extensions. */
+static cl_int read_extensions(cl_device_id id, char **extensions) {
+    size_t size = 0;
+    *extensions = NULL;
+    cl_int code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size);
+    if (code == CL_SUCCESS && !(*extensions = calloc(1, size + 1))) {
+        code = CL_OUT_OF_HOST_MEMORY;
+    }
+    if (code == CL_SUCCESS) {
+        code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, *extensions, NULL);
+    }
+    if (code != CL_SUCCESS) {
+        free(*extensions);
+        *extensions = NULL;
+    }
+    return code;
+}
+
+bool device_has_extension(cl_device_id id, const char *name) {
+    char *extensions;
+    const bool has = read_extensions(id, &extensions) == CL_SUCCESS && has_word(extensions, name);
+    free(extensions);
+    return has;
+}
+
+static void name_architecture(struct device *d, cl_device_id id, const char *extensions) {
     cl_uint major = 0, minor = 0;
     if (has_word(extensions, "cl_nv_device_attribute_query") &&
         clGetDeviceInfo(id, NV_COMPUTE_CAPABILITY_MAJOR, sizeof major, &major, NULL) ==
@@ -77,8 +102,8 @@ static void name_architecture(device *d, cl_device_id id, const char *extensions
     }
 }
 
-cl_int device_read(device *d, cl_device_id id, struct status *status) {
-    *d = (device){0};
+cl_int device_read(struct device *d, cl_device_id id, struct status *status) {
+    *d = (struct device){0};
     cl_platform_id platform = NULL;
     cl_device_type type = 0;
     cl_uint compute_units = 0, width = 0, address_bits = 0, base_bits = 0, dimensions = 0;
@@ -146,17 +171,9 @@ cl_int device_read(device *d, cl_device_id id, struct status *status) {
         d->svm = svm != 0;
     }
 #endif
-    size_t size = 0;
-    char *extensions = NULL;
-    code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size);
-    if (code == CL_SUCCESS && !(extensions = calloc(1, size + 1))) {
-        code = CL_OUT_OF_HOST_MEMORY;
-    }
-    if (code == CL_SUCCESS) {
-        code = clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, extensions, NULL);
-    }
+    char *extensions;
+    code = read_extensions(id, &extensions);
     if (code != CL_SUCCESS) {
-        free(extensions);
         return status_set(status, code, failed, "CL_DEVICE_EXTENSIONS");
     }
     name_architecture(d, id, extensions);
@@ -230,7 +247,7 @@ static bool probe_runs(cl_context context, cl_command_queue queue, cl_device_id 
  * NVIDIA reports 48 KiB, whatever the chip has; arrays declared in a kernel may be
  * larger.  The table says what is worth a trial; the trial decides.
  */
-cl_int device_probe(device *d, cl_context context, cl_device_id id, struct status *status) {
+cl_int device_probe(struct device *d, cl_context context, cl_device_id id, struct status *status) {
     static const struct {
         const char *architecture;
         cl_uint kibibytes; /* a work-group's maximum, CUDA programming guide, table of

@@ -6,20 +6,25 @@
 #include "sources.h"
 #include "text.h"
 
+#define INTEL_MULTIPLIES "cl_intel_subgroup_matrix_multiply_accumulate"
+#define INTEL_OPTIONS "-cl-intel-256-GRF-per-thread"
+
 /* The limits of nv80 are measured (H200, D 64, 128 and 256).  Those of AMD and Intel are by
- * compilers alone, unmeasured: with them no chosen row of tests/offline spills.  With more keys
+ * compilers alone, unmeasured: with them no chosen variant of tests/offline spills.  With more keys
  * amd_mfma's compiler keeps scalars in lanes of vector registers, and Intel's leaves the loop over
- * keys rolled and so the scores in memory. */
+ * keys rolled and so the scores in memory.
+ *
+ * name, architectures, extension, lanes, queries, left, right, floats, address, keys, options */
 const struct engine engines_table[] = {
-    /* name, architectures, lanes, queries, left, right, floats, address, keys, options */
-    {"nv80", "nvidia/", 32, 16, 8, 4, 192, 0, 128, ""},
-    {"amd_wmma11", "amd/gfx11", 32, 16, 16, 16, 152, 4, 64, ""},
-    {"amd_wmma12", "amd/gfx120", 32, 16, 8, 8, 152, 4, 64, ""},
-    {"amd_mfma", "amd/gfx90a amd/gfx94 amd/gfx950", 64, 16, 4, 4, 160, 0, 64, ""},
+    /* From 8.0 on; "nvidia/1" begins 10.0 and later ones. */
+    {"nv80", "nvidia/8. nvidia/9. nvidia/1", NULL, 32, 16, 8, 4, 192, 0, 128, ""},
+    {"amd_wmma11", "amd/gfx11", NULL, 32, 16, 16, 16, 152, 4, 64, ""},
+    {"amd_wmma12", "amd/gfx120", NULL, 32, 16, 8, 8, 152, 4, 64, ""},
+    {"amd_mfma", "amd/gfx90a amd/gfx94 amd/gfx950", NULL, 64, 16, 4, 4, 160, 0, 64, ""},
     /* Arc A can run sub-groups of 16, though not this instruction: 8 is to be tried first. */
-    {"intel_dpas8", "intel", 8, 8, 16, 16, 144, 0, 16, "-cl-intel-256-GRF-per-thread"},
-    {"intel_dpas16", "intel", 16, 16, 16, 8, 144, 0, 16, "-cl-intel-256-GRF-per-thread"},
-    {"plain", NULL, 1, 1, 16, 256, 4096, 0, 128, ""},
+    {"intel_dpas8", "intel", INTEL_MULTIPLIES, 8, 8, 16, 16, 144, 0, 16, INTEL_OPTIONS},
+    {"intel_dpas16", "intel", INTEL_MULTIPLIES, 16, 16, 16, 8, 144, 0, 16, INTEL_OPTIONS},
+    {"plain", NULL, NULL, 1, 1, 16, 256, 4096, 0, 128, ""},
     {.name = NULL},
 };
 
@@ -32,7 +37,7 @@ const struct engine *engines_find(const char *chars, size_t length) {
     return NULL;
 }
 
-const struct engine *engines_first(const device *d) {
+const struct engine *engines_first(const struct device *d) {
     const char *words = d->matrix, *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
         const struct engine *engine = engines_find(word, length);
@@ -43,7 +48,7 @@ const struct engine *engines_first(const device *d) {
     return NULL;
 }
 
-bool engines_has(const device *d, const struct engine *engine) {
+bool engines_has(const struct device *d, const struct engine *engine) {
     const char *words = d->matrix, *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
         if (text_is(word, length, engine->name)) {
@@ -55,13 +60,13 @@ bool engines_has(const device *d, const struct engine *engine) {
 
 /* Everything of the part that only its own device has; types that differ in their
  * instructions differ in no engine's device. */
-void engines_probe_text(const struct engine *engine, text *out) {
+void engines_probe_text(const struct engine *engine, struct text *out) {
     text_printf(out,
                 "#define TYPE 3\n#define LANES 1\n#define HEAD_DIM 16\n#define HEAD_DIM_V 16\n"
                 "#define MASKED 0\n#define WAVES 1\n#define ENGINE %s\n#define EMULATED 0\n"
                 "#define FAST_LOADS 1\n",
                 engine->name);
-    text part = {0};
+    struct text part = {0};
     text_printf(&part, "engine_%s.cl", engine->name);
     const char *const parts[] = {"base.cl", "engine.cl", text_chars(&part)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -95,19 +100,26 @@ void engines_probe_text(const struct engine *engine, text *out) {
         "}\n");
 }
 
+void engines_probe_options(const struct engine *engine, struct text *out) {
+    text_printf(out, "%s %s%s%s", SOURCES_OPTIONS, ENGINES_OPTIONS, *engine->options ? " " : "",
+                engine->options);
+}
+
 static bool builds(const struct engine *engine, cl_context context, cl_device_id id) {
-    text program_text = {0};
+    struct text program_text = {0}, options = {0};
     engines_probe_text(engine, &program_text);
+    engines_probe_options(engine, &options);
     const char *source = text_chars(&program_text);
     cl_int code = CL_OUT_OF_HOST_MEMORY;
-    cl_program program =
-        program_text.failed ? NULL : clCreateProgramWithSource(context, 1, &source, NULL, &code);
-    text_destroy(&program_text);
-    if (code != CL_SUCCESS) {
-        return false;
+    cl_program program = program_text.failed || options.failed
+                             ? NULL
+                             : clCreateProgramWithSource(context, 1, &source, NULL, &code);
+    if (code == CL_SUCCESS) {
+        code = clBuildProgram(program, 1, &id, text_chars(&options), NULL, NULL);
+        clReleaseProgram(program);
     }
-    code = clBuildProgram(program, 1, &id, engine->options, NULL, NULL);
-    clReleaseProgram(program);
+    text_destroy(&program_text);
+    text_destroy(&options);
     return code == CL_SUCCESS;
 }
 
@@ -121,7 +133,7 @@ static bool is_listed(const char *architecture, const char *prefixes) {
     return false;
 }
 
-void engines_probe(device *d, cl_context context, cl_device_id id, text *failed) {
+void engines_probe(struct device *d, cl_context context, cl_device_id id, struct text *failed) {
     d->matrix[0] = '\0';
     for (const struct engine *engine = engines_table; engine->name && !d->matrix[0]; engine++) {
         if (!engine->architectures || !is_listed(d->architecture, engine->architectures)) {
@@ -129,7 +141,7 @@ void engines_probe(device *d, cl_context context, cl_device_id id, text *failed)
         }
         if (builds(engine, context, id)) {
             snprintf(d->matrix, sizeof d->matrix, "%s", engine->name);
-        } else {
+        } else if (!engine->extension || device_has_extension(id, engine->extension)) {
             text_printf(failed, "%s%s", failed->length ? " " : "", engine->name);
         }
     }

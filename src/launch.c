@@ -1,33 +1,80 @@
 #include "launch.h"
 
-static cl_int set_arguments(const struct launch *l, cl_kernel kernel) {
-    cl_int code = clSetKernelArg(kernel, 0, sizeof *l->params, l->params);
-    for (cl_uint i = 0; i < LAUNCH_TENSORS && code == CL_SUCCESS; i++) {
-        const struct tensor *t = &l->tensors[i];
-#ifdef CL_VERSION_2_0
-        if (t->svm) {
-            code = clSetKernelArgSVMPointer(kernel, i + 1, t->svm);
-            continue;
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct params) ==
+                   offsetof(struct params, aligned) + sizeof((struct params *)0)->aligned,
+               "params end without padding");
+
+/* Params as the kernel has them: the strides of its operands, then the numbers. */
+static size_t pack(const struct params *params, cl_uint operands,
+                   unsigned char to[sizeof(struct params)]) {
+    const size_t numbers = offsetof(struct params, workspace);
+    size_t size = 0;
+    for (size_t i = 0; i < OPERANDS; i++) {
+        if (operands >> i & 1) {
+            memcpy(to + size, &params->strides[i], sizeof params->strides[i]);
+            size += sizeof params->strides[i];
         }
-#endif
-        code = clSetKernelArg(kernel, i + 1, sizeof(cl_mem), &t->buffer);
     }
-    return code == CL_SUCCESS
-               ? clSetKernelArg(kernel, LAUNCH_TENSORS + 1, sizeof(cl_mem), &l->workspace)
-               : code;
+    memcpy(to + size, (const unsigned char *)params + numbers, sizeof *params - numbers);
+    return size + sizeof *params - numbers;
 }
 
-cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange range, cl_uint count,
+static cl_int set_tensor(cl_kernel kernel, cl_uint at, const struct tensor *t) {
+#ifdef CL_VERSION_2_0
+    if (t->svm) {
+        return clSetKernelArgSVMPointer(kernel, at, t->svm);
+    }
+#endif
+    return clSetKernelArg(kernel, at, sizeof(cl_mem), &t->buffer);
+}
+
+static cl_int set_arguments(const struct launch *l, cl_kernel kernel, cl_uint operands) {
+    unsigned char params[sizeof(struct params)];
+    const size_t size = pack(l->params, operands, params);
+    cl_uint at = 0;
+    cl_int code = clSetKernelArg(kernel, at++, size, params);
+    for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
+        if (operands >> i & 1) {
+            code = set_tensor(kernel, at++, &l->tensors[i]);
+        }
+    }
+    if (code == CL_SUCCESS && operands & OPERAND_BIT(OPERAND_WORKSPACE)) {
+        code = clSetKernelArg(kernel, at, sizeof(cl_mem), &l->workspace);
+    }
+    return code;
+}
+
+cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
+                    struct status *status) {
+    for (size_t i = 0; i < 2; i++) {
+        if (range->global[i] >= limit) {
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "enqueue: %s would need more work-items than the %llu that host and "
+                              "device can count",
+                              name, (unsigned long long)limit);
+        }
+    }
+    return CL_SUCCESS;
+}
+
+cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
                      const cl_event *list, cl_event *event, struct status *status) {
-    cl_int code = set_arguments(l, kernel);
+    const cl_kernel launched = l->kernels[kernel];
+    const size_t global[2] = {(size_t)range.global[0], (size_t)range.global[1]};
+    assert(global[0] == range.global[0] && global[1] == range.global[1]);
+    cl_int code = set_arguments(l, launched, l->operands[kernel]);
     if (code == CL_SUCCESS) {
-        code = clEnqueueNDRangeKernel(l->queue, kernel, 2, NULL, range.global, range.local, count,
-                                      list, event);
+        code = clEnqueueNDRangeKernel(l->queue, launched, 2, NULL, global, range.local, count, list,
+                                      event);
     }
     return code == CL_SUCCESS
                ? code
-               : status_set(status, code, "forward: the driver refuses a launch of %s",
-                            l->row->solver);
+               : status_set(status, code, "enqueue: the driver refuses a launch of %s",
+                            l->variant->solver);
 }
 
 /* Does one command of the queue begin when the one before is done, unasked? */
@@ -45,6 +92,7 @@ cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t
                     struct status *status) {
     bool ordered = false;
     cl_event before = NULL;
+    assert(count > 0); /* or nobody would set the caller's event */
     cl_int code = count > 1 ? read_order(l->queue, &ordered, status) : CL_SUCCESS;
     for (size_t i = 0; i < count && code == CL_SUCCESS; i++) {
         const bool first = i == 0, last = i + 1 == count;
@@ -52,7 +100,7 @@ cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t
         const cl_uint waits = first ? l->count : before != NULL;
         const cl_event *list = first ? l->list : before ? &before : NULL;
         cl_event *event = last ? l->event : ordered ? NULL : &after;
-        code = launch_kernel(l, l->kernels[i], ranges[i], waits, list, event, status);
+        code = launch_kernel(l, i, ranges[i], waits, list, event, status);
         if (before) {
             clReleaseEvent(before);
         }

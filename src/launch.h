@@ -1,42 +1,49 @@
 /*
  * launch - setting a kernel's arguments and enqueueing it.
  *
- * Every forward kernel has the same signature:
- *
- *     (const struct params p, q, k, v, o, lse, workspace)
+ * A kernel's arguments are struct params, its operands in the order of their table, and the
+ * workspace, where it has one.
  */
 #ifndef LAUNCH_H
 #define LAUNCH_H
 
+#include "operand.h"
 #include "params.h"
 #include "problem.h"
 #include "tensor.h"
 #include "tuning.h"
 
-enum { LAUNCH_Q, LAUNCH_K, LAUNCH_V, LAUNCH_O, LAUNCH_LSE, LAUNCH_TENSORS };
-
-/* Work-items of one launch, over two dimensions. */
+/* Work-items of one launch, over two dimensions.  global is UINT64_MAX where 64 bits do not hold
+ * the number. */
 struct ndrange {
-    size_t global[2], local[2];
+    cl_ulong global[2];
+    size_t local[2];
 };
+
+/* Refuses a launch with `limit` work-items or more along a dimension: a size_t of the host, or of
+ * the device, could not hold their number.  name: whose launch. */
+cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
+                    struct status *status);
 
 /* What one call of clattn_enqueue_forward asks for, checked. */
 struct launch {
-    const problem *problem;
-    const device *device;
-    const row *row;
+    const struct problem *problem;
+    const struct device *device;
+    const struct variant *variant;
     const struct params *params;
-    const struct tensor *tensors; /* LAUNCH_TENSORS of them */
+    const struct tensor *tensors; /* OPERANDS of them */
     const cl_kernel *kernels;
-    cl_mem workspace; /* NULL when the row needs none; its offset is in params */
+    const cl_uint *operands; /* a set for each kernel */
+    cl_mem workspace;        /* NULL when the variant needs none; its offset is in params */
     cl_command_queue queue;
     cl_uint count; /* of list */
     const cl_event *list;
     cl_event *event; /* may be NULL */
 };
 
-/* Enqueues one kernel, after the events of a list; event may be NULL. */
-cl_int launch_kernel(const struct launch *l, cl_kernel kernel, struct ndrange range, cl_uint count,
+/* Enqueues a kernel, by its number, whose range launch_check has let pass, after the events of a
+ * list; event may be NULL. */
+cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
                      const cl_event *list, cl_event *event, struct status *status);
 
 /* Enqueues the first `count` kernels one after the other, on in-order and out-of-order

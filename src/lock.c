@@ -2,57 +2,57 @@
 
 #if defined(_WIN32)
 
-bool lock_init(lock *l) {
-    InitializeSRWLock(l);
+bool lock_init(struct lock *l) {
+    InitializeSRWLock(&l->mutex);
     return true;
 }
 
-void lock_destroy(lock *l) {
+void lock_destroy(struct lock *l) {
     (void)l;
 }
 
-void lock_take(lock *l) {
-    AcquireSRWLockExclusive(l);
+void lock_take(struct lock *l) {
+    AcquireSRWLockExclusive(&l->mutex);
 }
 
-void lock_give(lock *l) {
-    ReleaseSRWLockExclusive(l);
+void lock_give(struct lock *l) {
+    ReleaseSRWLockExclusive(&l->mutex);
 }
 
 #elif defined(__STDC_NO_THREADS__) || defined(__APPLE__)
 
-bool lock_init(lock *l) {
-    return pthread_mutex_init(l, NULL) == 0;
+bool lock_init(struct lock *l) {
+    return pthread_mutex_init(&l->mutex, NULL) == 0;
 }
 
-void lock_destroy(lock *l) {
-    pthread_mutex_destroy(l);
+void lock_destroy(struct lock *l) {
+    pthread_mutex_destroy(&l->mutex);
 }
 
-void lock_take(lock *l) {
-    pthread_mutex_lock(l);
+void lock_take(struct lock *l) {
+    pthread_mutex_lock(&l->mutex);
 }
 
-void lock_give(lock *l) {
-    pthread_mutex_unlock(l);
+void lock_give(struct lock *l) {
+    pthread_mutex_unlock(&l->mutex);
 }
 
 #else
 
-bool lock_init(lock *l) {
-    return mtx_init(l, mtx_plain) == thrd_success;
+bool lock_init(struct lock *l) {
+    return mtx_init(&l->mutex, mtx_plain) == thrd_success;
 }
 
-void lock_destroy(lock *l) {
-    mtx_destroy(l);
+void lock_destroy(struct lock *l) {
+    mtx_destroy(&l->mutex);
 }
 
-void lock_take(lock *l) {
-    mtx_lock(l);
+void lock_take(struct lock *l) {
+    mtx_lock(&l->mutex);
 }
 
-void lock_give(lock *l) {
-    mtx_unlock(l);
+void lock_give(struct lock *l) {
+    mtx_unlock(&l->mutex);
 }
 
 #endif

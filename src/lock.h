@@ -11,19 +11,25 @@
 
 #if defined(_WIN32)
 #include <windows.h>
-typedef SRWLOCK lock;
+struct lock {
+    SRWLOCK mutex;
+};
 #elif defined(__STDC_NO_THREADS__) || defined(__APPLE__)
 #include <pthread.h>
-typedef pthread_mutex_t lock;
+struct lock {
+    pthread_mutex_t mutex;
+};
 #else
 #include <threads.h>
-typedef mtx_t lock;
+struct lock {
+    mtx_t mutex;
+};
 #endif
 
 /* False when the system has no mutex to give. */
-bool lock_init(lock *l);
-void lock_destroy(lock *l);
-void lock_take(lock *l);
-void lock_give(lock *l);
+bool lock_init(struct lock *l);
+void lock_destroy(struct lock *l);
+void lock_take(struct lock *l);
+void lock_give(struct lock *l);
 
 #endif

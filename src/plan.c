@@ -1,7 +1,11 @@
 #include "plan.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "choose.h"
 
 static void destroy_kernels(struct plan_step *step) {
     for (size_t i = 0; i < SOLVER_KERNELS; i++) {
@@ -16,7 +20,7 @@ static void destroy(clattn_plan plan) {
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         destroy_kernels(&plan->steps[i]);
     }
-    text_destroy(&plan->row_text);
+    text_destroy(&plan->variant_text);
     text_destroy(&plan->description);
     if (plan->locked) {
         lock_destroy(&plan->lock);
@@ -27,42 +31,77 @@ static void destroy(clattn_plan plan) {
     free(plan);
 }
 
-/* What plan_choose hands to the builds: the step that is to be filled. */
+/* The data of the builders: the step that is to be filled. */
 struct making {
     clattn_plan plan;
     struct plan_step *step;
 };
 
-/* Can the device run the kernel that its compiler made of the row? */
-static cl_int check_kernel(const struct making *m, const struct solver *solver, const row *r,
-                           size_t index, size_t *work_group, struct status *status) {
+/* A variant that is legal on a device without local memory takes none, whatever a driver says. */
+static bool takes_local_memory(const struct making *m, const struct solver *solver,
+                               const struct variant *v) {
+    const struct problem *p = &m->plan->problem;
+    struct device without = m->plan->context->device;
+    struct variant same = *v;
+    struct text why = {0};
+    without.local_memory = 0;
+    const bool takes = solver->refuses(p, &without) || !solver->complete(p, &without, &same, &why);
+    text_destroy(&why);
+    return takes;
+}
+
+/* Can the device run the kernel that its compiler made of the variant? */
+static cl_int check_kernel(const struct making *m, const struct solver *solver,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
+                           struct status *status) {
+    const cl_kernel kernel = m->step->kernels[index];
+    assert(kernel);
+    const cl_device_id id = m->plan->context->id;
     size_t most = 0;
-    cl_int code = clGetKernelWorkGroupInfo(m->step->kernels[index], m->plan->context->id,
-                                           CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    cl_ulong bytes = 0;
+    cl_int code =
+        clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes,
+                                        NULL);
+    }
     if (code != CL_SUCCESS) {
         return status_set(status, code, "plan: the driver tells nothing about kernel %s",
                           solver->name);
     }
     const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
-    const struct ndrange range = solver->ndrange(r, &one, index);
+    const struct ndrange range = solver->ndrange(v, &one, index);
     /* A kernel that moves registers between its warps: the driver gives each as many as the
-     * richest has and says a size that is too small.  ptxas has checked the real one. */
-    if (!solver->recipe(r, index)->sm_90a && range.local[0] * range.local[1] > most) {
-        *work_group = most;
+     * richest has and says a size that is too small.  ptxas has checked the real one, and the local
+     * memory. */
+    if (solver->recipe(v, index)->sm_90a) {
+        return CL_SUCCESS;
+    }
+    if (range.local[0] * range.local[1] > most) {
+        excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
                           solver->name, most, range.local[0] * range.local[1]);
     }
+    const cl_ulong has = m->plan->context->device.local_memory;
+    if (bytes > has && takes_local_memory(m, solver, v)) {
+        excess->local_memory = bytes - has;
+        return status_set(
+            status, CLATTN_UNSUPPORTED,
+            "plan: kernel %s takes %llu bytes of local memory, over the device's %llu",
+            solver->name, (unsigned long long)bytes, (unsigned long long)has);
+    }
     return CL_SUCCESS;
 }
 
-static cl_int build_kernel(const struct making *m, const struct solver *solver, const row *r,
-                           size_t index, size_t *work_group, struct status *status) {
+static cl_int build_kernel(const struct making *m, const struct solver *solver,
+                           const struct variant *v, size_t index, struct choose_excess *excess,
+                           struct status *status) {
     clattn_context c = m->plan->context;
-    const struct program_recipe *recipe = solver->recipe(r, index);
+    const struct program_recipe *recipe = solver->recipe(v, index);
     cl_program program;
-    text remarks = {0};
-    cl_int code = program_get(recipe, &m->plan->problem, r, &c->programs, c->context, c->id,
+    struct text remarks = {0};
+    cl_int code = program_get(recipe, &m->plan->problem, v, &c->programs, c->context, c->id,
                               &program, &remarks, status);
     context_remark_lines(c, &remarks);
     text_destroy(&remarks);
@@ -76,23 +115,26 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver, 
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    return check_kernel(m, solver, r, index, work_group, status);
+    m->step->operands[index] = program_operands(recipe);
+    return check_kernel(m, solver, v, index, excess, status);
 }
 
-/* The plan_build of a real device. */
-static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
-                    struct status *status) {
+/* A choose_builder's, on a real device. */
+static cl_int build(void *data, const struct solver *solver, const struct variant *v,
+                    struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
     struct plan_step *step = m->step;
     cl_int code = CL_SUCCESS;
+    assert(solver->kernels > 0 && solver->kernels <= SOLVER_KERNELS);
+    assert(!step->kernels[0]); /* what was tried before is gone */
     step->workspace = 0;
-    if (solver->workspace && (!solver->workspace(&m->plan->problem, r, &step->workspace) ||
+    if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
                               step->workspace > SIZE_MAX)) {
         code = status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
     }
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        code = build_kernel(m, solver, r, i, work_group, status);
+        code = build_kernel(m, solver, v, i, excess, status);
     }
     if (code != CL_SUCCESS) {
         destroy_kernels(step);
@@ -100,64 +142,85 @@ static cl_int build(void *data, const struct solver *solver, const row *r, size_
     return code;
 }
 
-/* build, but a row that fails although clattn chose it is worth a remark. */
-static cl_int build_or_remark(void *data, const struct solver *solver, const row *r,
-                              size_t *work_group, struct status *status) {
-    cl_int code = build(data, solver, r, work_group, status);
-    if (code != CL_SUCCESS && *work_group == 0) {
+/* build, but a variant that fails although clattn chose it is worth a remark. */
+static cl_int build_or_remark(void *data, const struct solver *solver, const struct variant *v,
+                              struct choose_excess *excess, struct status *status) {
+    cl_int code = build(data, solver, v, excess, status);
+    if (code != CL_SUCCESS && !excess->work_group && !excess->local_memory) {
         context_remark(((const struct making *)data)->plan->context, text_chars(&status->sentence));
     }
     return code;
 }
 
-/* The step that runs where the first one's solver does not accept what is asked. */
-static cl_int choose_second(clattn_plan plan, text *description, struct status *status) {
+/* Fills a step; c is to be destroyed. */
+static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *asked,
+                          const struct solver *without, struct choice *c, struct status *status) {
     clattn_context context = plan->context;
-    const struct plan_step *first = &plan->steps[0];
-    struct plan_step *second = &plan->steps[1];
-    if (!first->solver->accepts) {
-        return CL_SUCCESS;
-    }
-    /* Why others are refused, and lines of tables passed over: the first choice has said it. */
-    text ignored = {0};
+    struct making m = {plan, step};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
-    struct making m = {plan, second};
-    cl_int code = plan_choose(&plan->problem, &context->device, NULL,
-                              context->tuning ? &user : NULL, first->solver, build_or_remark, &m,
-                              &second->solver, &second->row, &ignored, &ignored, status);
-    text_destroy(&ignored);
-    if (code == CL_SUCCESS) {
-        text_printf(description, "%s: ", first->solver->misses);
-        row_format(&second->row, description);
-        text_printf(description, "\n");
-    }
+    const struct choose_builder builder = {asked ? build : build_or_remark, &m};
+    const struct choose_question question = {.problem = &plan->problem,
+                                             .device = &context->device,
+                                             .asked = asked,
+                                             .user = context->tuning ? &user : NULL,
+                                             .without = without,
+                                             .builder = &builder};
+    const cl_int code = choose_variant(&question, c, status);
+    step->solver = c->solver;
+    step->variant = c->variant;
     return code;
 }
 
-static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
-    clattn_context context = plan->context;
-    struct plan_step *first = &plan->steps[0];
-    struct making m = {plan, first};
-    text solvers = {0}, remarks = {0};
-    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
-    cl_int code = plan_choose(&plan->problem, &context->device, asked,
-                              context->tuning ? &user : NULL, NULL, asked ? build : build_or_remark,
-                              &m, &first->solver, &first->row, &solvers, &remarks, status);
+/* The step that runs where the first one's solver does not accept what is asked.  Without one the
+ * plan is still good for what that solver accepts. */
+static void choose_second(clattn_plan plan, struct text *description) {
+    const struct solver *first = plan->steps[0].solver;
+    struct plan_step *second = &plan->steps[1];
+    if (!first->accepts) {
+        return;
+    }
+    struct status status = {0};
+    struct text line = {0};
+    /* Why others are refused, and lines of tables passed over: the first choice has said it. */
+    struct choice c = {0};
+    const cl_int code = choose_step(plan, second, NULL, first, &c, &status);
+    choose_destroy(&c);
+    text_printf(&line, "%s: ", first->misses);
     if (code == CL_SUCCESS) {
-        code = choose_second(plan, &solvers, status);
+        variant_format(&second->variant, &line);
+    } else {
+        const char *sentence = text_chars(&status.sentence);
+        *second = (struct plan_step){0};
+        text_printf(&line, "refused, as no other solver can run: %.*s (%s)",
+                    (int)strcspn(sentence, "\n"), sentence, clattn_status_name(code));
+        context_remark(plan->context, text_chars(&line));
+    }
+    text_printf(description, "%s\n", text_chars(&line));
+    description->failed = description->failed || line.failed;
+    text_destroy(&line);
+    status_destroy(&status);
+}
+
+static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
+    struct text *description = &plan->description;
+    struct choice c = {0};
+    const cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
+    if (code == CL_SUCCESS) {
+        choose_second(plan, &c.description);
     }
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         if (plan->workspace < plan->steps[i].workspace) {
             plan->workspace = plan->steps[i].workspace;
         }
     }
-    text_printf(&plan->description, "workspace %llu\n", (unsigned long long)plan->workspace);
-    text_append(&plan->description, text_chars(&solvers), solvers.length);
-    text_append(&plan->description, text_chars(&remarks), remarks.length);
-    context_remark_lines(context, &remarks);
-    text_destroy(&remarks);
-    plan->description.failed = plan->description.failed || solvers.failed;
-    text_destroy(&solvers);
+    if (code == CL_SUCCESS) {
+        text_printf(description, "workspace %llu\n", (unsigned long long)plan->workspace);
+    }
+    text_append(description, text_chars(&c.description), c.description.length);
+    text_append(description, text_chars(&c.remarks), c.remarks.length);
+    context_remark_lines(plan->context, &c.remarks);
+    description->failed = description->failed || c.description.failed;
+    choose_destroy(&c);
     return code;
 }
 
@@ -176,12 +239,12 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     text_printf(&plan->description, "problem ");
     problem_format(&plan->problem, &plan->description);
     text_printf(&plan->description, "\ndevice %s\n", context->device.name);
-    code = choose(plan, desc->row, status);
+    code = choose(plan, desc->variant, status);
     if (code != CL_SUCCESS) {
         return code;
     }
-    row_format(&plan->steps[0].row, &plan->row_text);
-    if (plan->row_text.failed || plan->description.failed) {
+    variant_format(&plan->steps[0].variant, &plan->variant_text);
+    if (plan->variant_text.failed || plan->description.failed) {
         return status_set(status, CL_OUT_OF_HOST_MEMORY, "plan: no memory for its description");
     }
     return CL_SUCCESS;
@@ -205,6 +268,9 @@ cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clatt
         return context_report(context, &status);
     }
     if (fill(plan, context, desc, &status) != CL_SUCCESS) {
+        if (plan->description.length) {
+            text_printf(&status.sentence, "\n%s", text_chars(&plan->description));
+        }
         destroy(plan);
         return context_report(context, &status);
     }
@@ -231,8 +297,8 @@ cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes) {
     return CL_SUCCESS;
 }
 
-const char *clattn_plan_row(clattn_plan plan) {
-    return plan ? text_chars(&plan->row_text) : NULL;
+const char *clattn_plan_variant(clattn_plan plan) {
+    return plan ? text_chars(&plan->variant_text) : NULL;
 }
 
 cl_int clattn_plan_describe(clattn_plan plan, char *out, size_t capacity, size_t *needed) {

@@ -1,5 +1,5 @@
 /*
- * plan - a problem with the row that answers it, compiled; immutable but for the
+ * plan - a problem with the variant that answers it, compiled; immutable but for the
  * kernel's arguments, which an enqueue sets under the plan's lock.
  */
 #ifndef PLAN_H
@@ -12,9 +12,10 @@
 /* A solver's answer, compiled. */
 struct plan_step {
     const struct solver *solver; /* NULL: there is none */
-    row row;
+    struct variant variant;
     cl_kernel kernels[SOLVER_KERNELS];
-    cl_ulong workspace; /* bytes */
+    cl_uint operands[SOLVER_KERNELS]; /* sets: what each kernel has as arguments */
+    cl_ulong workspace;               /* bytes */
 };
 
 /* The second step runs where the first one's solver does not accept what an enqueue asks. */
@@ -22,28 +23,13 @@ enum { PLAN_STEPS = 2 };
 
 struct clattn_plan_s {
     clattn_context context; /* one reference */
-    problem problem;
+    struct problem problem;
     struct plan_step steps[PLAN_STEPS];
-    text row_text; /* of the first step */
-    text description;
+    struct text variant_text; /* of the first step */
+    struct text description;
     cl_ulong workspace; /* bytes, for any step */
-    lock lock;          /* of the kernels' arguments */
+    struct lock lock;   /* of the kernels' arguments */
     bool locked;
 };
-
-/* What a plan would do on a device that need not be there: fills solver and row, and
- * appends to description a line for each solver, to remarks one for each line of a table
- * that was passed over.  `build` (may be NULL: everything
- * builds) is asked for each row in turn until one builds; asked is the caller's row or
- * NULL, user the user's tuning table or NULL, without a solver that must not be chosen or
- * NULL.  A build that fails because the
- * kernel runs only in smaller work-groups says how small in *work_group. */
-typedef cl_int (*plan_build)(void *data, const struct solver *solver, const row *r,
-                             size_t *work_group, struct status *status);
-
-cl_int plan_choose(const problem *p, const device *d, const char *asked,
-                   const struct tuning_table *user, const struct solver *without, plan_build build,
-                   void *data, const struct solver **solver, row *r, text *description,
-                   text *remarks, struct status *status);
 
 #endif

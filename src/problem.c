@@ -1,35 +1,9 @@
 #include "problem.h"
 
+#include <assert.h>
 #include <float.h>
-#include <string.h>
 
-bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs) {
-    size_t size;
-    memcpy(&size, theirs, sizeof size);
-    if (size < least || size > PROBLEM_MAX_STRUCT) {
-        return false;
-    }
-    const unsigned char *bytes = theirs;
-    for (size_t i = ours_size; i < size; i++) {
-        if (bytes[i] != 0) {
-            return false;
-        }
-    }
-    memcpy(ours, theirs, size < ours_size ? size : ours_size);
-    return true;
-}
-
-bool problem_copy_out(void *theirs, const void *ours, size_t ours_size) {
-    size_t size;
-    memcpy(&size, theirs, sizeof size);
-    if (size < ours_size || size > PROBLEM_MAX_STRUCT) {
-        return false;
-    }
-    memset((unsigned char *)theirs + ours_size, 0, size - ours_size);
-    memcpy((unsigned char *)theirs + sizeof size, (const unsigned char *)ours + sizeof size,
-           ours_size - sizeof size);
-    return true;
-}
+#include "sized.h"
 
 static const struct {
     clattn_type type;
@@ -48,20 +22,21 @@ const char *problem_type_name(clattn_type type) {
     return NULL;
 }
 
-cl_uint problem_element_size(const problem *p) {
+cl_uint problem_element_size(const struct problem *p) {
     for (size_t i = 0; i < TYPES; i++) {
         if (types[i].type == p->type) {
             return types[i].element_size;
         }
     }
+    assert(!"problem_from_desc has let another type pass");
     return 0;
 }
 
-bool problem_masked(const problem *p) {
+bool problem_masked(const struct problem *p) {
     return p->band_left != CLATTN_UNBOUNDED || p->band_right != CLATTN_UNBOUNDED;
 }
 
-cl_uint problem_keys(const problem *p) {
+cl_uint problem_keys(const struct problem *p) {
     const cl_ulong band = (cl_ulong)p->band_left + (cl_ulong)p->band_right + 1;
     const bool open = p->band_left == CLATTN_UNBOUNDED || p->band_right == CLATTN_UNBOUNDED;
     return open || band > p->seq_kv ? p->seq_kv : (cl_uint)band;
@@ -70,7 +45,7 @@ cl_uint problem_keys(const problem *p) {
 /* Drops a side of the band that can hide nothing.  Opposite key of query i:
  * c = i + seq_kv - seq_q (END) or i (START).  A bound that hides nothing at
  * these lengths hides nothing at smaller ones. */
-static void normalise_band(problem *p) {
+static void normalise_band(struct problem *p) {
     cl_uint left_reach = p->align == CLATTN_ALIGN_END ? p->seq_kv : p->seq_q;
     cl_uint right_reach = p->align == CLATTN_ALIGN_END ? p->seq_q : p->seq_kv;
     if (p->band_left >= 0 && (cl_uint)p->band_left + 1 >= left_reach) {
@@ -84,13 +59,12 @@ static void normalise_band(problem *p) {
     }
 }
 
-cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *status) {
+cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_DESC;
     clattn_desc d = CLATTN_DESC_INIT;
-    if (!problem_copy_sized(&d, sizeof d, sizeof d, desc)) {
-        return status_set(status, invalid,
-                          "desc: size is %zu, not %zu: set the struct by CLATTN_DESC_INIT",
-                          desc->size, sizeof d);
+    const cl_int code = sized_copy(&sized_desc, "desc", &d, desc, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     if (!problem_type_name(d.type)) {
         return status_set(status, invalid, "desc: type %u is none of CLATTN_F32, _F16, _BF16",
@@ -145,7 +119,7 @@ cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *sta
         return status_set(status, invalid, "desc: softcap %g is not a number from 0 to %g",
                           (double)d.softcap, (double)(FLT_MAX / 2));
     }
-    *p = (problem){
+    *p = (struct problem){
         .type = d.type,
         .batch = d.batch,
         .heads_q = d.heads_q,

@@ -11,12 +11,9 @@
 #include <stdbool.h>
 #include "status.h"
 
-/* A public struct's size over this is no size but garbage. */
-enum { PROBLEM_MAX_STRUCT = 4096 };
-
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
-typedef struct problem {
+struct problem {
     clattn_type type;
     cl_uint batch, heads_q, heads_kv;
     cl_uint seq_q, seq_kv; /* upper bounds; an enqueue may bring less */
@@ -24,38 +21,29 @@ typedef struct problem {
     cl_int band_left, band_right; /* CLATTN_UNBOUNDED or not negative */
     clattn_align align;           /* CLATTN_ALIGN_END when not masked */
     float softcap;                /* 0: none */
-} problem;
+};
 
 /* Checks desc and fills p. */
-cl_int problem_from_desc(problem *p, const clattn_desc *desc, struct status *status);
+cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status);
 
 /* True when the band can hide a key. */
-bool problem_masked(const problem *p);
+bool problem_masked(const struct problem *p);
 
 /* The most keys that a query can see. */
-cl_uint problem_keys(const problem *p);
+cl_uint problem_keys(const struct problem *p);
 
 /* Bytes of one element of q, k, v and o. */
-cl_uint problem_element_size(const problem *p);
+cl_uint problem_element_size(const struct problem *p);
 
 /* "f32", "f16", "bf16" */
 const char *problem_type_name(clattn_type type);
 
 /* Appends the problem text. */
-void problem_format(const problem *p, text *out);
+void problem_format(const struct problem *p, struct text *out);
 
 /* True when each of the words, as in a line of the tuning table, holds for p:
  * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, "*".
  * On a malformed word returns false and sets *bad to it (NULL otherwise). */
-bool problem_matches(const problem *p, const char *words, const char **bad);
-
-/* size is the first member of every public struct.  Copies a caller's struct
- * into one of ours: a shorter one (an older header, at least `least` bytes) keeps
- * the defaults already in ours, a longer one must have only zeros beyond ours. */
-bool problem_copy_sized(void *ours, size_t ours_size, size_t least, const void *theirs);
-
-/* The other way: fills a caller's struct, which an INIT macro has set, up to the size that
- * it says.  False when that is shorter than ours (the first release has no shorter one). */
-bool problem_copy_out(void *theirs, const void *ours, size_t ours_size);
+bool problem_matches(const struct problem *p, const char *words, const char **bad);
 
 #endif

@@ -7,17 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A plain decimal number, whatever the locale's decimal point is. */
+#include "sized.h"
+
+/* A plain decimal number, whatever the locale's decimal point is.  A number that is not 0 does not
+ * become 0, which would mean something else. */
 static bool read_float(const char *chars, size_t length, float *value) {
     double number = 0, unit = 1;
     size_t at = 0, digits = 0;
+    bool zero = true;
     for (; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
         number = number * 10 + (chars[at] - '0');
+        zero = zero && chars[at] == '0';
     }
     if (at < length && chars[at] == '.') {
         for (at++; at < length && chars[at] >= '0' && chars[at] <= '9'; at++, digits++) {
             unit /= 10;
             number += unit * (chars[at] - '0');
+            zero = zero && chars[at] == '0';
         }
     }
     if (at < length && chars[at] == 'e' && digits) {
@@ -30,10 +36,10 @@ static bool read_float(const char *chars, size_t length, float *value) {
         at = length;
     }
     *value = (float)number;
-    return digits > 0 && at == length && number <= (double)FLT_MAX;
+    return digits > 0 && at == length && number <= (double)FLT_MAX && (zero || *value != 0);
 }
 
-void problem_format(const problem *p, text *out) {
+void problem_format(const struct problem *p, struct text *out) {
     text_printf(out, "%s", problem_type_name(p->type));
     if (p->batch != 1) {
         text_printf(out, " b%u", p->batch);
@@ -154,7 +160,9 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     if (!problem_text || !desc) {
         return CL_INVALID_VALUE;
     }
-    clattn_desc d = CLATTN_DESC_INIT;
+    const clattn_desc defaults = CLATTN_DESC_INIT;
+    clattn_desc d;
+    memcpy(&d, &defaults, sizeof d);
     unsigned seen = 0;
     const char *at = problem_text, *word;
     for (size_t length; (length = text_word(&at, &word)) > 0;) {
@@ -170,7 +178,7 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     if (!(seen >> WORD_K & 1u)) {
         d.seq_kv = d.seq_q;
     }
-    return problem_copy_out(desc, &d, sizeof d) ? CL_SUCCESS : CLATTN_INVALID_DESC;
+    return sized_copy_out(&sized_desc, desc, &d, &defaults);
 }
 
 cl_int clattn_desc_format(const clattn_desc *desc, char *out, size_t capacity, size_t *needed) {
@@ -178,13 +186,13 @@ cl_int clattn_desc_format(const clattn_desc *desc, char *out, size_t capacity, s
         return CL_INVALID_VALUE;
     }
     struct status status = {0};
-    problem p;
+    struct problem p;
     cl_int code = problem_from_desc(&p, desc, &status);
     status_destroy(&status);
     if (code != CL_SUCCESS) {
         return code;
     }
-    text formatted = {0};
+    struct text formatted = {0};
     problem_format(&p, &formatted);
     code = formatted.failed ? CL_OUT_OF_HOST_MEMORY : CL_SUCCESS;
     if (code == CL_SUCCESS) {
@@ -209,7 +217,8 @@ static bool in_range(const char *chars, size_t length, cl_uint value, bool *well
     return value >= low && value <= high;
 }
 
-static bool word_matches(const problem *p, const char *word, size_t length, bool *well_formed) {
+static bool word_matches(const struct problem *p, const char *word, size_t length,
+                         bool *well_formed) {
     *well_formed = true;
     for (clattn_type type = CLATTN_F32; problem_type_name(type); type++) {
         if (text_is(word, length, problem_type_name(type))) {
@@ -234,10 +243,12 @@ static bool word_matches(const problem *p, const char *word, size_t length, bool
     }
     const struct {
         char letter;
+        bool pair; /* may a colon and the second number follow? */
         cl_uint first, second;
     } numbers[] = {
-        {'b', p->batch, p->batch},   {'h', p->heads_q, p->heads_kv},    {'q', p->seq_q, p->seq_q},
-        {'k', p->seq_kv, p->seq_kv}, {'d', p->head_dim, p->head_dim_v},
+        {'b', false, p->batch, p->batch},        {'h', true, p->heads_q, p->heads_kv},
+        {'q', false, p->seq_q, p->seq_q},        {'k', false, p->seq_kv, p->seq_kv},
+        {'d', true, p->head_dim, p->head_dim_v},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (word[0] != numbers[i].letter) {
@@ -246,6 +257,7 @@ static bool word_matches(const problem *p, const char *word, size_t length, bool
         const char *colon = memchr(word, ':', length);
         size_t first_length = colon ? (size_t)(colon - word) : length;
         bool first = in_range(word + 1, first_length - 1, numbers[i].first, well_formed);
+        *well_formed = *well_formed && (!colon || numbers[i].pair);
         if (!*well_formed) {
             return false;
         }
@@ -257,7 +269,7 @@ static bool word_matches(const problem *p, const char *word, size_t length, bool
     return false;
 }
 
-bool problem_matches(const problem *p, const char *words, const char **bad) {
+bool problem_matches(const struct problem *p, const char *words, const char **bad) {
     const char *at = words, *word;
     bool matches = true;
     *bad = NULL;

@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,23 +11,22 @@
 #include "ptx.h"
 #include "sources.h"
 
-/* Never -cl-fast-relaxed-math or -cl-finite-math-only: they break masking. */
-static const char build_options[] = "-cl-std=CL1.2";
-
 /* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
  * segment is at most 64 blocks. */
-cl_uint program_segment(const problem *p, const row *r) {
+cl_uint program_segment(const struct problem *p, const struct variant *v) {
     cl_uint keys = 4096;
-    const long long block = row_number(r, "BLOCK_N", keys);
+    const long long block = variant_number(v, "BLOCK_N", keys);
     while (block < 32 && keys > 64 * block) {
         keys /= 2;
     }
     return problem_keys(p) > keys ? keys : 0;
 }
 
-static void compose_options(const struct program_recipe *recipe, const row *r, text *options) {
-    const char *const more[] = {recipe->options, recipe->row_options ? recipe->row_options(r) : ""};
-    text_printf(options, "%s", build_options);
+static void compose_options(const struct program_recipe *recipe, const struct variant *v,
+                            struct text *options) {
+    const char *const more[] = {recipe->options,
+                                recipe->variant_options ? recipe->variant_options(v) : ""};
+    text_printf(options, "%s", SOURCES_OPTIONS);
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         if (more[i] && *more[i]) {
             text_printf(options, " %s", more[i]);
@@ -33,11 +34,49 @@ static void compose_options(const struct program_recipe *recipe, const row *r, t
     }
 }
 
-static void compose_parameters(const struct program_recipe *recipe, const problem *p, const row *r,
-                               const char *options, text *composed) {
+cl_uint program_operands(const struct program_recipe *recipe) {
+    return operand_set(recipe->reads) | operand_set(recipe->writes);
+}
+
+static void append_upper(struct text *composed, const char *name) {
+    for (; *name; name++) {
+        text_printf(composed, "%c", toupper((unsigned char)*name));
+    }
+}
+
+/* The kernel's signature, its operands' strides in struct params (cl/params.h), and their bits. */
+static void compose_operands(const struct program_recipe *recipe, struct text *composed) {
+    const cl_uint set = program_operands(recipe), written = operand_set(recipe->writes);
+    struct text members = {0}, arguments = {0};
+    for (size_t i = 0; i < OPERANDS; i++) {
+        const struct operand *operand = &operands_table[i];
+        if (!(set >> i & 1)) {
+            continue;
+        }
+        text_printf(composed, "#define OPERAND_");
+        append_upper(composed, operand->name);
+        text_printf(composed, " %u\n", OPERAND_BIT(i));
+        text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
+        text_printf(&arguments, ", __global %s%s *restrict %s", written >> i & 1 ? "" : "const ",
+                    operand->element, operand->name);
+    }
+    if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
+        text_printf(&arguments, ", __global float *restrict workspace");
+    }
+    text_printf(composed, "#define PARAMS_STRIDES %s\n", text_chars(&members));
+    text_printf(composed, "#define KERNEL_ARGUMENTS const struct params p%s\n",
+                text_chars(&arguments));
+    composed->failed = composed->failed || members.failed || arguments.failed;
+    text_destroy(&members);
+    text_destroy(&arguments);
+}
+
+static void compose_parameters(const struct program_recipe *recipe, const struct problem *p,
+                               const struct variant *v, const char *options,
+                               struct text *composed) {
     /* Of the lengths only SEGMENT: problems that differ in nothing else share a program. */
     text_printf(composed, "/* ");
-    row_format(r, composed);
+    variant_format(v, composed);
     text_printf(composed, " */\n/* options %s */\n%s", options,
                 recipe->sm_90a ? "/* its PTX is built for sm_90a */\n" : "");
     text_printf(composed, "#define TYPE %u\n", p->type);
@@ -46,10 +85,11 @@ static void compose_parameters(const struct program_recipe *recipe, const proble
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
     text_printf(composed, "#define SEGMENT %u\n",
-                problem_keys(p) > recipe->segment_from ? program_segment(p, r) : 0);
+                problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
+    compose_operands(recipe, composed);
     text_printf(composed, "%s", recipe->constants);
-    for (size_t i = 0; i < r->count; i++) {
-        text_printf(composed, "#define %s %s\n", r->parameters[i].name, r->parameters[i].value);
+    for (size_t i = 0; i < v->count; i++) {
+        text_printf(composed, "#define %s %s\n", v->parameters[i].name, v->parameters[i].value);
     }
 }
 
@@ -61,15 +101,16 @@ static size_t count_lines(const char *chars) {
     return lines;
 }
 
-/* The source of a part's name, in which <WORD> stands for the row's parameter. */
-static const struct source *find_part(const char *name, const row *r) {
+/* The source of a part's name, in which <WORD> stands for the variant's parameter. */
+static const struct source *find_part(const char *name, const struct variant *v) {
     const char *open = strchr(name, '<'), *close = strchr(name, '>');
     if (!open || !close) {
         return sources_find(name);
     }
-    text word = {0}, whole = {0};
+    struct text word = {0}, whole = {0};
     text_append(&word, open + 1, (size_t)(close - open - 1));
-    const char *value = row_find(r, text_chars(&word));
+    const char *value = variant_find(v, text_chars(&word));
+    assert(value || word.failed); /* the solver has completed the variant */
     text_printf(&whole, "%.*s%s%s", (int)(open - name), name, value ? value : "", close + 1);
     const struct source *found = sources_find(text_chars(&whole));
     text_destroy(&word);
@@ -77,14 +118,16 @@ static const struct source *find_part(const char *name, const row *r) {
     return found;
 }
 
-cl_int program_compose(const struct program_recipe *recipe, const problem *p, const row *r,
-                       text *composed, text *options, text *map, struct status *status) {
-    compose_options(recipe, r, options);
-    compose_parameters(recipe, p, r, text_chars(options), composed);
+cl_int program_compose(const struct program_recipe *recipe, const struct problem *p,
+                       const struct variant *v, struct text *composed, struct text *options,
+                       struct text *map, struct status *status) {
+    compose_options(recipe, v, options);
+    compose_parameters(recipe, p, v, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;
     text_printf(map, "lines 1-%zu: parameters\n", line - 1);
-    for (size_t i = 0; i < PROGRAM_PARTS && recipe->parts[i]; i++) {
-        const struct source *source = find_part(recipe->parts[i], r);
+    assert(!recipe->parts[PROGRAM_PARTS - 1]); /* the NULL behind the last one */
+    for (size_t i = 0; recipe->parts[i]; i++) {
+        const struct source *source = find_part(recipe->parts[i], v);
         if (!source) {
             return status_set(status, CLATTN_INTERNAL, "program: no source named %s",
                               recipe->parts[i]);
@@ -105,7 +148,7 @@ struct build {
     const char *map;
     cl_context context;
     cl_device_id id;
-    text *remarks;
+    struct text *remarks;
 };
 
 /* Writes a text to $CLATTN_DUMP/<kernel>-<hash of composed>.<kind>.  For people: a failure is
@@ -116,7 +159,7 @@ static void dump(const struct build *build, const char *composed, const char *ki
     if (!directory || !*directory) {
         return;
     }
-    text path = {0};
+    struct text path = {0};
     text_printf(&path, "%s/%s-%016llx.%s", directory, build->recipe->kernel,
                 (unsigned long long)cache_hash(composed), kind);
     errno = 0;
@@ -129,7 +172,7 @@ static void dump(const struct build *build, const char *composed, const char *ki
     text_destroy(&path);
 }
 
-static void append_build_log(cl_program program, cl_device_id id, text *out) {
+static void append_build_log(cl_program program, cl_device_id id, struct text *out) {
     size_t size = 0;
     if (clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) != CL_SUCCESS ||
         size == 0) {
@@ -174,7 +217,7 @@ static cl_int find_device(cl_program program, cl_device_id id, size_t *at, size_
 }
 
 /* Appends the binary that the driver has made for the device; the others' are not asked for. */
-static cl_int append_binary(const struct build *build, cl_program program, text *out,
+static cl_int append_binary(const struct build *build, cl_program program, struct text *out,
                             struct status *status) {
     size_t sizes[MOST_DEVICES] = {0}, at = 0, count = 0;
     char *binary = NULL, *binaries[MOST_DEVICES] = {NULL};
@@ -204,7 +247,7 @@ static cl_int append_binary(const struct build *build, cl_program program, text 
 /* Replaces a built program by one for the chip that runs it (ptx.h). */
 static cl_int build_for_chip(const struct build *build, const char *composed, const char *options,
                              cl_program *program, struct status *status) {
-    text made = {0}, changed = {0};
+    struct text made = {0}, changed = {0};
     cl_int code = append_binary(build, *program, &made, status);
     clReleaseProgram(*program);
     *program = NULL;
@@ -248,16 +291,16 @@ static cl_int build_program(void *data, const char *composed, const char *option
     return code;
 }
 
-cl_int program_get(const struct program_recipe *recipe, const problem *p, const row *r, cache *c,
-                   cl_context context, cl_device_id id, cl_program *program, text *remarks,
-                   struct status *status) {
-    text options = {0}, composed = {0}, map = {0};
+cl_int program_get(const struct program_recipe *recipe, const struct problem *p,
+                   const struct variant *v, struct cache *c, cl_context context, cl_device_id id,
+                   cl_program *program, struct text *remarks, struct status *status) {
+    struct text options = {0}, composed = {0}, map = {0};
     *program = NULL;
-    cl_int code = program_compose(recipe, p, r, &composed, &options, &map, status);
+    cl_int code = program_compose(recipe, p, v, &composed, &options, &map, status);
     if (code == CL_SUCCESS) {
         struct build build = {recipe, text_chars(&map), context, id, remarks};
-        code = cache_get(c, text_chars(&composed), text_chars(&options), build_program, &build,
-                         program, status);
+        const struct cache_builder builder = {build_program, &build};
+        code = cache_get(c, text_chars(&composed), text_chars(&options), &builder, program, status);
     }
     text_destroy(&options);
     text_destroy(&composed);

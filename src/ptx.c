@@ -45,7 +45,7 @@ static cl_int refuse(struct status *status, const char *why) {
                       why);
 }
 
-cl_int ptx_for_sm_90a(const char *ptx, size_t length, text *out, struct status *status) {
+cl_int ptx_for_sm_90a(const char *ptx, size_t length, struct text *out, struct status *status) {
     size_t markers = 0, targets = 0, sizes = 0;
     while (length && ptx[length - 1] == '\0') {
         length--;

@@ -25,6 +25,6 @@
 
 /* Appends to out what is to be built in place of ptx[0..length); a NUL may end it.
  * CL_INVALID_BINARY, with a sentence, for a text that is not such PTX. */
-cl_int ptx_for_sm_90a(const char *ptx, size_t length, text *out, struct status *status);
+cl_int ptx_for_sm_90a(const char *ptx, size_t length, struct text *out, struct status *status);
 
 #endif

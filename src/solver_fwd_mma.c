@@ -5,6 +5,7 @@
  * device's local memory and its work-group limit wins.  On a device without an engine it runs
  * only where the caller names one, for tests: plain, which is none, or with EMULATED=1 any.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "engines.h"
@@ -18,8 +19,8 @@ static const struct solver_parameter parameters[COUNT] = {
     {"Q_REGISTERS", 0, 1}, {"FAST_LOADS", 0, 1}, {"EMULATED", 0, 1},
 };
 
-static const struct engine *engine_of(const row *r) {
-    const char *name = row_find(r, "ENGINE");
+static const struct engine *engine_of(const struct variant *v) {
+    const char *name = variant_find(v, "ENGINE");
     return name ? engines_find(name, strlen(name)) : NULL;
 }
 
@@ -28,27 +29,29 @@ static cl_ulong width_of(cl_uint head_dim) {
 }
 
 /* As the kernel declares it. */
-static cl_ulong local_bytes(const problem *p, const struct engine *engine, const row *r) {
-    const cl_ulong waves = (cl_ulong)row_number(r, "WAVES", 0);
-    const cl_ulong keys = (cl_ulong)row_number(r, "BLOCK_N", 0);
-    const cl_ulong rows = waves * (cl_ulong)row_number(r, "ROW_FRAGMENTS", 0) * engine->queries;
-    const cl_ulong k = width_of(p->head_dim), v = width_of(p->head_dim_v);
+static cl_ulong local_bytes(const struct problem *p, const struct engine *engine,
+                            const struct variant *v) {
+    const cl_ulong waves = (cl_ulong)variant_number(v, "WAVES", 0);
+    const cl_ulong keys = (cl_ulong)variant_number(v, "BLOCK_N", 0);
+    const cl_ulong rows = waves * (cl_ulong)variant_number(v, "ROW_FRAGMENTS", 0) * engine->queries;
+    const cl_ulong row_k = width_of(p->head_dim), row_v = width_of(p->head_dim_v);
     const cl_ulong pad = 8;
-    const cl_ulong elements = rows * ((k > v ? k : v) + pad) + keys * (k + pad) + keys * (v + pad);
+    const cl_ulong elements = rows * ((row_k > row_v ? row_k : row_v) + pad) +
+                              keys * (row_k + pad) + keys * (row_v + pad);
     const cl_ulong scratch =
-        row_number(r, "EMULATED", 0) ? engine->lanes * (engine->left + engine->right) : 1;
+        variant_number(v, "EMULATED", 0) ? engine->lanes * (engine->left + engine->right) : 1;
     const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `bad` */
     return elements * 2 + waves * scratch * 4 + rest;
 }
 
 static const char no_engine[] = "the device has no matrix engine that clattn knows";
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     const struct engine *engine = engines_first(d);
-    row least = {.count = 0};
-    row_set(&least, "WAVES", 1);
-    row_set(&least, "ROW_FRAGMENTS", 1);
-    row_set(&least, "BLOCK_N", 16);
+    struct variant least = {.count = 0};
+    variant_set(&least, "WAVES", 1);
+    variant_set(&least, "ROW_FRAGMENTS", 1);
+    variant_set(&least, "BLOCK_N", 16);
     return p->type == CLATTN_F32 ? "matrix engines take 16-bit elements; f32 is for others"
            : p->head_dim > MOST_HEAD_DIM || p->head_dim_v > MOST_HEAD_DIM
                ? "head dimensions over 256 have no room in registers"
@@ -58,21 +61,23 @@ static const char *refuses(const problem *p, const device *d) {
                : solvers_refuse_loops(p, d, 64);
 }
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
-    const struct engine *engine = engine_of(r);
-    const bool emulated = row_number(r, "EMULATED", 0) != 0;
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
+    const struct engine *engine = engine_of(v);
+    assert(engine); /* complete has set it */
+    const bool emulated = variant_number(v, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
-    const cl_ulong threads = (cl_ulong)row_number(r, "WAVES", 0) * engine->lanes;
+    const cl_ulong threads = (cl_ulong)variant_number(v, "WAVES", 0) * engine->lanes;
     if (!engine->architectures && emulated) {
         text_printf(why, "the engine %s has nothing to emulate", engine->name);
-    } else if (row_number(r, "BLOCK_N", 0) % 16 != 0) {
-        text_printf(why, "BLOCK_N=%s is not a multiple of 16", row_find(r, "BLOCK_N"));
+    } else if (variant_number(v, "BLOCK_N", 0) % 16 != 0) {
+        text_printf(why, "BLOCK_N=%lld is not a multiple of 16", variant_number(v, "BLOCK_N", 0));
     } else if (threads > most) {
         text_printf(why, "%llu work-items are over the device's %llu", (unsigned long long)threads,
                     (unsigned long long)most);
-    } else if (local_bytes(p, engine, r) > d->local_memory) {
+    } else if (local_bytes(p, engine, v) > d->local_memory) {
         text_printf(why, "%llu bytes of local memory are over the device's %llu",
-                    (unsigned long long)local_bytes(p, engine, r),
+                    (unsigned long long)local_bytes(p, engine, v),
                     (unsigned long long)d->local_memory);
     } else {
         return true;
@@ -88,7 +93,8 @@ static cl_ulong chunks_apart(cl_ulong keys, cl_uint head_dim, cl_ulong threads) 
 }
 
 /* Sums of O and scores, and addresses. */
-static bool fits_registers(const problem *p, const struct engine *engine, const long long *shape) {
+static bool fits_registers(const struct problem *p, const struct engine *engine,
+                           const long long *shape) {
     const cl_ulong waves = (cl_ulong)shape[0], keys = (cl_ulong)shape[2];
     const cl_ulong rows = (cl_ulong)shape[1] * engine->queries, threads = waves * engine->lanes;
     const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
@@ -106,16 +112,17 @@ static const long long shapes[SHAPES][3] = {
 
 /* Is there local memory for two work-groups of the shape after TALL?  A multiprocessor has at
  * least what a work-group may have. */
-static bool two_are_resident(const problem *p, const device *d, const struct engine *engine) {
+static bool two_are_resident(const struct problem *p, const struct device *d,
+                             const struct engine *engine) {
     const long long *const shape = shapes[TALL + 1];
-    row r = {.count = 0};
-    row_set(&r, "WAVES", shape[0]);
-    row_set(&r, "ROW_FRAGMENTS", shape[1]);
-    row_set(&r, "BLOCK_N", shape[2]);
-    return 2 * local_bytes(p, engine, &r) <= d->local_memory;
+    struct variant v = {.count = 0};
+    variant_set(&v, "WAVES", shape[0]);
+    variant_set(&v, "ROW_FRAGMENTS", shape[1]);
+    variant_set(&v, "BLOCK_N", shape[2]);
+    return 2 * local_bytes(p, engine, &v) <= d->local_memory;
 }
 
-static const char *unsuited(const problem *p, const device *d) {
+static const char *unsuited(const struct problem *p, const struct device *d) {
     const struct engine *engine = engines_first(d);
     bool fits = false;
     for (size_t i = 0; engine && i < SHAPES; i++) {
@@ -126,9 +133,10 @@ static const char *unsuited(const problem *p, const device *d) {
                    : NULL;
 }
 
-static bool lacks(const device *d, const row *r, text *why) {
-    const bool named = row_find(r, "ENGINE") != NULL, emulated = row_number(r, "EMULATED", 0) != 0;
-    const struct engine *const engine = named ? engine_of(r) : NULL, *const own = engines_first(d);
+static bool lacks(const struct device *d, const struct variant *v, struct text *why) {
+    const bool named = variant_find(v, "ENGINE") != NULL,
+               emulated = variant_number(v, "EMULATED", 0) != 0;
+    const struct engine *const engine = named ? engine_of(v) : NULL, *const own = engines_first(d);
     if (!named && !own) {
         text_printf(why, "%s%s", no_engine,
                     emulated ? "; EMULATED=1 needs the name of one, ENGINE=..." : "");
@@ -142,18 +150,19 @@ static bool lacks(const device *d, const row *r, text *why) {
     return false;
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
-    const bool emulated = row_number(r, "EMULATED", 0) != 0;
-    row given = *r;
-    if (lacks(d, r, why)) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
+    const bool emulated = variant_number(v, "EMULATED", 0) != 0;
+    struct variant given = *v;
+    if (lacks(d, v, why)) {
         return false;
     }
-    if (!row_find(&given, "ENGINE")) {
-        row_set_word(&given, "ENGINE", engines_first(d)->name);
+    if (!variant_find(&given, "ENGINE")) {
+        variant_set_word(&given, "ENGINE", engines_first(d)->name);
     }
     const struct engine *engine = engine_of(&given);
     if (!engine) {
-        text_printf(why, "there is no engine %s, but", row_find(&given, "ENGINE"));
+        text_printf(why, "there is no engine %s, but", variant_find(&given, "ENGINE"));
         for (engine = engines_table; engine->name; engine++) {
             text_printf(why, "%s %s", engine == engines_table ? "" : ",", engine->name);
         }
@@ -178,36 +187,37 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     if (!solvers_complete(p, d, &given, parameters, COUNT, candidates[0], count, legal, why)) {
         return false;
     }
-    *r = given;
+    *v = given;
     return true;
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
     (void)kernel;
-    const struct engine *engine = engine_of(r);
-    const cl_ulong waves = (cl_ulong)row_number(r, "WAVES", 1);
-    const cl_ulong rows = waves * (cl_ulong)row_number(r, "ROW_FRAGMENTS", 1) * engine->queries;
+    const struct engine *engine = engine_of(v);
+    const cl_ulong waves = (cl_ulong)variant_number(v, "WAVES", 1);
+    const cl_ulong rows = waves * (cl_ulong)variant_number(v, "ROW_FRAGMENTS", 1) * engine->queries;
     const size_t threads = (size_t)(waves * engine->lanes);
-    return (struct ndrange){{(size_t)solvers_blocks(params, rows) * threads, 1}, {threads, 1}};
+    return (struct ndrange){{size_mul_capped(solvers_blocks(params, rows), threads), 1},
+                            {threads, 1}};
 }
 
-static const char *options(const row *r) {
-    return row_number(r, "EMULATED", 0) ? "" : engine_of(r)->options;
+static const char *options(const struct variant *v) {
+    return variant_number(v, "EMULATED", 0) ? "" : engine_of(v)->options;
 }
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe one = {
         .kernel = "fwd_mma",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl", "state.cl",
                   "engine.cl", "engine_<ENGINE>.cl", "engine_move.cl", "fwd_mma.cl"},
         .constants = "#define LANES 1\n",
         .segment_from = SOLVERS_ENGINE_KEYS,
-        /* Denormal floats mean nothing to sums that become 16-bit elements.  All figures were taken
-         * with it; it does not shorten NVIDIA's native_exp2 (base_exp2_native does). */
-        .options = "-cl-denorms-are-zero",
-        .row_options = options,
+        .options = ENGINES_OPTIONS,
+        .variant_options = options,
     };
-    (void)r;
+    (void)v;
     (void)kernel;
     return &one;
 }

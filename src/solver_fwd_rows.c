@@ -7,43 +7,47 @@
 
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}};
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return solvers_refuse_loops(p, d, 1);
 }
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     (void)p;
     long long most = (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
-    if (row_number(r, "WORK_GROUP", 0) > most) {
+    if (variant_number(v, "WORK_GROUP", 0) > most) {
         text_printf(why, "WORK_GROUP=%lld is over the device's %lld work-items",
-                    row_number(r, "WORK_GROUP", 0), most);
+                    variant_number(v, "WORK_GROUP", 0), most);
         return false;
     }
     return true;
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     static const long long candidates[] = {64, 32, 16, 8, 4, 2, 1};
-    return solvers_complete(p, d, r, parameters, 1, candidates,
+    return solvers_complete(p, d, v, parameters, 1, candidates,
                             sizeof candidates / sizeof candidates[0], legal, why);
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
     (void)kernel;
-    const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
+    const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
     const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
                           (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
-    return (struct ndrange){{(size_t)size_div_up(rows, group) * group, 1}, {group, 1}};
+    return (struct ndrange){{size_div_up(rows, group) * group, 1}, {group, 1}};
 }
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
                   "fwd_rows.cl"},
         .constants = "#define LANES 1\n",
     };
-    (void)r;
+    (void)v;
     (void)kernel;
     return &only;
 }

@@ -21,18 +21,18 @@ static const struct solver_parameter parameters[COUNT] = {
 
 /* Wrong results, seldom the same ones twice, in 0 to 4 of 90 kernels a run with PoCL 5.0 (Ubuntu
  * 24.04); 6.0 and 7.1 were seen to miscompile barriers in loops, too; 3.1 never. */
-static bool miscompiled(const device *d) {
+static bool miscompiled(const struct device *d) {
     return strcmp(d->platform, "Portable Computing Language") == 0 &&
            strtol(d->driver, NULL, 10) >= 4;
 }
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory"
            : miscompiled(d)       ? "PoCL after 3.1 miscompiles barriers in loops"
                                   : solvers_refuse_loops(p, d, 1);
 }
 
-static const char *unsuited(const problem *p, const device *d) {
+static const char *unsuited(const struct problem *p, const struct device *d) {
     (void)p;
     return d->type == DEVICE_CPU
                ? "a CPU device gains nothing from local memory and pays for barriers"
@@ -44,15 +44,15 @@ struct shape {
     long long slices, slices_v; /* of BLOCK_D, in a row of q and k, of v and o */
 };
 
-static struct shape shape_of(const problem *p, const row *r) {
+static struct shape shape_of(const struct problem *p, const struct variant *v) {
     struct shape s = {
-        row_number(r, "BLOCK_M", 0),
-        row_number(r, "BLOCK_N", 0),
-        row_number(r, "BLOCK_D", 0),
-        row_number(r, "THREADS_M", 0),
-        row_number(r, "THREADS_N", 0),
-        row_number(r, "THREADS_D", 0),
-        row_number(r, "Q_RESIDENT", 0),
+        variant_number(v, "BLOCK_M", 0),
+        variant_number(v, "BLOCK_N", 0),
+        variant_number(v, "BLOCK_D", 0),
+        variant_number(v, "THREADS_M", 0),
+        variant_number(v, "THREADS_N", 0),
+        variant_number(v, "THREADS_D", 0),
+        variant_number(v, "Q_RESIDENT", 0),
         0,
         0,
     };
@@ -71,8 +71,9 @@ static long long local_bytes(const struct shape *s) {
     return floats * 4;
 }
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
-    const struct shape s = shape_of(p, r);
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
+    const struct shape s = shape_of(p, v);
     const long long threads = s.threads_m * s.threads_n * s.threads_d;
     const long long most =
         (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
@@ -101,7 +102,7 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
 
 /* The smallest slice that 4 * columns (work-items along those of O) divides and that covers the
  * wider head, but at most `most`. */
-static long long slice_for(const problem *p, long long columns, long long most) {
+static long long slice_for(const struct problem *p, long long columns, long long most) {
     const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
     const long long step = 4 * columns;
     const long long slice = (long long)size_div_up(wider, (cl_ulong)step) * step;
@@ -111,7 +112,7 @@ static long long slice_for(const problem *p, long long columns, long long most) 
 
 /* Accumulators, scores and prefetched elements that one work-item keeps; 255 registers is the most
  * that any GPU of today offers without halving its occupancy again. */
-static bool fits_registers(const problem *p, const long long *candidate) {
+static bool fits_registers(const struct problem *p, const long long *candidate) {
     const long long rows = candidate[0] / candidate[3];
     const long long slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)candidate[2]);
     const long long o = rows * slices_v * candidate[2] / (candidate[4] * candidate[5]);
@@ -121,7 +122,8 @@ static bool fits_registers(const problem *p, const long long *candidate) {
     return o + s + next <= 160;
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     /* BLOCK_M, BLOCK_N, largest BLOCK_D, THREADS_M, THREADS_N, THREADS_D, Q_RESIDENT, PREFETCH,
      * STEP_UNROLL */
     static const long long shapes[][COUNT - 1] = {
@@ -149,8 +151,8 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
         c[COUNT - 2] =
             d->type == DEVICE_CPU ? 1 : c[COUNT - 2]; /* there it only takes long to build */
         /* The caller's THREADS_N and THREADS_D decide which slices there are. */
-        const long long along_n = row_number(r, "THREADS_N", c[4]);
-        const long long along_d = row_number(r, "THREADS_D", c[5]);
+        const long long along_n = variant_number(v, "THREADS_N", c[4]);
+        const long long along_d = variant_number(v, "THREADS_D", c[5]);
         c[2] = slice_for(p, (along_n > 0 ? along_n : c[4]) * (along_d > 0 ? along_d : c[5]), c[2]);
         /* Few query rows: no block twice as high as they need. */
         const bool too_high = c[0] >= 2 * (long long)p->seq_q && i + 1 < SHAPES && c[0] > 16;
@@ -161,26 +163,30 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
             count++;
         }
     }
-    return solvers_complete(p, d, r, parameters, COUNT, candidates[0], count, legal, why);
+    return solvers_complete(p, d, v, parameters, COUNT, candidates[0], count, legal, why);
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
     (void)kernel;
-    const cl_ulong block = (cl_ulong)row_number(r, "BLOCK_M", 1);
-    const size_t threads = (size_t)(row_number(r, "THREADS_M", 1) * row_number(r, "THREADS_N", 1) *
-                                    row_number(r, "THREADS_D", 1));
-    return (struct ndrange){{(size_t)solvers_blocks(params, block) * threads, 1}, {threads, 1}};
+    const cl_ulong block = (cl_ulong)variant_number(v, "BLOCK_M", 1);
+    const size_t threads =
+        (size_t)(variant_number(v, "THREADS_M", 1) * variant_number(v, "THREADS_N", 1) *
+                 variant_number(v, "THREADS_D", 1));
+    return (struct ndrange){{size_mul_capped(solvers_blocks(params, block), threads), 1},
+                            {threads, 1}};
 }
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe only = {
         .kernel = "fwd_tile",
+        .reads = "q k v",
+        .writes = "o lse workspace",
         .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl", "state.cl",
                   "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
         .constants = "#define LANES 1\n#define PASS 0\n",
         .options = SOLVERS_TILE_OPTIONS,
     };
-    (void)r;
+    (void)v;
     (void)kernel;
     return &only;
 }

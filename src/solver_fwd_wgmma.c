@@ -6,6 +6,7 @@
  * them share all blocks of query rows.  Strides that a tensor map cannot express come
  * only at enqueue: accepts() says so, and another solver's kernel runs.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -25,7 +26,7 @@ static const struct solver_parameter parameters[COUNT] = {
     {"TURNS", 0, 1},      {"GROUPS", 1, 65536},
 };
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     return strcmp(d->architecture, "nvidia/9.0") != 0
                ? "its instructions are those of NVIDIA's compute capability 9.0 alone"
            : p->type == CLATTN_F32 ? "the matrix unit takes 16-bit elements; f32 is for others"
@@ -43,20 +44,21 @@ static long long row_bytes(cl_uint head_dim) {
 }
 
 /* As the kernel declares it, and what alignment may cost. */
-static long long local_bytes(const problem *p, const row *r) {
-    const long long m = row_number(r, "BLOCK_M", 0), n = row_number(r, "BLOCK_N", 0);
-    const long long stages = row_number(r, "STAGES", 0);
-    const long long k = row_bytes(p->head_dim), v = row_bytes(p->head_dim_v);
-    return m * k + stages * n * (k + v) + 8 * (2 + 5 * stages) + 2 * TASK_BYTES + 64;
+static long long local_bytes(const struct problem *p, const struct variant *v) {
+    const long long m = variant_number(v, "BLOCK_M", 0), n = variant_number(v, "BLOCK_N", 0);
+    const long long stages = variant_number(v, "STAGES", 0);
+    const long long row_k = row_bytes(p->head_dim), row_v = row_bytes(p->head_dim_v);
+    return m * row_k + stages * n * (row_k + row_v) + 8 * (2 + 5 * stages) + 2 * TASK_BYTES + 64;
 }
 
 /* Scores, weights in pairs and sums that a work-item of a consumer holds. */
-static long long registers(const problem *p, const row *r) {
-    return row_number(r, "BLOCK_N", 0) * 3 / 4 + row_bytes(p->head_dim_v) / 4;
+static long long registers(const struct problem *p, const struct variant *v) {
+    return variant_number(v, "BLOCK_N", 0) * 3 / 4 + row_bytes(p->head_dim_v) / 4;
 }
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
-    const long long m = row_number(r, "BLOCK_M", 0), n = row_number(r, "BLOCK_N", 0);
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
+    const long long m = variant_number(v, "BLOCK_M", 0), n = variant_number(v, "BLOCK_N", 0);
     const long long threads = (m / ROWS + 1) * WARPGROUP;
     const long long most = m > 2 * ROWS ? 128 : 200; /* what setmaxnreg leaves for them */
     const long long group =
@@ -67,10 +69,10 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
         text_printf(why, "BLOCK_N=%lld is not a multiple of 16", n);
     } else if (threads > group) {
         text_printf(why, "%lld work-items are over the device's %lld", threads, group);
-    } else if (registers(p, r) > most) {
-        text_printf(why, "%lld registers for scores and sums are over %lld", registers(p, r), most);
-    } else if (local_bytes(p, r) > (long long)d->local_memory) {
-        text_printf(why, "%lld bytes of local memory are over the device's %llu", local_bytes(p, r),
+    } else if (registers(p, v) > most) {
+        text_printf(why, "%lld registers for scores and sums are over %lld", registers(p, v), most);
+    } else if (local_bytes(p, v) > (long long)d->local_memory) {
+        text_printf(why, "%lld bytes of local memory are over the device's %llu", local_bytes(p, v),
                     (unsigned long long)d->local_memory);
     } else {
         return true;
@@ -78,7 +80,8 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
     return false;
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
     static const struct {
         cl_uint most; /* of head_dim and head_dim_v */
         long long block_m, block_n, turns;
@@ -106,20 +109,21 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
             c[4] = (long long)d->compute_units;
         }
     }
-    return solvers_complete(p, d, r, parameters, COUNT, candidates[0], count, legal, why);
+    return solvers_complete(p, d, v, parameters, COUNT, candidates[0], count, legal, why);
 }
 
-static cl_ulong tasks(const row *r, const struct params *params) {
-    return solvers_blocks(params, (cl_ulong)row_number(r, "BLOCK_M", 1));
+static cl_ulong tasks(const struct variant *v, const struct params *params) {
+    return solvers_blocks(params, (cl_ulong)variant_number(v, "BLOCK_M", 1));
 }
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
+    assert(kernel < 2);
     if (kernel == 0) {
         return (struct ndrange){{32, 1}, {32, 1}};
     }
-    const size_t threads = (size_t)((row_number(r, "BLOCK_M", 0) / ROWS + 1) * WARPGROUP);
-    const cl_ulong most = (cl_ulong)row_number(r, "GROUPS", 1), all = tasks(r, params);
-    return (struct ndrange){{(size_t)(all < most ? all : most) * threads, 1}, {threads, 1}};
+    const size_t threads = (size_t)((variant_number(v, "BLOCK_M", 0) / ROWS + 1) * WARPGROUP);
+    const cl_ulong most = (cl_ulong)variant_number(v, "GROUPS", 1), all = tasks(v, params);
+    return (struct ndrange){{(all < most ? all : most) * threads, 1}, {threads, 1}};
 }
 
 /* A tensor map's strides: multiples of 16 bytes below 2^40.  PTX does not say what the copy engine
@@ -130,30 +134,39 @@ static bool expressible(const struct strides *s, cl_int rows, cl_int heads, cl_i
            (s->head > 0 || heads <= 1) && (s->batch > 0 || batch <= 1);
 }
 
-static bool accepts(const row *r, const struct params *p) {
+static bool accepts(const struct variant *v, const struct params *p) {
     const cl_int heads_kv = p->heads_q / p->group;
-    return p->aligned && expressible(&p->q, p->seq_q, p->heads_q, p->batch) &&
-           expressible(&p->k, p->seq_kv, heads_kv, p->batch) &&
-           expressible(&p->v, p->seq_kv, heads_kv, p->batch) && tasks(r, p) < (cl_ulong)1 << 31;
+    const cl_int moved = (cl_int)(OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) |
+                                  OPERAND_BIT(OPERAND_V) | OPERAND_BIT(OPERAND_O));
+    const struct strides *s = p->strides;
+    return (p->aligned & moved) == moved &&
+           expressible(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
+           expressible(&s[OPERAND_K], p->seq_kv, heads_kv, p->batch) &&
+           expressible(&s[OPERAND_V], p->seq_kv, heads_kv, p->batch) &&
+           tasks(v, p) < (cl_ulong)1 << 31;
 }
 
-static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
+static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
     (void)p;
-    (void)r;
+    (void)v;
     *bytes = WORKSPACE_BYTES;
     return true;
 }
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
     static const struct program_recipe recipes[] = {
         {
             .kernel = "fwd_wgmma_maps",
+            .reads = "q k v",
+            .writes = "workspace",
             .parts = {"params.h", "base.cl", "slice.cl", "fwd_wgmma_maps.cl"},
             .constants = "#define LANES 1\n",
             .sm_90a = true,
         },
         {
             .kernel = "fwd_wgmma",
+            .reads = "q k v",
+            .writes = "o lse workspace",
             .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
                       "wgmma.cl", "wgmma_tasks.cl", "wgmma_rows.cl", "fwd_wgmma.cl"},
             .constants = "#define LANES 1\n",
@@ -161,7 +174,7 @@ static const struct program_recipe *recipe(const row *r, size_t kernel) {
             .sm_90a = true,
         },
     };
-    (void)r;
+    (void)v;
     return &recipes[kernel];
 }
 

@@ -16,6 +16,7 @@
  * What a baseline does not promise: CLBlast compiles its kernels at the first call
  * (seconds), keeps them for the process, and allocates device memory for copies.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "clblast_product.h"
@@ -34,7 +35,7 @@ enum { PART_BYTES = 4 * PART_FLOATS };
 /* CLBlast's 32-bit counts make larger products go in pieces (see clblast_product), in parts
  * of buffers; what is written to a part is lost on NVIDIA when the part is released and
  * another one is cut (driver 580.159). */
-static bool needs_pieces(const problem *p) {
+static bool needs_pieces(const struct problem *p) {
     const cl_ulong wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
     const cl_ulong width = (cl_ulong)p->seq_kv + 16 > wider ? (cl_ulong)p->seq_kv + 16 : wider;
     cl_ulong most = 0;
@@ -45,7 +46,7 @@ static bool needs_pieces(const problem *p) {
            !size_mul(most, wider, &most) || most > CLBLAST_MOST_ELEMENTS;
 }
 
-static const char *refuses(const problem *p, const device *d) {
+static const char *refuses(const struct problem *p, const struct device *d) {
     if (strncmp(d->architecture, "nvidia/", 7) == 0 && needs_pieces(p)) {
         return "over 2^30 scores or elements need parts of buffers, which NVIDIA's driver loses";
     }
@@ -54,13 +55,15 @@ static const char *refuses(const problem *p, const device *d) {
                                            : clblast_missing();
 }
 
-/* ---- The row ---- */
+/* ---- The variant ---- */
 
 static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}, {"LANES", 1, 16}};
 
-static bool legal(const problem *p, const device *d, const row *r, text *why) {
+static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
+                  struct text *why) {
     (void)p;
-    const long long group = row_number(r, "WORK_GROUP", 0), lanes = row_number(r, "LANES", 0);
+    const long long group = variant_number(v, "WORK_GROUP", 0),
+                    lanes = variant_number(v, "LANES", 0);
     const long long most =
         (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
     if (group > most) {
@@ -79,7 +82,8 @@ static bool legal(const problem *p, const device *d, const row *r, text *why) {
 
 /* WORK_GROUP and LANES: a CPU goes through a row alone, in its own vectors; elsewhere a
  * work-group shares it, but has no more than a vector for each work-item. */
-static bool complete_numbers(const problem *p, const device *d, row *r, text *why) {
+static bool complete_numbers(const struct problem *p, const struct device *d, struct variant *v,
+                             struct text *why) {
     enum { GROUPS = 9 };
     long long candidates[GROUPS][2];
     long long group = 1 << (GROUPS - 1);
@@ -95,18 +99,19 @@ static bool complete_numbers(const problem *p, const device *d, row *r, text *wh
         candidates[i][1] = width >= 16 ? 16 : width >= 8 ? 8 : 4;
         group = group > 1 ? group / 2 : 1;
     }
-    return solvers_complete(p, d, r, parameters, 2, candidates[0], GROUPS, legal, why);
+    return solvers_complete(p, d, v, parameters, 2, candidates[0], GROUPS, legal, why);
 }
 
-static bool complete(const problem *p, const device *d, row *r, text *why) {
-    char softmax[ROW_WORD] = "online";
-    row numbers = {.count = 0};
-    memcpy(numbers.solver, r->solver, sizeof numbers.solver);
-    for (size_t i = 0; i < r->count; i++) {
-        if (strcmp(r->parameters[i].name, "SOFTMAX") == 0) {
-            memcpy(softmax, r->parameters[i].value, sizeof softmax);
+static bool complete(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why) {
+    char softmax[VARIANT_WORD] = "online";
+    struct variant numbers = {.count = 0};
+    memcpy(numbers.solver, v->solver, sizeof numbers.solver);
+    for (size_t i = 0; i < v->count; i++) {
+        if (strcmp(v->parameters[i].name, "SOFTMAX") == 0) {
+            memcpy(softmax, v->parameters[i].value, sizeof softmax);
         } else {
-            numbers.parameters[numbers.count++] = r->parameters[i];
+            numbers.parameters[numbers.count++] = v->parameters[i];
         }
     }
     if (strcmp(softmax, "online") != 0 && strcmp(softmax, "three_pass") != 0) {
@@ -116,34 +121,34 @@ static bool complete(const problem *p, const device *d, row *r, text *why) {
     if (!complete_numbers(p, d, &numbers, why)) {
         return false;
     }
-    *r = (row){.count = numbers.count + 1};
-    memcpy(r->solver, numbers.solver, sizeof r->solver);
-    memcpy(r->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
-    memcpy(r->parameters[0].value, softmax, sizeof softmax);
-    memcpy(&r->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
+    *v = (struct variant){.count = numbers.count + 1};
+    memcpy(v->solver, numbers.solver, sizeof v->solver);
+    memcpy(v->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
+    memcpy(v->parameters[0].value, softmax, sizeof softmax);
+    memcpy(&v->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
     return true;
 }
 
 /* ---- The workspace ---- */
 
 /* Floats between the rows of the scores. */
-static cl_ulong score_stride(const problem *p) {
+static cl_ulong score_stride(const struct problem *p) {
     return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
 }
 
 /* Keys of a segment, 0: all of them.  The kernels' rows have no BLOCK_N. */
-static cl_uint segment_of(const problem *p) {
-    return program_segment(p, &(row){.count = 0});
+static cl_uint segment_of(const struct problem *p) {
+    return program_segment(p, &(struct variant){.count = 0});
 }
 
 /* Segments of the sums over keys; as the kernels count them. */
-static cl_ulong segments_of(const problem *p) {
+static cl_ulong segments_of(const struct problem *p) {
     const cl_ulong segment = segment_of(p);
     return segment ? size_div_up(p->seq_kv, segment) : 1;
 }
 
 /* Floats from one block of V to the next. */
-static cl_ulong block_floats(const problem *p) {
+static cl_ulong block_floats(const struct problem *p) {
     const cl_ulong floats =
         (cl_ulong)p->batch * p->heads_kv * PRODUCT_KEYS * p->head_dim_v; /* under 2^30 * 2^16 */
     return size_div_up(floats, PART_FLOATS) * PART_FLOATS;
@@ -162,7 +167,7 @@ static bool add_part(cl_ulong *part, cl_ulong *end, cl_ulong slices, cl_ulong ro
            size_add_mul(end, size_div_up(floats, PART_FLOATS), PART_FLOATS);
 }
 
-static bool lay_out(struct layout *at, const problem *p) {
+static bool lay_out(struct layout *at, const struct problem *p) {
     const cl_ulong slices = (cl_ulong)p->batch * p->heads_q;
     const cl_ulong slices_kv = (cl_ulong)p->batch * p->heads_kv;
     at->end = 0;
@@ -175,16 +180,16 @@ static bool lay_out(struct layout *at, const problem *p) {
 }
 
 /* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
-static bool workspace(const problem *p, const row *r, cl_ulong *bytes) {
-    (void)r;
+static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
+    (void)v;
     struct layout at;
     return lay_out(&at, p) && size_mul(at.end, 4, bytes) && size_add(*bytes, PART_BYTES, bytes);
 }
 
 /* ---- Launches ---- */
 
-static struct ndrange ndrange(const row *r, const struct params *params, size_t kernel) {
-    const size_t group = (size_t)row_number(r, "WORK_GROUP", 1);
+static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
+    const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
     const cl_ulong slices = (cl_ulong)params->batch * (cl_ulong)params->heads_q;
     const cl_ulong slices_kv = params->group ? slices / (cl_ulong)params->group : slices;
     const cl_ulong rows = slices * (cl_ulong)params->seq_q;
@@ -193,28 +198,29 @@ static struct ndrange ndrange(const row *r, const struct params *params, size_t 
         [SOFTMAX] = rows,
         [UNPACK] = size_div_up(rows, group),
     };
-    return (struct ndrange){{(size_t)groups[kernel] * group, 1}, {group, 1}};
+    return (struct ndrange){{size_mul_capped(groups[kernel], group), 1}, {group, 1}};
 }
 
 #define TEXT(macro) TEXT_OF(macro)
 #define TEXT_OF(tokens) #tokens
 
-static const struct program_recipe *recipe(const row *r, size_t kernel) {
-#define RECIPE(name)                                                                          \
+static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
+#define RECIPE(name, read, write)                                                             \
     {                                                                                         \
-        .kernel = name, .parts = {"params.h", "base.cl",  "slice.cl", "span.cl",              \
-                                  "score.cl", "state.cl", name ".cl"},                        \
+        .kernel = name, .reads = read,                                                        \
+        .writes = write, .parts = {"params.h", "base.cl",  "slice.cl", "span.cl",             \
+                                   "score.cl", "state.cl", name ".cl"},                       \
         .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(   \
             ROW_FLOATS) "\n#define PRODUCT_KEYS " TEXT(PRODUCT_KEYS) "\n#define three_pass "  \
                                                                      "3\n#define online 2\n", \
     }
     static const struct program_recipe all[KERNELS] = {
-        [PACK] = RECIPE("standard_pack"),
-        [SOFTMAX] = RECIPE("standard_softmax"),
-        [UNPACK] = RECIPE("standard_unpack"),
+        [PACK] = RECIPE("standard_pack", "q k v", "workspace"),
+        [SOFTMAX] = RECIPE("standard_softmax", "workspace", "lse workspace"),
+        [UNPACK] = RECIPE("standard_unpack", "v workspace", "o"),
     };
 #undef RECIPE
-    (void)r;
+    (void)v;
     return &all[kernel];
 }
 
@@ -223,7 +229,7 @@ struct run {
     const struct solver *solver;
     const struct launch *launch;
     struct status *status;
-    problem problem; /* with the lengths asked for */
+    struct problem problem; /* with the lengths asked for */
     struct layout at;
     cl_ulong start; /* floats of the workspace's buffer before the first part */
     bool unordered; /* the queue is */
@@ -247,8 +253,8 @@ static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
     params.workspace = (cl_long)(run->start + part);
     l.params = &params;
     l.tensors = tensors;
-    const struct ndrange range = run->solver->ndrange(l.row, &params, kernel);
-    const cl_int code = launch_kernel(&l, l.kernels[kernel], range, 0, NULL, NULL, run->status);
+    const struct ndrange range = run->solver->ndrange(l.variant, &params, kernel);
+    const cl_int code = launch_kernel(&l, kernel, range, 0, NULL, NULL, run->status);
     return code == CL_SUCCESS ? next_step(run) : code;
 }
 
@@ -278,17 +284,17 @@ static bool lies_dense(const struct run *run, const struct tensor *t) {
 /* ---- All of it ---- */
 
 /* Brings q, k and v into dense floats, where they are not; says where they lie then. */
-static cl_int pack(const struct run *run, const bool lies[LAUNCH_TENSORS]) {
+static cl_int pack(const struct run *run, const bool lies[OPERANDS]) {
     const struct launch *l = run->launch;
-    const problem *p = &run->problem;
-    struct tensor tensors[LAUNCH_TENSORS];
+    const struct problem *p = &run->problem;
+    struct tensor tensors[OPERANDS];
     bool any = false;
-    for (size_t i = 0; i < LAUNCH_TENSORS; i++) {
+    for (size_t i = 0; i < OPERANDS; i++) {
         tensors[i] = l->tensors[i];
         if (lies[i]) {
             tensors[i].buffer = NULL;
         }
-        any = any || (i <= LAUNCH_V && !lies[i]);
+        any = any || (i <= OPERAND_V && !lies[i]);
     }
     cl_int code = CL_SUCCESS;
     if (problem_masked(p)) {
@@ -316,26 +322,26 @@ static cl_int multiply(const struct run *run, struct product product) {
 
 static cl_int steps(const struct run *run) {
     const struct tensor *t = run->launch->tensors;
-    const problem *p = &run->problem;
+    const struct problem *p = &run->problem;
     const cl_ulong rows = (cl_ulong)(p->heads_q / p->heads_kv) * p->seq_q;
     const cl_ulong segments = segments_of(p);
     const bool masked = problem_masked(p), keys = p->seq_kv > 0;
     const bool one_block = p->seq_kv <= PRODUCT_KEYS;
-    const bool lies[LAUNCH_TENSORS] = {
-        [LAUNCH_Q] = lies_dense(run, &t[LAUNCH_Q]),
-        [LAUNCH_K] = lies_dense(run, &t[LAUNCH_K]),
+    const bool lies[OPERANDS] = {
+        [OPERAND_Q] = lies_dense(run, &t[OPERAND_Q]),
+        [OPERAND_K] = lies_dense(run, &t[OPERAND_K]),
         /* See standard_pack.cl. */
-        [LAUNCH_V] = !masked && one_block && lies_dense(run, &t[LAUNCH_V]),
-        [LAUNCH_O] = !masked && keys && segments == 1 && lies_dense(run, &t[LAUNCH_O]),
+        [OPERAND_V] = !masked && one_block && lies_dense(run, &t[OPERAND_V]),
+        [OPERAND_O] = !masked && keys && segments == 1 && lies_dense(run, &t[OPERAND_O]),
     };
-    const struct matrices q =
-        lies[LAUNCH_Q] ? tensor_of(&t[LAUNCH_Q], rows) : part_of(run, run->at.q, rows, p->head_dim);
-    const struct matrices k = lies[LAUNCH_K] ? tensor_of(&t[LAUNCH_K], p->seq_kv)
-                                             : part_of(run, run->at.k, p->seq_kv, p->head_dim);
-    const struct matrices v = lies[LAUNCH_V] ? tensor_of(&t[LAUNCH_V], p->seq_kv)
-                                             : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
-    const struct matrices o = lies[LAUNCH_O]
-                                  ? tensor_of(&t[LAUNCH_O], rows)
+    const struct matrices q = lies[OPERAND_Q] ? tensor_of(&t[OPERAND_Q], rows)
+                                              : part_of(run, run->at.q, rows, p->head_dim);
+    const struct matrices k = lies[OPERAND_K] ? tensor_of(&t[OPERAND_K], p->seq_kv)
+                                              : part_of(run, run->at.k, p->seq_kv, p->head_dim);
+    const struct matrices v = lies[OPERAND_V] ? tensor_of(&t[OPERAND_V], p->seq_kv)
+                                              : part_of(run, run->at.v, p->seq_kv, p->head_dim_v);
+    const struct matrices o = lies[OPERAND_O]
+                                  ? tensor_of(&t[OPERAND_O], rows)
                                   : part_of(run, run->at.o, rows, segments * p->head_dim_v);
     const struct matrices scores = part_of(run, run->at.scores, rows, score_stride(p));
     const struct product first = {
@@ -360,8 +366,8 @@ static cl_int steps(const struct run *run) {
     if (code == CL_SUCCESS && keys) {
         code = multiply(run, second);
     }
-    return code == CL_SUCCESS && !lies[LAUNCH_O] ? run_kernel(run, UNPACK, run->at.scores, t)
-                                                 : code;
+    return code == CL_SUCCESS && !lies[OPERAND_O] ? run_kernel(run, UNPACK, run->at.scores, t)
+                                                  : code;
 }
 
 static cl_int enqueue(const struct solver *solver, const struct launch *l, struct status *status) {
@@ -369,6 +375,10 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     run.problem.batch = (cl_uint)l->params->batch;
     run.problem.seq_q = (cl_uint)l->params->seq_q;
     run.problem.seq_kv = (cl_uint)l->params->seq_kv;
+    if (!lay_out(&run.at, &run.problem)) {
+        return status_set(status, CLATTN_INTERNAL,
+                          "standard: its workspace is over 2^64 bytes, though the plan's is not");
+    }
     size_t origin = 0;
     cl_command_queue_properties properties = 0;
     cl_int code = clGetMemObjectInfo(l->workspace, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
@@ -379,13 +389,14 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     if (code == CL_SUCCESS && l->count > 0) {
         code = clEnqueueBarrierWithWaitList(l->queue, l->count, l->list, NULL);
     }
-    if (code != CL_SUCCESS || !lay_out(&run.at, &run.problem)) {
-        return status_set(status, code == CL_SUCCESS ? CLATTN_INTERNAL : code,
-                          "standard: the driver refuses to begin");
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "standard: the driver refuses to begin");
     }
     run.unordered = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
     const cl_ulong begin = origin + 4 * (cl_ulong)l->params->workspace;
     run.start = (size_div_up(begin, PART_BYTES) * PART_BYTES - origin) / 4;
+    assert(4 * run.start <
+           4 * (cl_ulong)l->params->workspace + PART_BYTES); /* as workspace() counts */
     code = steps(&run);
     if (code == CL_SUCCESS && l->event) {
         code = clEnqueueMarkerWithWaitList(l->queue, 0, NULL, l->event);

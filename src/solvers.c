@@ -1,5 +1,6 @@
 #include "solvers.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -22,14 +23,17 @@ const struct solver *solvers_find(const char *name) {
 }
 
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
+    assert(params->batch > 0 && params->heads_q > 0 && params->seq_q > 0); /* or nothing is run */
     return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *
            (cl_ulong)params->heads_q;
 }
 
-const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element) {
+const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
+                                 cl_ulong per_element) {
     const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
     return d->loop_limit && elements * per_element > d->loop_limit
-               ? "the device silently stops a work-item after 65,535 loop iterations"
+               ? "the device silently stops a work-item after loop_limit loop iterations, which "
+                 "are too few"
                : NULL;
 }
 
@@ -37,75 +41,91 @@ static bool is_word(const struct solver_parameter *p) {
     return p->low > p->high;
 }
 
-bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
-                              text *why) {
-    for (size_t i = 0; i < r->count; i++) {
+static bool has_words(const struct variant *v, const struct solver_parameter *parameters,
+                      size_t count, struct text *why) {
+    for (size_t i = 0; i < count; i++) {
+        if (is_word(&parameters[i]) && !variant_find(v, parameters[i].name)) {
+            text_printf(why, "%s needs the parameter %s", v->solver, parameters[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
+                              size_t count, struct text *why) {
+    for (size_t i = 0; i < v->count; i++) {
         size_t at = 0;
-        while (at < count && strcmp(r->parameters[i].name, parameters[at].name) != 0) {
+        while (at < count && strcmp(v->parameters[i].name, parameters[at].name) != 0) {
             at++;
         }
         if (at == count) {
-            text_printf(why, "%s has no parameter %s", r->solver, r->parameters[i].name);
+            text_printf(why, "%s has no parameter %s", v->solver, v->parameters[i].name);
             return false;
         }
         if (is_word(&parameters[at])) {
             continue;
         }
-        long long value = row_number(r, parameters[at].name, parameters[at].low - 1);
+        long long value = variant_number(v, parameters[at].name, parameters[at].low - 1);
         if (value < parameters[at].low || value > parameters[at].high) {
             text_printf(why, "%s=%s is not a number from %lld to %lld", parameters[at].name,
-                        r->parameters[i].value, parameters[at].low, parameters[at].high);
+                        v->parameters[i].value, parameters[at].low, parameters[at].high);
             return false;
         }
     }
     return true;
 }
 
-/* Does the candidate say the same as r wherever r says something? */
-static bool agrees(const row *r, const struct solver_parameter *parameters, size_t count,
+/* Does the candidate say the same as v wherever v says something? */
+static bool agrees(const struct variant *v, const struct solver_parameter *parameters, size_t count,
                    const long long *candidate) {
     for (size_t i = 0; i < count; i++) {
         if (!is_word(&parameters[i]) &&
-            row_number(r, parameters[i].name, candidate[i]) != candidate[i]) {
+            variant_number(v, parameters[i].name, candidate[i]) != candidate[i]) {
             return false;
         }
     }
     return true;
 }
 
-bool solvers_complete(const problem *p, const device *d, row *r,
+bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
                       const struct solver_parameter *parameters, size_t count,
                       const long long *candidates, size_t candidates_count,
-                      bool (*legal)(const problem *, const device *, const row *, text *why),
-                      text *why) {
-    if (!solvers_check_parameters(r, parameters, count, why)) {
+                      bool (*legal)(const struct problem *, const struct device *,
+                                    const struct variant *, struct text *why),
+                      struct text *why) {
+    assert(count <= VARIANT_PARAMETERS && candidates_count > 0);
+    if (!solvers_check_parameters(v, parameters, count, why) ||
+        !has_words(v, parameters, count, why)) {
         return false;
     }
     for (int exact = 1; exact >= 0; exact--) {
         for (size_t c = 0; c < candidates_count; c++) {
             const long long *candidate = candidates + c * count;
-            if (exact && !agrees(r, parameters, count, candidate)) {
+            if (exact && !agrees(v, parameters, count, candidate)) {
                 continue;
             }
-            row trial = {.count = 0};
-            memcpy(trial.solver, r->solver, sizeof trial.solver);
+            struct variant trial = {.count = 0};
+            memcpy(trial.solver, v->solver, sizeof trial.solver);
             for (size_t i = 0; i < count; i++) {
                 if (is_word(&parameters[i])) {
-                    row_set_word(&trial, parameters[i].name, row_find(r, parameters[i].name));
+                    variant_set_word(&trial, parameters[i].name,
+                                     variant_find(v, parameters[i].name));
                 } else {
-                    row_set(&trial, parameters[i].name,
-                            row_number(r, parameters[i].name, candidate[i]));
+                    variant_set(&trial, parameters[i].name,
+                                variant_number(v, parameters[i].name, candidate[i]));
                 }
             }
-            text other = {0}; /* the first candidate's reason is the one to tell */
+            struct text other = {0}; /* the first candidate's reason is the one to tell */
             const bool first = why->length == 0;
             if (legal(p, d, &trial, first ? why : &other)) {
                 text_destroy(why);
                 text_destroy(&other);
-                if (!exact && trial.count > r->count) {
-                    text_printf(why, "%s itself would choose no row with these values", r->solver);
+                if (!exact && trial.count > v->count) {
+                    text_printf(why, "%s itself would choose no variant with these values",
+                                v->solver);
                 }
-                *r = trial;
+                *v = trial;
                 return true;
             }
             text_destroy(&other);

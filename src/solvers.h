@@ -3,7 +3,7 @@
  *
  * A solver is a predicate, the parts that its kernels are made of, and its
  * launches.  Everything here is a pure function of the problem, the device's facts
- * and a row: what happens on a device is plan's and forward's business.
+ * and a variant: what happens on a device is plan's and forward's business.
  */
 #ifndef SOLVERS_H
 #define SOLVERS_H
@@ -22,35 +22,36 @@ struct solver {
     bool baseline;
 
     /* One sentence why the solver cannot run there, or NULL. */
-    const char *(*refuses)(const problem *p, const device *d);
+    const char *(*refuses)(const struct problem *p, const struct device *d);
 
-    /* Does a row ask for what the device does not have?  Then why says so.  May be NULL: never. */
-    bool (*lacks)(const device *d, const row *r, text *why);
+    /* Does a variant ask for what the device does not have?  Then why says so.  NULL: never. */
+    bool (*lacks)(const struct device *d, const struct variant *v, struct text *why);
 
     /* One sentence why it is not the one to choose there, although it could run, or
      * NULL.  May be NULL: never. */
-    const char *(*unsuited)(const problem *p, const device *d);
+    const char *(*unsuited)(const struct problem *p, const struct device *d);
 
-    /* Checks the parameters that r has and adds those that it lacks: the best legal
+    /* Checks the parameters that v has and adds those that it lacks: the best legal
      * ones.  False with a sentence in why when there are none.  True with a sentence in why
-     * when no row that the solver would choose itself has r's values: what was added may then
+     * when no variant that the solver would choose itself has v's values: what was added may then
      * be far from the best. */
-    bool (*complete)(const problem *p, const device *d, row *r, text *why);
+    bool (*complete)(const struct problem *p, const struct device *d, struct variant *v,
+                     struct text *why);
 
     /* What its kernels are made of, in the order of their launches. */
     size_t kernels;
-    const struct program_recipe *(*recipe)(const row *r, size_t kernel);
+    const struct program_recipe *(*recipe)(const struct variant *v, size_t kernel);
 
     /* Bytes of workspace for the problem; false on overflow.  May be NULL: none. */
-    bool (*workspace)(const problem *p, const row *r, cl_ulong *bytes);
+    bool (*workspace)(const struct problem *p, const struct variant *v, cl_ulong *bytes);
 
     /* The launch of a kernel for what params asks; its grid is never empty. */
-    struct ndrange (*ndrange)(const row *r, const struct params *params, size_t kernel);
+    struct ndrange (*ndrange)(const struct variant *v, const struct params *params, size_t kernel);
 
     /* Can it do what params asks (strides come only with an enqueue)?  May be NULL: always.
-     * Where it is not, a plan also holds the best one of the other solvers, which runs
-     * instead when this says no; misses is what that is for, in a few words. */
-    bool (*accepts)(const row *r, const struct params *params);
+     * Where it is not, a plan also holds the best one of the other solvers, if one builds, which
+     * runs instead when this says no; misses is what that is for, in a few words. */
+    bool (*accepts)(const struct variant *v, const struct params *params);
     const char *misses;
 
     /* Enqueues everything.  May be NULL: launch_chain, each kernel once. */
@@ -79,7 +80,7 @@ const struct solver *solvers_find(const char *name);
 enum { SOLVERS_ENGINE_KEYS = 16384 };
 
 /* A parameter: its name and the values that make sense at all.  low > high: a word, which
- * the solver checks itself and sets before solvers_complete. */
+ * the solver checks itself and sets before solvers_complete, which refuses without it. */
 struct solver_parameter {
     const char *name;
     long long low, high;
@@ -90,20 +91,22 @@ cl_ulong solvers_blocks(const struct params *params, cl_ulong rows);
 
 /* One sentence when a work-item of about so many loop iterations for each element of a row
  * of K and of V would be cut short by the device, else NULL. */
-const char *solvers_refuse_loops(const problem *p, const device *d, cl_ulong per_element);
+const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
+                                 cl_ulong per_element);
 
-/* Checks that r has only these parameters, numbers within their ranges.  count of them. */
-bool solvers_check_parameters(const row *r, const struct solver_parameter *parameters, size_t count,
-                              text *why);
+/* Checks that v has only these parameters, numbers within their ranges.  count of them. */
+bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
+                              size_t count, struct text *why);
 
-/* Fills in what r lacks from the first of the candidates (each `count` values, in the
- * order of parameters; of a word r's own stands) that agrees with what r has and that `legal`
- * accepts.  Where none agrees, each candidate is tried with r's values put in their place, and why
+/* Fills in what v lacks from the first of the candidates (each `count` values, in the
+ * order of parameters; of a word v's own stands) that agrees with what v has and that `legal`
+ * accepts.  Where none agrees, each candidate is tried with v's values put in their place, and why
  * says so where something was filled in. */
-bool solvers_complete(const problem *p, const device *d, row *r,
+bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
                       const struct solver_parameter *parameters, size_t count,
                       const long long *candidates, size_t candidates_count,
-                      bool (*legal)(const problem *, const device *, const row *, text *why),
-                      text *why);
+                      bool (*legal)(const struct problem *, const struct device *,
+                                    const struct variant *, struct text *why),
+                      struct text *why);
 
 #endif

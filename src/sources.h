@@ -9,6 +9,10 @@
 
 #include <stddef.h>
 
+/* The language of the parts, as every program is built.  Never -cl-fast-relaxed-math or
+ * -cl-finite-math-only: they break masking. */
+#define SOURCES_OPTIONS "-cl-std=CL1.2"
+
 struct source {
     const char *name; /* "span.cl", "params.h", "tuning.txt" */
     const char *text; /* NUL-terminated */

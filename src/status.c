@@ -1,8 +1,10 @@
 #include "status.h"
 
+#include <assert.h>
 #include <stdarg.h>
 
 cl_int status_set(struct status *s, cl_int code, const char *format, ...) {
+    assert(code != CL_SUCCESS); /* a sentence says what went wrong */
     text_destroy(&s->sentence);
     s->code = code;
     va_list values;
@@ -29,7 +31,7 @@ static const struct {
     NAME(CLATTN_OUT_OF_BOUNDS),
     NAME(CLATTN_OVERLAP),
     NAME(CLATTN_INVALID_WORKSPACE),
-    NAME(CLATTN_INVALID_ROW),
+    NAME(CLATTN_INVALID_VARIANT),
     NAME(CLATTN_INVALID_TUNING),
     NAME(CLATTN_INVALID_TEXT),
     NAME(CLATTN_UNSUPPORTED),

@@ -12,7 +12,7 @@
 
 struct status {
     cl_int code;
-    text sentence; /* with the build log behind it, where there is one */
+    struct text sentence; /* with the build log behind it, where there is one */
 };
 
 /* Replaces what s holds and returns code. */

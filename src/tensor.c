@@ -1,10 +1,11 @@
 #include "tensor.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdint.h>
 
-#include "problem.h"
 #include "size.h"
+#include "sized.h"
 
 enum { DIMENSIONS = 3 };
 
@@ -14,6 +15,7 @@ struct dimension {
 
 /* Dimensions with more than one element, innermost stride first.  Returns their number. */
 static size_t dimensions_of(const struct tensor *t, struct dimension out[DIMENSIONS]) {
+    assert(t->strides.row >= 0 && t->strides.head >= 0 && t->strides.batch >= 0);
     const struct dimension all[DIMENSIONS] = {
         {t->shape.rows, (cl_ulong)t->strides.row * t->shape.element_size},
         {t->shape.heads, (cl_ulong)t->strides.head * t->shape.element_size},
@@ -36,7 +38,7 @@ static size_t dimensions_of(const struct tensor *t, struct dimension out[DIMENSI
 /* Fills root and begin for a buffer; says how many bytes it has. */
 static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_context context,
                           cl_ulong *capacity, struct status *status) {
-    const char *name = t->shape.name;
+    const char *name = t->name;
     cl_mem_object_type type = 0;
     cl_mem_flags flags = 0;
     cl_context owner = NULL;
@@ -68,11 +70,11 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
     if (owner != context) {
         return status_set(status, CL_INVALID_CONTEXT, "%s: its buffer is of another context", name);
     }
-    if (t->shape.written && flags & CL_MEM_READ_ONLY) {
+    if (t->written && flags & CL_MEM_READ_ONLY) {
         return status_set(status, CLATTN_INVALID_TENSOR,
                           "%s: it is written, but its buffer is CL_MEM_READ_ONLY", name);
     }
-    if (t->shape.read && flags & CL_MEM_WRITE_ONLY) {
+    if (t->read && flags & CL_MEM_WRITE_ONLY) {
         return status_set(status, CLATTN_INVALID_TENSOR,
                           "%s: it is read, but its buffer is CL_MEM_WRITE_ONLY", name);
     }
@@ -91,16 +93,15 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
     return CL_SUCCESS;
 }
 
-cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct tensor_shape *shape,
-                    cl_context context, const device *d, struct status *status) {
-    const char *name = shape->name;
+cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context context,
+                    const struct device *d, struct status *status) {
+    const char *name = t->name;
+    const struct operand_shape *shape = &t->shape;
     const cl_int invalid = CLATTN_INVALID_TENSOR;
-    *t = (struct tensor){.shape = *shape};
     clattn_tensor given = CLATTN_TENSOR_INIT;
-    if (!problem_copy_sized(&given, sizeof given, sizeof given, from)) {
-        return status_set(status, invalid,
-                          "%s: size is %zu, not %zu: set the struct by CLATTN_TENSOR_INIT", name,
-                          from->size, sizeof given);
+    cl_int code = sized_copy(&sized_tensor, name, &given, from, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     if (given.buffer && given.svm) {
         return status_set(status, invalid, "%s: it has both a buffer and an SVM pointer", name);
@@ -134,7 +135,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct te
                           name);
     }
     if (given.buffer) {
-        cl_int code = read_buffer(t, &given, context, &capacity, status);
+        code = read_buffer(t, &given, context, &capacity, status);
         if (code != CL_SUCCESS) {
             return code;
         }
@@ -234,7 +235,8 @@ cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *ot
     if (!output->present) {
         return CL_SUCCESS;
     }
-    const char *name = output->shape.name;
+    const char *name = output->name;
+    assert(output->written);
     if (overlaps_itself(output)) {
         return status_set(status, CLATTN_OVERLAP, "%s: its strides make rows overlap", name);
     }
@@ -246,7 +248,7 @@ cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *ot
         }
         if (!interleave(output, other) && !interleave(other, output)) {
             return status_set(status, CLATTN_OVERLAP, "%s: it shares bytes with %s", name,
-                              other->shape.name);
+                              other->name);
         }
     }
     return CL_SUCCESS;

@@ -5,21 +5,19 @@
 #define TENSOR_H
 
 #include <stdbool.h>
+
 #include "device.h"
+#include "operand.h"
 #include "params.h"
 #include "status.h"
 
-/* What the problem says a tensor is. */
-struct tensor_shape {
-    const char *name;                   /* "q", for sentences */
-    cl_ulong batch, heads, rows, width; /* width: elements of a row */
-    cl_uint element_size;
-    bool read, written;
-};
-
-/* A tensor that passed the checks. */
 struct tensor {
-    struct tensor_shape shape;
+    /* What is asked for. */
+    const char *name; /* "q", for sentences */
+    struct operand_shape shape;
+    bool read, written;
+
+    /* What passed the checks. */
     cl_mem buffer;          /* as the kernel gets it; NULL when svm or empty */
     void *svm;              /* likewise */
     bool present;           /* false: no elements, or an lse that is not asked for */
@@ -29,9 +27,10 @@ struct tensor {
     cl_ulong begin, end;    /* bytes touched, from root's start, or addresses */
 };
 
-/* Checks memory, offset, strides and extent; fills t. */
-cl_int tensor_check(struct tensor *t, const clattn_tensor *from, const struct tensor_shape *shape,
-                    cl_context context, const device *d, struct status *status);
+/* Checks memory, offset, strides and extent of the caller's tensor against what t asks for; fills
+ * the rest of t, which is zeroed. */
+cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context context,
+                    const struct device *d, struct status *status);
 
 /* Refuses an output that shares bytes with itself or with any of count others. */
 cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *others, size_t count,

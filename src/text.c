@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-void text_destroy(text *t) {
+void text_destroy(struct text *t) {
     free(t->chars);
-    *t = (text){0};
+    *t = (struct text){0};
 }
 
-static bool reserve(text *t, size_t extra) {
+static bool reserve(struct text *t, size_t extra) {
     if (t->failed || extra >= (size_t)-1 - t->length - 1) {
         t->failed = true;
         return false;
@@ -29,7 +29,7 @@ static bool reserve(text *t, size_t extra) {
     return true;
 }
 
-void text_append(text *t, const char *chars, size_t length) {
+void text_append(struct text *t, const char *chars, size_t length) {
     if (!reserve(t, length)) {
         return;
     }
@@ -40,7 +40,7 @@ void text_append(text *t, const char *chars, size_t length) {
     t->chars[t->length] = '\0';
 }
 
-void text_vprintf(text *t, const char *format, va_list values) {
+void text_vprintf(struct text *t, const char *format, va_list values) {
     va_list again;
     va_copy(again, values);
     int length = vsnprintf(NULL, 0, format, values);
@@ -53,14 +53,14 @@ void text_vprintf(text *t, const char *format, va_list values) {
     va_end(again);
 }
 
-void text_printf(text *t, const char *format, ...) {
+void text_printf(struct text *t, const char *format, ...) {
     va_list values;
     va_start(values, format);
     text_vprintf(t, format, values);
     va_end(values);
 }
 
-const char *text_chars(const text *t) {
+const char *text_chars(const struct text *t) {
     return t->chars ? t->chars : "";
 }
 

@@ -11,12 +11,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef struct text {
+struct text {
     char *chars; /* NUL-terminated, or NULL while empty */
     size_t length;
     size_t capacity;
     bool failed;
-} text;
+};
 
 #if defined(__GNUC__)
 #define TEXT_PRINTF(at, first) __attribute__((format(printf, at, first)))
@@ -25,14 +25,14 @@ typedef struct text {
 #endif
 
 /* Sets a zeroed text free again; it is then empty and usable. */
-void text_destroy(text *t);
+void text_destroy(struct text *t);
 
-void text_append(text *t, const char *chars, size_t length);
-void text_printf(text *t, const char *format, ...) TEXT_PRINTF(2, 3);
-void text_vprintf(text *t, const char *format, va_list values);
+void text_append(struct text *t, const char *chars, size_t length);
+void text_printf(struct text *t, const char *format, ...) TEXT_PRINTF(2, 3);
+void text_vprintf(struct text *t, const char *format, va_list values);
 
 /* The characters, "" while empty.  Valid until the next append. */
-const char *text_chars(const text *t);
+const char *text_chars(const struct text *t);
 
 /* Copies into a caller's buffer the way the public describe functions promise:
  * cut to fit, always ended by NUL; *needed (may be NULL) gets the full size. */

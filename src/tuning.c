@@ -4,137 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- rows ---- */
-
-static bool is_name(const char *chars, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        char c = chars[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        bool digit = (c >= '0' && c <= '9') || c == '-';
-        if (!letter && !(digit && i > 0)) {
-            return false;
-        }
-    }
-    return length > 0 && length < ROW_WORD;
-}
-
-/* What may stand as a #define's value: a name or a number. */
-static bool is_value(const char *chars, size_t length) {
-    long long number;
-    return is_name(chars, length) ||
-           (length < ROW_WORD && text_number(chars, length, INT32_MIN, INT32_MAX, &number));
-}
-
-static bool is_digits(const char *chars, size_t length) {
-    size_t at = length > 0 && chars[0] == '-';
-    const size_t first = at;
-    while (at < length && chars[at] >= '0' && chars[at] <= '9') {
-        at++;
-    }
-    return at == length && at > first;
-}
-
-cl_int row_parse(row *r, const char *chars, size_t length, struct status *status) {
-    const cl_int invalid = CLATTN_INVALID_ROW;
-    *r = (row){0};
-    text copy = {0};
-    text_append(&copy, chars, length);
-    if (copy.failed) {
-        text_destroy(&copy);
-        return status_set(status, CL_OUT_OF_HOST_MEMORY, "row: no memory for its text");
-    }
-    const char *at = text_chars(&copy), *word;
-    cl_int code = CL_SUCCESS;
-    size_t word_length = text_word(&at, &word);
-    if (!is_name(word, word_length)) {
-        code = status_set(status, invalid, "row: \"%.40s\" does not begin with a solver's name",
-                          text_chars(&copy));
-    } else {
-        memcpy(r->solver, word, word_length);
-    }
-    while (code == CL_SUCCESS && (word_length = text_word(&at, &word)) > 0) {
-        const char *sign = memchr(word, '=', word_length);
-        size_t name_length = sign ? (size_t)(sign - word) : 0;
-        size_t value_length = sign ? word_length - name_length - 1 : 0;
-        if (!is_name(word, name_length) || !is_value(word + name_length + 1, value_length)) {
-            const bool number =
-                is_name(word, name_length) && is_digits(word + name_length + 1, value_length);
-            code = status_set(status, invalid,
-                              number ? "row: the value in \"%.*s\" is no 32-bit number"
-                                     : "row: \"%.*s\" is not of the form NAME=VALUE",
-                              (int)(word_length < 40 ? word_length : 40), word);
-            break;
-        }
-        if (r->count == ROW_PARAMETERS) {
-            code = status_set(status, invalid, "row: more than %d parameters", ROW_PARAMETERS);
-            break;
-        }
-        memcpy(r->parameters[r->count].name, word, name_length);
-        memcpy(r->parameters[r->count].value, sign + 1, value_length);
-        for (size_t i = 0; i < r->count; i++) {
-            if (strcmp(r->parameters[i].name, r->parameters[r->count].name) == 0) {
-                code = status_set(status, invalid, "row: %s stands there twice",
-                                  r->parameters[i].name);
-            }
-        }
-        r->count++;
-    }
-    text_destroy(&copy);
-    return code;
-}
-
-void row_format(const row *r, text *out) {
-    text_printf(out, "%s", r->solver);
-    for (size_t i = 0; i < r->count; i++) {
-        text_printf(out, " %s=%s", r->parameters[i].name, r->parameters[i].value);
-    }
-}
-
-const char *row_find(const row *r, const char *name) {
-    for (size_t i = 0; i < r->count; i++) {
-        if (strcmp(r->parameters[i].name, name) == 0) {
-            return r->parameters[i].value;
-        }
-    }
-    return NULL;
-}
-
-long long row_number(const row *r, const char *name, long long missing) {
-    const char *value = row_find(r, name);
-    long long number;
-    if (!value || !text_number(value, strlen(value), INT32_MIN, INT32_MAX, &number)) {
-        return missing;
-    }
-    return number;
-}
-
-void row_set_word(row *r, const char *name, const char *value) {
-    size_t at = 0;
-    while (at < r->count && strcmp(r->parameters[at].name, name) != 0) {
-        at++;
-    }
-    if (at == ROW_PARAMETERS) {
-        return; /* solvers have fewer; row_parse refuses more */
-    }
-    if (at == r->count) {
-        snprintf(r->parameters[at].name, ROW_WORD, "%s", name);
-        r->count++;
-    }
-    snprintf(r->parameters[at].value, ROW_WORD, "%s", value);
-}
-
-void row_set(row *r, const char *name, long long value) {
-    char digits[ROW_WORD];
-    snprintf(digits, sizeof digits, "%lld", value);
-    row_set_word(r, name, digits);
-}
-
-/* ---- tables ---- */
-
 enum { LONGEST_PROBLEM = 255 }; /* of a line, in bytes */
 
 struct line {
-    const char *fields[3]; /* device, problem, row */
+    const char *fields[3]; /* device, problem, variant */
     size_t lengths[3];
 };
 
@@ -213,7 +86,7 @@ static bool is_sound_name(const char *pattern, size_t length) {
     return sound;
 }
 
-int tuning_specificity(const device *d, const char *pattern, size_t length) {
+int tuning_specificity(const struct device *d, const char *pattern, size_t length) {
     if (text_is(pattern, length, "*")) {
         return 0;
     }
@@ -228,7 +101,7 @@ int tuning_specificity(const device *d, const char *pattern, size_t length) {
 }
 
 /* Does the line's problem match?  words is its NUL-terminated copy. */
-static bool line_matches(const struct line *line, const problem *p, const device *d,
+static bool line_matches(const struct line *line, const struct problem *p, const struct device *d,
                          int specificity) {
     if (tuning_specificity(d, line->fields[0], line->lengths[0]) != specificity) {
         return false;
@@ -243,8 +116,8 @@ static bool line_matches(const struct line *line, const problem *p, const device
     return problem_matches(p, words, &bad);
 }
 
-bool tuning_next(const char *table, const problem *p, const device *d, size_t *at, row *r,
-                 size_t *line_number) {
+bool tuning_next(const char *table, const struct problem *p, const struct device *d, size_t *at,
+                 struct variant *v, size_t *line_number) {
     size_t match = 0;
     for (int specificity = 3; specificity >= 0; specificity--) {
         const char *rest = table;
@@ -255,7 +128,7 @@ bool tuning_next(const char *table, const problem *p, const device *d, size_t *a
                 match++ < *at) {
                 continue;
             }
-            cl_int code = row_parse(r, line.fields[2], line.lengths[2], &ignored);
+            cl_int code = variant_parse(v, line.fields[2], line.lengths[2], &ignored);
             status_destroy(&ignored);
             if (code == CL_SUCCESS) {
                 *at = match;
@@ -269,13 +142,13 @@ bool tuning_next(const char *table, const problem *p, const device *d, size_t *a
 
 /* The sentence of a line that is none, but for its place; false when the line is sound. */
 static bool is_malformed(const char *begin, const char *end, const struct line *line, int fields,
-                         text *why) {
-    static const problem any = {.type = CLATTN_F32};
+                         struct text *why) {
+    static const struct problem any = {.type = CLATTN_F32};
     enum { SHOWN = 60 };
     const int shown = (int)(end - begin < SHOWN ? end - begin : SHOWN);
     const char *pattern = line->fields[0];
     if (fields != 3 || !line->lengths[0]) {
-        text_printf(why, "\"%.*s\" is not of the form DEVICE ; PROBLEM ; ROW", shown, begin);
+        text_printf(why, "\"%.*s\" is not of the form DEVICE ; PROBLEM ; VARIANT", shown, begin);
         return true;
     }
     if (pattern[0] == '"' && !is_sound_name(pattern, line->lengths[0])) {
@@ -298,11 +171,11 @@ static bool is_malformed(const char *begin, const char *end, const struct line *
         text_printf(why, "\"%.*s\" is no word about a problem", (int)strcspn(bad, " \t\r"), bad);
         return true;
     }
-    row r;
-    struct status of_row = {0};
-    if (row_parse(&r, line->fields[2], line->lengths[2], &of_row) != CL_SUCCESS) {
-        text_printf(why, "%s", text_chars(&of_row.sentence));
-        status_destroy(&of_row);
+    struct variant v;
+    struct status of_variant = {0};
+    if (variant_parse(&v, line->fields[2], line->lengths[2], &of_variant) != CL_SUCCESS) {
+        text_printf(why, "%s", text_chars(&of_variant.sentence));
+        status_destroy(&of_variant);
         return true;
     }
     return false;
@@ -310,7 +183,7 @@ static bool is_malformed(const char *begin, const char *end, const struct line *
 
 cl_int tuning_check(const char *table, const char *name, struct status *status) {
     const char *rest = table;
-    text why = {0};
+    struct text why = {0};
     cl_int code = CL_SUCCESS;
     for (size_t number = 1; *rest && code == CL_SUCCESS; number++) {
         struct line line;

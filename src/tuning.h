@@ -1,10 +1,7 @@
 /*
- * tuning - rows, and the table that says which row is fast where.
+ * tuning - the table that says which variant is fast where.  A line of a table is
  *
- * A row is a solver's name and its parameters as text, "fwd_tile BLOCK_M=64
- * BLOCK_N=32".  A line of a table is
- *
- *     DEVICE ; PROBLEM ; ROW
+ *     DEVICE ; PROBLEM ; VARIANT
  *
  * DEVICE: a device's name in double quotes (\" and \\ in it for a quote and a backslash), an
  * architecture ("nvidia/9.0"), a vendor or kind (the architecture's part before the slash:
@@ -14,40 +11,13 @@
 #define TUNING_H
 
 #include <stdbool.h>
+
 #include "device.h"
 #include "problem.h"
 #include "status.h"
+#include "variant.h"
 
-enum { ROW_PARAMETERS = 12, ROW_WORD = 24 };
-
-typedef struct row {
-    char solver[ROW_WORD];
-    size_t count;
-    struct {
-        char name[ROW_WORD], value[ROW_WORD];
-    } parameters[ROW_PARAMETERS];
-} row;
-
-/* Reads chars[0..length).  The sentence of a failure quotes the word. */
-cl_int row_parse(row *r, const char *chars, size_t length, struct status *status);
-
-/* Appends the row's text. */
-void row_format(const row *r, text *out);
-
-/* The parameter's value, NULL when the row does not have it. */
-const char *row_find(const row *r, const char *name);
-
-/* The parameter's value as a number, `missing` when the row does not have it or
- * it is no number. */
-long long row_number(const row *r, const char *name, long long missing);
-
-/* Sets a parameter to a number, in place or as the last one. */
-void row_set(row *r, const char *name, long long value);
-
-/* Sets a parameter to a word, likewise. */
-void row_set_word(row *r, const char *name, const char *value);
-
-/* Lines "DEVICE ; PROBLEM ; ROW". */
+/* Lines "DEVICE ; PROBLEM ; VARIANT". */
 struct tuning_table {
     const char *name; /* for what is said of its lines: "NAME:3" */
     const char *text; /* NULL: none */
@@ -55,12 +25,12 @@ struct tuning_table {
 
 /* How closely a table's line names the device: 3 by name, 2 by architecture, 1 by
  * vendor or kind, 0 by "*"; -1 when it does not. */
-int tuning_specificity(const device *d, const char *pattern, size_t length);
+int tuning_specificity(const struct device *d, const char *pattern, size_t length);
 
 /* Walks the lines that match, most specific first, in a table's own order among
  * equals.  *at begins as 0 and is advanced.  False when there is no further one. */
-bool tuning_next(const char *table, const problem *p, const device *d, size_t *at, row *r,
-                 size_t *line);
+bool tuning_next(const char *table, const struct problem *p, const struct device *d, size_t *at,
+                 struct variant *v, size_t *line);
 
 /* Checks every line's form, whatever device or problem it is for. */
 cl_int tuning_check(const char *table, const char *name, struct status *status);

@@ -137,7 +137,8 @@ int main(int argc, char **argv) {
 
     printf("%s\n%s\nhost time of an enqueue, us; medians of %d rounds of %d\n\n"
            "%-24s %9s %9s %9s\n",
-           device.name, clattn_plan_row(b.plan), b.rounds, BATCH, "", "driver", "clattn", "more");
+           device.name, clattn_plan_variant(b.plan), b.rounds, BATCH, "", "driver", "clattn",
+           "more");
     measure(&b, device.queue, false, "in order");
     measure(&b, device.queue, true, "in order, events");
     if (device.unordered) {

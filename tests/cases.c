@@ -1,7 +1,7 @@
 /*
  * The table, and how its words are read.
  *
- * Each (type, head dims, masked, softcap, row) is a kernel of its own and costs a
+ * Each (type, head dims, masked, softcap, variant) is a kernel of its own and costs a
  * CPU driver over a second to compile: most cases therefore share three shapes,
  * and each odd head dim has one case.
  */
@@ -110,7 +110,7 @@ const struct test_case cases_table[] = {
     {"f16 q17 k33 d1:512", "padded", "", NULL},
     {"f32 q17 k33 d512:1", "padded", "", NULL},
 
-    /* rows that no device would choose; within 32 KiB of local memory, and the small
+    /* variants that no device would choose; within 32 KiB of local memory, and the small
      * ones (test_attention --small) within 32 work-items */
     {"f32 h2 q33 k65 d40 window20,5", "padded", "", "fwd_rows WORK_GROUP=1"},
     {"f32 b2 h2 q33 k65 d40 causal", "bshd", "", "fwd_rows WORK_GROUP=7"},
@@ -195,10 +195,10 @@ const struct cases_solver cases_solvers[] = {
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
 
-const struct cases_solver *cases_solver_of(const char *row) {
-    size_t length = strcspn(row, " ");
+const struct cases_solver *cases_solver_of(const char *variant) {
+    size_t length = strcspn(variant, " ");
     for (size_t i = 0; i < cases_solver_count; i++)
-        if (strncmp(row, cases_solvers[i].name, length) == 0 && !cases_solvers[i].name[length])
+        if (strncmp(variant, cases_solvers[i].name, length) == 0 && !cases_solvers[i].name[length])
             return &cases_solvers[i];
     return NULL;
 }

@@ -16,7 +16,7 @@
  *              unordered    an out-of-order queue
  *              tight        no guard zones (for tools that check bounds)
  *              and what is asked of the answer (attention.h): exact, once, overflow, ill=N
- *     row      NULL: for every solver.  Else for that row's solver alone.
+ *     variant      NULL: for every solver.  Else for that variant's solver alone.
  */
 #ifndef TESTS_CASES_H
 #define TESTS_CASES_H
@@ -32,7 +32,7 @@ struct test_case {
     const char *problem;
     const char *layout;
     const char *with;
-    const char *row;
+    const char *variant;
 };
 
 extern const struct test_case cases_table[];
@@ -51,7 +51,7 @@ bool cases_parse(const struct test_case *test_case, struct case_setup *setup);
 /* The solvers, and the kinds of device on which they refuse nothing. */
 struct cases_solver {
     const char *name;
-    const char *row; /* its name; NULL: clattn chooses */
+    const char *variant; /* its name; NULL: clattn chooses */
     cl_device_type where;
     bool baseline;    /* for comparison only: not asked for large tensors */
     bool halves;      /* f16 and bf16 alone */
@@ -60,7 +60,7 @@ struct cases_solver {
 extern const struct cases_solver cases_solvers[];
 extern const size_t cases_solver_count;
 
-/* By the first word of a row, or "auto"; NULL when there is none. */
-const struct cases_solver *cases_solver_of(const char *row);
+/* By the first word of a variant, or "auto"; NULL when there is none. */
+const struct cases_solver *cases_solver_of(const char *variant);
 
 #endif

@@ -8,13 +8,14 @@ complain() { echo "$*"; failed=1; }
 # A file of src/ may include a file of its own rank or of a lower one.
 rank() {
     case $1 in
-    clattn | size | params | sources | text) echo 0 ;;
-    status | lock) echo 0 ;;
-    ptx | problem* | device* | engines | tensor | cache) echo 1 ;;
+    clattn | size | sources | text) echo 0 ;;
+    status | lock | sized) echo 0 ;;
+    ptx | problem* | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
-    plan* | context* | forward*) echo 5 ;;
+    choose) echo 5 ;;
+    plan | context | call | forward) echo 6 ;;
     *) echo unknown ;;
     esac
 }
@@ -44,7 +45,7 @@ for file in src/*.[ch]; do
 done
 
 # These answer without a device.
-for file in src/problem*.[ch] src/tuning*.[ch] src/status*.[ch] src/text*.[ch]; do
+for file in src/problem*.[ch] src/tuning*.[ch] src/variant.[ch] src/operand.[ch] src/status*.[ch] src/text*.[ch]; do
     [ -e "$file" ] || continue
     calls=$(grep -nE '\bcl[A-Z][A-Za-z]* *\(' "$file") || continue
     complain "$file: must make no OpenCL call: $calls"

@@ -1,6 +1,6 @@
 /*
  * Has every solver compose its program, for devices that are not there, so that
- * check_kernels.sh can have the texts checked: the rows of tuning.txt, and those
+ * check_kernels.sh can have the texts checked: the variants of tuning.txt, and those
  * that the solvers' formulas choose.  Programs go to CLATTN_DUMP.
  */
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "engines.h"
 #include "sources.h"
 
-static const device devices[] = {
+static const struct device devices[] = {
     {.name = "a wide CPU",
      .architecture = "cpu/16",
      .type = DEVICE_CPU,
@@ -60,14 +60,14 @@ static const device devices[] = {
 };
 
 /* One that has the engine. */
-static device engine_device(const struct engine *engine) {
-    device d = {.type = DEVICE_GPU,
-                .compute_units = 64,
-                .work_group = 256,
-                .work_items = 1024,
-                .local_memory = 64 << 10,
-                .float_width = 1,
-                .address_bits = 64};
+static struct device engine_device(const struct engine *engine) {
+    struct device d = {.type = DEVICE_GPU,
+                       .compute_units = 64,
+                       .work_group = 256,
+                       .work_items = 1024,
+                       .local_memory = 64 << 10,
+                       .float_width = 1,
+                       .address_bits = 64};
     const char *words = engine->architectures, *word;
     const size_t length = text_word(&words, &word);
     snprintf(d.name, sizeof d.name, "a device with %s", engine->name);
@@ -92,7 +92,7 @@ static bool seen[COMPOSE_LINES]; /* lines of tuning.txt */
 static void write_probes(const char *directory) {
     for (const struct engine *engine = engines_table; engine->name; engine++) {
         char path[256];
-        text probe = {0};
+        struct text probe = {0};
         snprintf(path, sizeof path, "%s/probe-%s.cl", directory, engine->name);
         engines_probe_text(engine, &probe);
         FILE *file = engine->architectures ? fopen(path, "wb") : NULL;
@@ -105,7 +105,7 @@ static void write_probes(const char *directory) {
     }
 }
 
-/* The number of rows in tuning.txt that no device and problem above has reached. */
+/* The number of variants in tuning.txt that no device and problem above has reached. */
 static int unseen(void) {
     int count = 0;
     size_t line = 1;
@@ -126,7 +126,7 @@ int main(void) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
         struct status status = {0};
         clattn_desc desc = CLATTN_DESC_INIT;
-        problem p;
+        struct problem p;
         if (clattn_desc_parse(problems[i], &desc) != CL_SUCCESS ||
             problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
             fprintf(stderr, "no problem: %s\n", problems[i]);
@@ -137,7 +137,7 @@ int main(void) {
         }
         for (const struct engine *engine = engines_table; engine->name; engine++) {
             if (engine->architectures) {
-                const device d = engine_device(engine);
+                const struct device d = engine_device(engine);
                 compose_all(&p, &d, false, &composed, seen);
             }
         }

@@ -2,8 +2,9 @@
 # check_kernels.sh COMPOSER FIXTURES: every composed program passes clang's OpenCL front end
 # without a warning.  COMPOSER is check_kernels.c, built; FIXTURES is tests/fixtures.
 #
-# An engine's instructions are linted for its own machine, by the vendor that its name begins with.  Where this clang is older than
-# them, the program is linted with EMULATED=1 instead, and the last lines say so.
+# An engine's instructions are linted for its own machine, by the vendor that its name begins with.
+# Where this clang is older than them, the program is linted with EMULATED=1 instead, and the last
+# lines say so.
 set -eu
 clang=
 for name in clang-22 clang-21 clang-20 clang-19 clang; do
@@ -33,7 +34,9 @@ lint() { # FILE OPTION...
 
 # The chip of a fixture that has the engine, and the builtin that the engine's part asks for first.
 amd_chip() { # ENGINE
-    sed -n 's@^architecture amd/@@p' $(grep -lx "matrix $1" "$fixtures"/*.txt) | head -n 1
+    grep -lx "matrix $1" "$fixtures"/*.txt | while read -r fixture; do
+        sed -n 's@^architecture amd/@@p' "$fixture"
+    done | head -n 1
 }
 amd_builtin() { # FILE
     sed -n 's/.*__has_builtin(\(__builtin_amdgcn_[a-z0-9_]*\)).*/\1/p' "$1" | head -n 1

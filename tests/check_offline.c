@@ -9,10 +9,10 @@
  *         spills 0 matrix 64 among 0": how many matrix instructions, how many moves of spilled
  *         registers among them.  BUDGET: what was reviewed.  NEW gets what takes its place.
  *
- * Asserted of each program: it compiles; where its row has an engine, matrix instructions
+ * Asserted of each program: it compiles; where its variant has an engine, matrix instructions
  * are in the machine code; its local memory fits the device; registers, local memory, scratch,
  * spills and their moves among matrix instructions stay within the budget, where each spill is
- * there to be seen.  Of the rows that the library chooses: that they are among these programs,
+ * there to be seen.  Of the variants that the library chooses: that they are among these programs,
  * that a matrix engine is used where there is one, that fwd_mma spills nothing and, on NVIDIA, how
  * many warps are resident.
  */
@@ -23,7 +23,7 @@
 #include "compose.h"
 #include "engines.h"
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 
 enum { PROGRAMS = 200, LINE = 512 };
 
@@ -76,10 +76,10 @@ static const struct target *find_target(const char *name) {
     exit(2);
 }
 
-static device read_device(const struct target *target) {
+static struct device read_device(const struct target *target) {
     struct fixture fixtures[FIXTURES];
     fixtures_open(fixtures, CLATTN_TEST_DATA);
-    device d = fixtures_find(fixtures, target->fixture)->device;
+    struct device d = fixtures_find(fixtures, target->fixture)->device;
     fixtures_close(fixtures);
     if (target->architecture) {
         snprintf(d.architecture, sizeof d.architecture, "%s", target->architecture);
@@ -90,10 +90,10 @@ static device read_device(const struct target *target) {
 }
 
 static int compose(const struct target *target) {
-    const device d = read_device(target);
+    const struct device d = read_device(target);
     unsigned composed = 0;
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-        const problem p = fixtures_problem(problems[i]);
+        const struct problem p = fixtures_problem(problems[i]);
         compose_all(&p, &d, true, &composed, NULL);
     }
     printf("%s: %u programs composed\n", target->name, composed);
@@ -103,7 +103,7 @@ static int compose(const struct target *target) {
 /* ---- What the compilers made of a program ---- */
 
 struct program {
-    char name[LINE]; /* "f16 d128 masked ; ROW ; KERNEL" */
+    char name[LINE]; /* "f16 d128 masked ; VARIANT ; KERNEL" */
     bool failed;
     long long threads, registers, local, scratch, spills, matrix, among;
 };
@@ -139,17 +139,18 @@ static bool read_line(FILE *file, char line[LINE]) {
 }
 
 /* A program is compiled for less than a problem: the lengths are not in it.  "f16 d80:256
- * masked softcap ; ROW ; ". */
-static void name_program(text *name, clattn_type type, int head_dim, int head_dim_v, bool masked,
-                         bool softcap, const char *row_text) {
+ * masked softcap ; VARIANT ; ". */
+static void name_program(struct text *name, clattn_type type, int head_dim, int head_dim_v,
+                         bool masked, bool softcap, const char *variant_text) {
     text_printf(name, "%s d%d", problem_type_name(type), head_dim);
     if (head_dim_v != head_dim) {
         text_printf(name, ":%d", head_dim_v);
     }
-    text_printf(name, "%s%s ; %s ; ", masked ? " masked" : "", softcap ? " softcap" : "", row_text);
+    text_printf(name, "%s%s ; %s ; ", masked ? " masked" : "", softcap ? " softcap" : "",
+                variant_text);
 }
 
-/* The first line of a program's text is a comment, its row; after another one come the
+/* The first line of a program's text is a comment, its variant; after another one come the
  * parameters.  Its kernel is its file's name before the hash. */
 static void read_name(struct program *p, const char *folder, const char *file_name) {
     enum { TYPE, HEAD_DIM, HEAD_DIM_V, MASKED, SOFTCAP, PASS, WORDS };
@@ -157,14 +158,14 @@ static void read_name(struct program *p, const char *folder, const char *file_na
                                              "MASKED", "SOFTCAP",  "PASS"};
     int values[WORDS] = {0};
     char first[LINE], line[LINE], word[LINE];
-    text name = {0};
+    struct text name = {0};
     text_printf(&name, "%s/%s", folder, file_name);
     FILE *file = open_file(text_chars(&name), "rb");
     text_destroy(&name);
     read_line(file, first);
     char *end = strstr(first, " */");
     if (strncmp(first, "/* ", 3) != 0 || !end) {
-        fprintf(stderr, "%s does not begin with its row: %s\n", file_name, first);
+        fprintf(stderr, "%s does not begin with its variant: %s\n", file_name, first);
         exit(2);
     }
     *end = 0;
@@ -231,7 +232,7 @@ static void judge_figure(const char *name, const char *what, long long now, long
 
 /* ---- What holds whatever was reviewed ---- */
 
-/* Is it the main loop of a row with a matrix engine? */
+/* Is it the main loop of a variant with a matrix engine? */
 static bool has_engine(const struct program *p) {
     char solver[LINE], kernel[LINE];
     if (sscanf(p->name, "%*[^;] ; %511s %*[^;] ; %511s", solver, kernel) != 2 ||
@@ -244,7 +245,7 @@ static bool has_engine(const struct program *p) {
     return (engine && engine->architectures) || strcmp(solver, "fwd_wgmma") == 0;
 }
 
-static void judge_program(const struct program *p, const device *d) {
+static void judge_program(const struct program *p, const struct device *d) {
     if (p->failed) {
         COMPLAIN("%s\n    does not compile; see above\n", p->name);
         return;
@@ -286,23 +287,22 @@ static void judge_residence(const struct program *p, const struct target *t) {
     }
 }
 
-/* The rows that the library chooses there are among the programs, and those of 16-bit elements
+/* The variants that the library chooses there are among the programs, and those of 16-bit elements
  * are its matrix engine's. */
-static void judge_chosen(const struct target *target, const device *d) {
+static void judge_chosen(const struct target *target, const struct device *d) {
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-        const problem p = fixtures_problem(problems[i]);
-        const struct solver *solver = NULL;
+        const struct problem p = fixtures_problem(problems[i]);
+        struct choice c = {0};
         struct status status = {0};
-        row r;
-        text name = {0}, row_text = {0}, description = {0};
+        struct text name = {0}, variant_text = {0};
         size_t found = 0;
         bool engine = false;
         const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128;
-        if (plan_choose(&p, d, NULL, NULL, NULL, NULL, NULL, &solver, &r, &description,
-                        &description, &status) == CL_SUCCESS) {
-            row_format(&r, &row_text);
+        if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
+            CL_SUCCESS) {
+            variant_format(&c.variant, &variant_text);
             name_program(&name, p.type, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
-                         p.softcap != 0, text_chars(&row_text));
+                         p.softcap != 0, text_chars(&variant_text));
             for (size_t n = 0; n < programs_count; n++) {
                 const char *const start = text_chars(&name);
                 if (strncmp(programs[n].name, start, strlen(start)) == 0) {
@@ -311,7 +311,7 @@ static void judge_chosen(const struct target *target, const device *d) {
                     if (target->registers && !programs[n].failed) {
                         judge_residence(&programs[n], target);
                     }
-                    if (strcmp(solver->name, "fwd_mma") == 0) {
+                    if (strcmp(c.solver->name, "fwd_mma") == 0) {
                         judge_figure(programs[n].name, "spills", programs[n].spills, 0);
                         judge_figure(programs[n].name, "scratch", programs[n].scratch, 0);
                     }
@@ -320,14 +320,14 @@ static void judge_chosen(const struct target *target, const device *d) {
         }
         if (!found) {
             COMPLAIN("%s: %s\n    is chosen, but was not composed\n", problems[i],
-                     text_chars(&row_text));
+                     text_chars(&variant_text));
         } else if (for_engine && !engine) {
             COMPLAIN("%s: %s\n    is chosen, although the device has the engine %s\n", problems[i],
-                     text_chars(&row_text), d->matrix);
+                     text_chars(&variant_text), d->matrix);
         }
         text_destroy(&name);
-        text_destroy(&row_text);
-        text_destroy(&description);
+        text_destroy(&variant_text);
+        choose_destroy(&c);
         status_destroy(&status);
     }
 }
@@ -391,8 +391,8 @@ static void judge_budget(const struct program *p) {
 
 /* "fwd_tile" of "f32 d64 ; fwd_tile BLOCK_M=64 ; fwd_tile". */
 static void solver_of(const char *name, char solver[LINE]) {
-    const char *row_text = strstr(name, " ; ");
-    if (!row_text || sscanf(row_text, " ; %511s", solver) != 1) {
+    const char *variant_text = strstr(name, " ; ");
+    if (!variant_text || sscanf(variant_text, " ; %511s", solver) != 1) {
         *solver = 0;
     }
 }
@@ -429,7 +429,7 @@ static void write_budgets(const char *path) {
 }
 
 static int judge(const struct target *target, char *const files[4]) {
-    const device d = read_device(target);
+    const struct device d = read_device(target);
     read_figures(files[1], files[0]);
     qsort(programs, programs_count, sizeof *programs, by_name);
     read_budgets(files[2]);

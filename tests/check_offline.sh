@@ -244,7 +244,7 @@ mkdir "$programs" "$outputs"
 "${vendor}_begin" >"$figures"
 CLATTN_DUMP=$programs "$checker" compose "$target"
 
-# The first line is a comment, the row: texts that differ in it alone are one.  The second
+# The first line is a comment, the variant: texts that differ in it alone are one.  The second
 # holds the options that the library builds it with.
 for file in "$programs"/*.cl; do
     text=$(tail -n +2 "$file" | cksum | tr -d ' ')

@@ -5,9 +5,9 @@
 # fewer; each engine of src/engines.c has its part, and each part its engine.
 set -eu
 cd "$1"
-asked=$(sed -n 's/^ *# *error "\([A-Z_0-9]*\): .*/\1/p' cl/*.cl | sort -u)
+asked=$(sed -n 's/^ *# *error "\([A-Z_0-9]*\): .*/\1/p' cl/*.cl cl/*.h | sort -u)
 explained=$(sed -n 's/^| `\([A-Z_0-9]*\)` | .*/\1/p' cl/README.md | sort)
-[ -n "$asked" ] || { echo "found no parameter in cl/*.cl"; exit 1; }
+[ -n "$asked" ] || { echo "found no parameter in cl/"; exit 1; }
 wrong=0
 complain() {
     echo "$1"

@@ -9,11 +9,11 @@
 
 enum { COMPOSE_LINES = 1000 };
 
-/* Has every solver compose its programs for the problem there: those of the row that its
+/* Has every solver compose its programs for the problem there: those of the variant that its
  * formula chooses, and those of the lines of tuning.txt that match.  *composed grows by
  * the programs' number.  With `suited`, only solvers that suit the device, and baselines; seen
  * (may be NULL) learns which of the table's lines had an answer. */
-void compose_all(const problem *p, const device *d, bool suited, unsigned *composed,
+void compose_all(const struct problem *p, const struct device *d, bool suited, unsigned *composed,
                  bool seen[COMPOSE_LINES]);
 
 #endif

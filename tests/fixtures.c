@@ -18,7 +18,7 @@ static const char *const names[FIXTURES] = {
 
 char *fixtures_read(const char *data, const char *file) {
     enum { MOST = 1 << 16 };
-    text path = {0};
+    struct text path = {0};
     text_printf(&path, "%s/fixtures/%s", data, file);
     FILE *opened = fopen(text_chars(&path), "rb");
     if (!opened) {
@@ -61,10 +61,10 @@ const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], con
     return NULL;
 }
 
-problem fixtures_problem(const char *words) {
+struct problem fixtures_problem(const char *words) {
     clattn_desc desc = CLATTN_DESC_INIT;
     struct status status = {0};
-    problem p = {.type = CLATTN_F32};
+    struct problem p = {.type = CLATTN_F32};
     if (clattn_desc_parse(words, &desc) != CL_SUCCESS ||
         problem_from_desc(&p, &desc, &status) != CL_SUCCESS) {
         fail_msg("no problem: %s", words);
@@ -74,17 +74,18 @@ problem fixtures_problem(const char *words) {
 }
 
 /* cl/fwd_tile.cl: what divides what, and the tiles that it draws. */
-static bool tile_runnable(const problem *p, const device *d, const row *r, text *why) {
-    const long long m = row_number(r, "BLOCK_M", -1), n = row_number(r, "BLOCK_N", -1);
-    const long long slice = row_number(r, "BLOCK_D", -1);
-    const long long threads_m = row_number(r, "THREADS_M", -1);
-    const long long threads_n = row_number(r, "THREADS_N", -1);
-    const long long threads_d = row_number(r, "THREADS_D", -1);
-    const long long resident = row_number(r, "Q_RESIDENT", -1);
-    const long long prefetch = row_number(r, "PREFETCH", -1);
+static bool tile_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                          struct text *why) {
+    const long long m = variant_number(v, "BLOCK_M", -1), n = variant_number(v, "BLOCK_N", -1);
+    const long long slice = variant_number(v, "BLOCK_D", -1);
+    const long long threads_m = variant_number(v, "THREADS_M", -1);
+    const long long threads_n = variant_number(v, "THREADS_N", -1);
+    const long long threads_d = variant_number(v, "THREADS_D", -1);
+    const long long resident = variant_number(v, "Q_RESIDENT", -1);
+    const long long prefetch = variant_number(v, "PREFETCH", -1);
     if (m < 1 || n < 1 || slice < 1 || threads_m < 1 || threads_n < 1 || threads_d < 1 ||
         threads_d > 2 || resident < 0 || resident > 1 || prefetch < 0 || prefetch > 1 ||
-        row_number(r, "STEP_UNROLL", -1) < 1) {
+        variant_number(v, "STEP_UNROLL", -1) < 1) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -107,7 +108,7 @@ static bool tile_runnable(const problem *p, const device *d, const row *r, text 
 
 /* The number that a part defines. */
 static long long part_number(const struct source *part, const char *word) {
-    text line = {0};
+    struct text line = {0};
     text_printf(&line, "#define %s ", word);
     const char *at = strstr(part->text, text_chars(&line));
     if (!at) {
@@ -118,8 +119,8 @@ static long long part_number(const struct source *part, const char *word) {
     return number;
 }
 
-bool fixtures_engine(const device *d, const char *name, struct fixtures_engine *engine) {
-    text file = {0};
+bool fixtures_engine(const struct device *d, const char *name, struct fixtures_engine *engine) {
+    struct text file = {0};
     text_printf(&file, "engine_%s.cl", name ? name : d->matrix);
     const struct source *part = sources_find(text_chars(&file));
     text_destroy(&file);
@@ -135,15 +136,16 @@ bool fixtures_engine(const device *d, const char *name, struct fixtures_engine *
 }
 
 /* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
-static bool mma_runnable(const problem *p, const device *d, const row *r, text *why) {
-    const char *name = row_find(r, "ENGINE");
+static bool mma_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                         struct text *why) {
+    const char *name = variant_find(v, "ENGINE");
     struct fixtures_engine engine;
-    const long long waves = row_number(r, "WAVES", -1), n = row_number(r, "BLOCK_N", -1);
-    const long long fragments = row_number(r, "ROW_FRAGMENTS", -1);
-    const long long in_registers = row_number(r, "Q_REGISTERS", -1);
+    const long long waves = variant_number(v, "WAVES", -1), n = variant_number(v, "BLOCK_N", -1);
+    const long long fragments = variant_number(v, "ROW_FRAGMENTS", -1);
+    const long long in_registers = variant_number(v, "Q_REGISTERS", -1);
     if (!name || !fixtures_engine(d, name, &engine) || waves < 1 || fragments < 1 || n < 16 ||
-        n % 16 || in_registers < 0 || in_registers > 1 || row_number(r, "FAST_LOADS", -1) != 1 ||
-        row_number(r, "EMULATED", -1) != 0) {
+        n % 16 || in_registers < 0 || in_registers > 1 ||
+        variant_number(v, "FAST_LOADS", -1) != 1 || variant_number(v, "EMULATED", -1) != 0) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -151,10 +153,11 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
         text_printf(why, "an engine that is not there");
         return false;
     }
-    const long long k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
-    const long long v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
+    const long long row_k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
+    const long long row_v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
     const long long rows = waves * fragments * engine.queries;
-    const long long bytes = 2 * (rows * (k > v ? k : v) + n * (k + v)) + 4 * waves + 64;
+    const long long bytes =
+        2 * (rows * (row_k > row_v ? row_k : row_v) + n * (row_k + row_v)) + 4 * waves + 64;
     if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
         text_printf(why, "%lld bytes of local memory", bytes);
         return false;
@@ -163,19 +166,22 @@ static bool mma_runnable(const problem *p, const device *d, const row *r, text *
 }
 
 /* cl/fwd_wgmma.cl: rings of K and V, slabs of 64 elements, 65,536 registers. */
-static bool wgmma_runnable(const problem *p, const device *d, const row *r, text *why) {
-    const long long m = row_number(r, "BLOCK_M", -1), n = row_number(r, "BLOCK_N", -1);
-    const long long stages = row_number(r, "STAGES", -1), turns = row_number(r, "TURNS", -1);
+static bool wgmma_runnable(const struct problem *p, const struct device *d, const struct variant *v,
+                           struct text *why) {
+    const long long m = variant_number(v, "BLOCK_M", -1), n = variant_number(v, "BLOCK_N", -1);
+    const long long stages = variant_number(v, "STAGES", -1),
+                    turns = variant_number(v, "TURNS", -1);
     if (m < 64 || m > 192 || m % 64 || n < 16 || n > 256 || n % 16 || stages < 2 || turns < 0 ||
-        turns > 1 || row_number(r, "GROUPS", -1) < 1 || p->type == CLATTN_F32 ||
+        turns > 1 || variant_number(v, "GROUPS", -1) < 1 || p->type == CLATTN_F32 ||
         strcmp(d->architecture, "nvidia/9.0") != 0) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
-    const long long k = ((long long)p->head_dim + 63) / 64 * 64;
-    const long long v = ((long long)p->head_dim_v + 63) / 64 * 64;
-    const long long bytes = 2 * (m * k + stages * n * (k + v)) + 8 * (2 + 5 * stages) + 160;
-    const long long floats = n / 2 + n / 4 + v / 2, left = m == 192 ? 160 : 232;
+    const long long row_k = ((long long)p->head_dim + 63) / 64 * 64;
+    const long long row_v = ((long long)p->head_dim_v + 63) / 64 * 64;
+    const long long bytes =
+        2 * (m * row_k + stages * n * (row_k + row_v)) + 8 * (2 + 5 * stages) + 160;
+    const long long floats = n / 2 + n / 4 + row_v / 2, left = m == 192 ? 160 : 232;
     if (bytes > (long long)d->local_memory || floats + 24 > left) {
         text_printf(why, "%lld bytes of local memory, %lld registers", bytes, floats);
         return false;
@@ -184,11 +190,12 @@ static bool wgmma_runnable(const problem *p, const device *d, const row *r, text
 }
 
 /* cl/fwd_lanes.cl. */
-static bool lanes_runnable(const row *r, text *why) {
-    const long long lanes = row_number(r, "LANES", -1);
-    const long long keys = row_number(r, "BLOCK_N", -1), unroll = row_number(r, "KEY_UNROLL", -1);
-    if ((lanes != 4 && lanes != 8 && lanes != 16) || row_number(r, "ROW_VECTORS", -1) < 1 ||
-        row_number(r, "COL_UNROLL", -1) < 1 || unroll < 1 || keys < 1 || keys % unroll) {
+static bool lanes_runnable(const struct variant *v, struct text *why) {
+    const long long lanes = variant_number(v, "LANES", -1);
+    const long long keys = variant_number(v, "BLOCK_N", -1),
+                    unroll = variant_number(v, "KEY_UNROLL", -1);
+    if ((lanes != 4 && lanes != 8 && lanes != 16) || variant_number(v, "ROW_VECTORS", -1) < 1 ||
+        variant_number(v, "COL_UNROLL", -1) < 1 || unroll < 1 || keys < 1 || keys % unroll) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -196,10 +203,11 @@ static bool lanes_runnable(const row *r, text *why) {
 }
 
 /* cl/standard_softmax.cl. */
-static bool softmax_runnable(const device *d, const row *r, text *why) {
-    const long long group = row_number(r, "WORK_GROUP", -1), lanes = row_number(r, "LANES", -1);
+static bool softmax_runnable(const struct device *d, const struct variant *v, struct text *why) {
+    const long long group = variant_number(v, "WORK_GROUP", -1),
+                    lanes = variant_number(v, "LANES", -1);
     const bool power = group > 0 && (group & (group - 1)) == 0;
-    if (!power || lanes < 1 || 16 % lanes || !row_find(r, "SOFTMAX") ||
+    if (!power || lanes < 1 || 16 % lanes || !variant_find(v, "SOFTMAX") ||
         4 * group > (long long)d->local_memory) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
@@ -208,8 +216,8 @@ static bool softmax_runnable(const device *d, const row *r, text *why) {
 }
 
 /* Launches of the whole problem, and of one row: whole groups that the device can run. */
-static bool launches(const struct solver *solver, const problem *p, const device *d, const row *r,
-                     text *why) {
+static bool launches(const struct solver *solver, const struct problem *p, const struct device *d,
+                     const struct variant *v, struct text *why) {
     const struct params whole = {
         .batch = (cl_int)(p->batch ? p->batch : 1),
         .heads_q = (cl_int)p->heads_q,
@@ -220,12 +228,12 @@ static bool launches(const struct solver *solver, const problem *p, const device
     const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1, .seq_kv = 1};
     const struct params *const asked[] = {&whole, &one};
     for (size_t i = 0; i < 2 * solver->kernels; i++) {
-        const struct ndrange range = solver->ndrange(r, asked[i % 2], i / 2);
+        const struct ndrange range = solver->ndrange(v, asked[i % 2], i / 2);
         for (size_t axis = 0; axis < 2; axis++) {
             if (range.local[axis] == 0 || range.global[axis] == 0 ||
                 range.global[axis] % range.local[axis]) {
-                text_printf(why, "kernel %zu: a grid of %zu in groups of %zu", i / 2,
-                            range.global[axis], range.local[axis]);
+                text_printf(why, "kernel %zu: a grid of %llu in groups of %zu", i / 2,
+                            (unsigned long long)range.global[axis], range.local[axis]);
                 return false;
             }
         }
@@ -238,36 +246,36 @@ static bool launches(const struct solver *solver, const problem *p, const device
     return true;
 }
 
-bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
-                       text *why) {
-    const bool tile = row_find(r, "THREADS_M"), vectors = row_find(r, "ROW_VECTORS");
-    if (strcmp(r->solver, solver->name) != 0) {
-        text_printf(why, "the row is one of %s", r->solver);
+bool fixtures_runnable(const struct solver *solver, const struct problem *p, const struct device *d,
+                       const struct variant *v, struct text *why) {
+    const bool tile = variant_find(v, "THREADS_M"), vectors = variant_find(v, "ROW_VECTORS");
+    if (strcmp(v->solver, solver->name) != 0) {
+        text_printf(why, "the variant is one of %s", v->solver);
         return false;
     }
     if (strcmp(solver->name, "fwd_tile") == 0 || tile) {
-        if (!tile_runnable(p, d, r, why)) {
+        if (!tile_runnable(p, d, v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_lanes") == 0 || vectors) {
-        if (!lanes_runnable(r, why)) {
+        if (!lanes_runnable(v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_mma") == 0) {
-        if (!mma_runnable(p, d, r, why)) {
+        if (!mma_runnable(p, d, v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_wgmma") == 0) {
-        if (!wgmma_runnable(p, d, r, why)) {
+        if (!wgmma_runnable(p, d, v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "standard") == 0) {
-        if (!softmax_runnable(d, r, why)) {
+        if (!softmax_runnable(d, v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_rows") != 0) {
         text_printf(why, "there is no way to tell for %s: teach fixtures.c", solver->name);
         return false;
     }
-    return launches(solver, p, d, r, why);
+    return launches(solver, p, d, v, why);
 }

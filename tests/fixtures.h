@@ -1,7 +1,7 @@
 /*
  * Devices that are not there: their facts, from tests/fixtures, and problems for them.
  *
- * Everything that chooses a row sees a device through its facts alone, so that the
+ * Everything that chooses a variant sees a device through its facts alone, so that the
  * choice for any device can be tested on every machine.
  */
 #ifndef TESTS_FIXTURES_H
@@ -16,7 +16,7 @@ enum { FIXTURES = 15 };
 struct fixture {
     const char *name; /* of its file, without .txt */
     char *facts;      /* the file's text */
-    device device;
+    struct device device;
 };
 
 /* What a matrix engine's part says of it, apart from the library's own table. */
@@ -37,15 +37,15 @@ const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], con
 char *fixtures_read(const char *data, const char *file);
 
 /* The problem of a text.  Ends the test when it is none. */
-problem fixtures_problem(const char *words);
+struct problem fixtures_problem(const char *words);
 
-/* True when the device can run a complete row of the solver: work-groups within its limits,
+/* True when the device can run a complete variant of the solver: work-groups within its limits,
  * local memory within its size, blocks divided as the kernel's file says.  Else *why gets a
  * sentence.  Told from what the kernels' files promise, not by the solvers' own code. */
-bool fixtures_runnable(const struct solver *solver, const problem *p, const device *d, const row *r,
-                       text *why);
+bool fixtures_runnable(const struct solver *solver, const struct problem *p, const struct device *d,
+                       const struct variant *r, struct text *why);
 
 /* The engine of that name, or (NULL) the device's; false when there is none. */
-bool fixtures_engine(const device *d, const char *name, struct fixtures_engine *engine);
+bool fixtures_engine(const struct device *d, const char *name, struct fixtures_engine *engine);
 
 #endif

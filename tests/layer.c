@@ -120,6 +120,9 @@ static cl_int CL_API_CALL layer_clGetDeviceInfo(cl_device_id device, cl_device_i
     if (status == CL_SUCCESS && fact == CL_DEVICE_NAME && device_name) {
         return answer(device_name, size, value, needed);
     }
+    if (status == CL_SUCCESS && fact == CL_DEVICE_EXTENSIONS && facts.extensions) {
+        return answer(facts.extensions, size, value, needed);
+    }
     if (status == CL_SUCCESS) {
         status = next->clGetDeviceInfo(device, fact, size, value, needed);
     }
@@ -156,6 +159,12 @@ static cl_int CL_API_CALL layer_clGetKernelWorkGroupInfo(cl_kernel kernel, cl_de
             memcpy(value, &facts.group_size, sizeof real);
         }
     }
+    if (status == CL_SUCCESS && value && fact == CL_KERNEL_LOCAL_MEM_SIZE) {
+        cl_ulong bytes;
+        memcpy(&bytes, value, sizeof bytes);
+        bytes = bytes ? bytes + facts.local_more : facts.local_none;
+        memcpy(value, &bytes, sizeof bytes);
+    }
     return status;
 }
 
@@ -175,7 +184,7 @@ static cl_int refuse(cl_command_queue queue, cl_kernel kernel, cl_uint dims, con
             CL_SUCCESS &&
         next->clGetKernelWorkGroupInfo(kernel, device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes,
                                        &bytes, NULL) == CL_SUCCESS &&
-        bytes > facts.local_size) {
+        bytes && bytes + facts.local_more > facts.local_size) {
         return CL_OUT_OF_RESOURCES;
     }
     return CL_SUCCESS;

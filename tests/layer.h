@@ -44,6 +44,9 @@ struct layer_facts {
     size_t group_size;
     cl_device_type type;
     int no_svm;
+    const char *extensions; /* NULL: the device's own */
+    cl_ulong local_more;    /* bytes that its compiler adds to kernels that have local memory */
+    cl_ulong local_none;    /* what it says of kernels that have none */
 };
 
 struct layer_controls {

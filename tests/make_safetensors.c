@@ -95,8 +95,6 @@ static void put_float(FILE *file, const char *dtype, float value) {
 
 enum { BATCH, HEADS, ROWS, DIM };
 
-typedef float (*content)(int tensor, const uint64_t at[4], const uint64_t shape[4], uint64_t seed);
-
 static float random_content(int tensor, const uint64_t at[4], const uint64_t shape[4],
                             uint64_t seed) {
     uint64_t index = at[BATCH];
@@ -114,7 +112,10 @@ static float step_content(int tensor, const uint64_t at[4], const uint64_t shape
 
 /* Three tensors q, k, v of shapes given as [batch, heads, rows, dim]. */
 static void write_tensors(FILE *file, const char *dtype, const char *layout,
-                          const uint64_t shapes[3][4], content content_of, uint64_t seed) {
+                          const uint64_t shapes[3][4],
+                          float (*content)(int tensor, const uint64_t at[4],
+                                           const uint64_t shape[4], uint64_t seed),
+                          uint64_t seed) {
     const uint64_t size = strcmp(dtype, "F32") == 0 ? 4 : 2;
     const int bshd = strcmp(layout, "bshd") == 0, outer = bshd ? ROWS : HEADS,
               inner = bshd ? HEADS : ROWS;
@@ -142,7 +143,7 @@ static void write_tensors(FILE *file, const char *dtype, const char *layout,
             for (at[outer] = 0; at[outer] < s[outer]; at[outer]++) {
                 for (at[inner] = 0; at[inner] < s[inner]; at[inner]++) {
                     for (at[DIM] = 0; at[DIM] < s[DIM]; at[DIM]++) {
-                        put_float(file, dtype, content_of(t, at, s, seed));
+                        put_float(file, dtype, content(t, at, s, seed));
                     }
                 }
             }

@@ -22,7 +22,7 @@ static struct suite {
     struct test_device device;
     clattn_context context;
     const struct cases_solver *solver;
-    const char *row; /* NULL: automatic */
+    const char *variant; /* NULL: automatic */
     size_t ran;
     struct compare_result worst[CLATTN_BF16 + 1];
     char message[8192]; /* the library's last sentence */
@@ -42,17 +42,17 @@ static void skip_case(const char *why) {
     skip();
 }
 
-/* The case's row with those parameters of the suite's row that it does not name. */
-static const char *merge_rows(const char *row, char *out, size_t capacity) {
-    if (!row)
-        return suite.row;
-    snprintf(out, capacity, "%s", row);
+/* The case's variant with those parameters of the suite's variant that it does not name. */
+static const char *merge_variants(const char *variant, char *out, size_t capacity) {
+    if (!variant)
+        return suite.variant;
+    snprintf(out, capacity, "%s", variant);
     char word[64], name[65];
     int length;
-    for (const char *rest = suite.row ? suite.row + strlen(suite.solver->name) : "";
+    for (const char *rest = suite.variant ? suite.variant + strlen(suite.solver->name) : "";
          sscanf(rest, " %63s%n", word, &length) == 1; rest += length) {
         snprintf(name, sizeof name, " %.*s", (int)strcspn(word, "=") + 1, word);
-        if (!strstr(row, name)) {
+        if (!strstr(variant, name)) {
             const size_t used = strlen(out);
             snprintf(out + used, capacity - used, " %s", word);
         }
@@ -83,14 +83,14 @@ static void check_case(void **state) {
                                    .scale = setup.scale,
                                    .demands = setup.demands};
     char merged[512];
-    given.tensors.desc.row = merge_rows(test_case->row, merged, sizeof merged);
+    given.tensors.desc.variant = merge_variants(test_case->variant, merged, sizeof merged);
     cl_int status = clattn_plan_create(suite.context, &given.tensors.desc, &given.plan);
     const bool driver = strstr(suite.message, "PoCL after 3.1") != NULL; /* its fault, told */
     if (status == CLATTN_UNSUPPORTED && (driver || !(suite.solver->where & suite.device.type)))
         skip_case(suite.message);
     /* A matrix engine is to be named where the device has none. */
     if (status == CLATTN_UNSUPPORTED && strstr(suite.message, "has no matrix engine") &&
-        !strstr(given.tensors.desc.row, "ENGINE="))
+        !strstr(given.tensors.desc.variant, "ENGINE="))
         skip_case(suite.message);
     const bool beyond = is_beyond(suite.solver, &given.tensors.desc);
     if (status == CLATTN_UNSUPPORTED && beyond)
@@ -112,7 +112,7 @@ static void check_case(void **state) {
     if (!ok)
         fprintf(stderr,
                 "reproduce: %s --solver \"%s\" --problem \"%s\" --layout %s --with \"%s\"\n",
-                suite.subject->program, clattn_plan_row(given.plan), test_case->problem,
+                suite.subject->program, clattn_plan_variant(given.plan), test_case->problem,
                 test_case->layout, test_case->with);
     clattn_plan_destroy(given.plan);
     assert_true(ok);
@@ -145,16 +145,16 @@ static int close_suite(void **state) {
 }
 
 /* Does the table's case run here?  One that is malformed does, and says what is wrong. */
-static bool is_chosen(const struct test_case *test_case, const char *row, bool small) {
+static bool is_chosen(const struct test_case *test_case, const char *variant, bool small) {
     struct case_setup setup;
-    if (test_case->row && cases_solver_of(test_case->row) != suite.solver)
+    if (test_case->variant && cases_solver_of(test_case->variant) != suite.solver)
         return false;
     if (!cases_parse(test_case, &setup))
         return true;
     const clattn_desc *desc = &setup.tensors.desc;
     const size_t elements = (size_t)desc->seq_kv * (desc->head_dim + desc->head_dim_v);
     return (!small || elements <= 8400) &&
-           (!suite.subject->affords || suite.subject->affords(row, suite.device.type, desc));
+           (!suite.subject->affords || suite.subject->affords(variant, suite.device.type, desc));
 }
 
 static int run_cases(const struct test_case *const *cases, size_t count) {
@@ -164,7 +164,7 @@ static int run_cases(const struct test_case *const *cases, size_t count) {
         return EXIT_FAILURE;
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof *names, "%s | %s %s | %s", cases[i]->problem, cases[i]->layout,
-                 cases[i]->with, cases[i]->row ? cases[i]->row : suite.solver->name);
+                 cases[i]->with, cases[i]->variant ? cases[i]->variant : suite.solver->name);
         tests[i] = (struct CMUnitTest){names[i], check_case, NULL, NULL, NULL};
         tests[i].initial_state = (void *)(uintptr_t)cases[i];
     }
@@ -174,17 +174,17 @@ static int run_cases(const struct test_case *const *cases, size_t count) {
     return failed ? EXIT_FAILURE : suite.ran ? EXIT_SUCCESS : 77;
 }
 
-static int run_table(const char *row, bool small) {
+static int run_table(const char *variant, bool small) {
     const struct suite_subject *subject = suite.subject;
     const struct test_case **chosen = calloc(subject->count + 1, sizeof *chosen);
     size_t count = 0;
     if (!chosen)
         return EXIT_FAILURE;
     for (size_t i = 0; i < subject->count; i++)
-        if (is_chosen(&subject->cases[i], row, small))
+        if (is_chosen(&subject->cases[i], variant, small))
             chosen[count++] = &subject->cases[i];
     if (!count)
-        printf("skipped: no case of %s is for this device and %s\n", subject->program, row);
+        printf("skipped: no case of %s is for this device and %s\n", subject->program, variant);
     int result = count ? run_cases(chosen, count) : 77;
     free(chosen);
     return result;
@@ -217,12 +217,12 @@ int suite_main(int argc, char **argv, const struct suite_subject *subject) {
     suite.solver = solver ? cases_solver_of(solver) : NULL;
     if (!understood || !suite.solver) {
         fprintf(stderr,
-                "usage: %s --solver auto|ROW [--small | --problem TEXT [--layout NAME] "
+                "usage: %s --solver auto|VARIANT [--small | --problem TEXT [--layout NAME] "
                 "[--with WORDS]]\n",
                 subject->program);
         return 2;
     }
-    suite.row = suite.solver->row ? solver : NULL;
+    suite.variant = suite.solver->variant ? solver : NULL;
     if (!test_device_open(&suite.device))
         return 4;
     int result = single.problem ? run_cases(&only, 1) : run_table(solver, small);

@@ -1,8 +1,8 @@
 /*
  * A table of cases, answered by one solver: the program of a subject.
  *
- *     test_SUBJECT --solver ROW|auto [--small]
- *     test_SUBJECT --solver ROW --problem TEXT [--layout NAME] [--with WORDS]
+ *     test_SUBJECT --solver VARIANT|auto [--small]
+ *     test_SUBJECT --solver VARIANT --problem TEXT [--layout NAME] [--with WORDS]
  *
  * The first form runs the subject's table (--small: what a device can do whose
  * loops end at 65535 rounds); the second runs one problem, and is what a failure
@@ -22,8 +22,8 @@ struct suite_subject {
     const char *program; /* "test_attention" */
     const struct test_case *cases;
     size_t count;
-    /* Is a case of the table worth its time there?  row is what --solver says; NULL: all are. */
-    bool (*affords)(const char *row, cl_device_type device, const clattn_desc *desc);
+    /* Is a case of the table worth its time there?  variant: what --solver says.  NULL: all are. */
+    bool (*affords)(const char *variant, cl_device_type device, const clattn_desc *desc);
 };
 
 /* What main returns. */

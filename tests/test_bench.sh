@@ -34,16 +34,16 @@ full="f32 b2 h4:2 q48 k64 d32"
 causal="f16 h2 q33 k33 d16:24 causal"
 
 echo "== table"
-answers 0 "$@" --rows "auto; fwd_rows" "$full"
+answers 0 "$@" --variants "auto; fwd_rows" "$full"
 cat out.txt err.txt
 grep -q '^peak .*FLOP/s in f32' out.txt || complain "table: no peak"
 grep -q '^copy .* GB/s' out.txt || complain "table: no copy"
-[ "$(grep -c 'FLOP/s .*  0 B .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "table: not two rows"
+[ "$(grep -c 'FLOP/s .*  0 B .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "table: not two variants"
 ! grep -q "^clattn-bench: " err.txt || complain "table: said something: $(cat err.txt)"
 label=$(sed -n 's/^device  \(.*\), driver .*/\1/p' out.txt)
 
 echo "== JSON"
-answers 0 "$@" --json --rows "auto;memory_efficient" --layout bshd "$full" "$causal"
+answers 0 "$@" --json --variants "auto;memory_efficient" --layout bshd "$full" "$causal"
 cat out.txt
 if command -v python3 >/dev/null; then
     python3 -B - "$(dirname "$compare")" "$label" <<'END' || complain "JSON: see above"
@@ -55,7 +55,7 @@ assert answer["device"] == sys.argv[2], (answer["device"], sys.argv[2])
 assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
 assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
-keys = ["problem", "row", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
+keys = ["problem", "variant", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
         "workspace_bytes", "max_error", "error_bound", "ill_rows", "peak_fraction", "bandwidth_fraction", "sets",
         "asked"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
@@ -64,9 +64,9 @@ causal = 2 * 2 * 33 * 34 // 2 * (16 + 24), 2 * 2 * 33 * (16 + 16 + 24 + 24) + 4 
 expected = [full[:2] + (0,), full, causal[:2] + (0,), causal]
 assert len(answer["results"]) == 4, len(answer["results"])
 for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results"], expected)):
-    workspace = 512 if result["row"].startswith("fwd_wgmma ") else workspace  # its tensor maps
+    workspace = 512 if result["variant"].startswith("fwd_wgmma ") else workspace  # its tensor maps
     assert list(result) == keys, list(result)
-    assert result["row"].startswith("memory_efficient" if i % 2 else "fwd_"), result["row"]
+    assert result["variant"].startswith("memory_efficient" if i % 2 else "fwd_"), result["variant"]
     assert result["ms"] > 0 and result["wall_ms"] > 0 and result["ms_spread"] >= 0, result
     assert abs(result["gflops"] * result["ms"] * 1e6 / operations - 1) < 1e-3, (result, operations)
     assert Problem(result["problem"]).operations() == operations, (result, operations)
@@ -88,7 +88,7 @@ echo "== tuning"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 answers 0 "$@" --csv --tuning=tuning.txt "$full"
-grep -q 'fwd_rows WORK_GROUP=2' out.txt || complain "tuning: another row: $(cat out.txt)"
+grep -q 'fwd_rows WORK_GROUP=2' out.txt || complain "tuning: another variant: $(cat out.txt)"
 refuses 2 'cannot open "no_such_file.txt"' "$@" --tuning=no_such_file.txt "$full"
 refuses 2 'malformed.txt:2: ' "$@" --tuning=malformed.txt "$full"
 refuses 2 '--tuning' "$@" --tuning '' "$full"
@@ -98,14 +98,14 @@ refuses 5 '33 of 33 problems are left out: the budget of 0.001 s is spent' "$@" 
     --budget 0.001 "$full"
 last=$(head -n 1 out.txt)
 refuses 5 '1 of 1 problem is left out' "$@" --budget 0.001 "$full"
-header=problem,row,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound,ill_rows
+header=problem,variant,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound,ill_rows
 [ "$last" = "$header,peak_fraction,bandwidth_fraction,sets,asked" ] || complain "CSV: the header"
-answers 0 "$@" --csv --rows "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
+answers 0 "$@" --csv --variants "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
 awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 15 { exit 1 }' out.txt || complain "CSV: not 15 columns"
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
 [ "$(grep -c ',"auto"$' out.txt)" = 2 ] || complain "CSV: not what was asked for: $(cat out.txt)"
-[ "$(grep -c 'fwd_rows BLOCK_Q=3: row: ' err.txt)" = 2 ] || complain "a row that does not fit: $(cat err.txt)"
+[ "$(grep -c 'fwd_rows BLOCK_Q=3: variant: ' err.txt)" = 2 ] || complain "a variant that does not fit: $(cat err.txt)"
 [ "$(grep -c 'd1000: .*head_dim' err.txt)" = 1 ] || complain "an unsupported problem: $(cat err.txt)"
 
 echo "== sets of tensors"
@@ -150,15 +150,15 @@ sys.path.append(sys.argv[1])
 from compare_torch import Problem, panels, summarise
 fast, slow, alone = ([{"torch": {"flash": {"ratio": r}, "math": {"skipped": "no"}}} for r in some]
                      for some in ((4, 9), (1, 1), (100,)))
-assert [(m["row"], m["back_end"], m["problems"], round(m["ratio"], 9))
+assert [(m["variant"], m["back_end"], m["problems"], round(m["ratio"], 9))
         for m in summarise(["auto", " b"], [fast, slow, alone])] == [("auto", "flash", 2, 2), ("b", "flash", 2, 3)]
 for text, pairs in (("q3 d1", 9), ("q4 k6 d1 causal", 3 + 4 + 5 + 6), ("q4 k6 d1 causal start", 1 + 2 + 3 + 4),
                     ("q6 k4 d1 causal", 0 + 0 + 1 + 2 + 3 + 4), ("q5 d1 window1,2", 3 + 4 + 4 + 3 + 2),
                     ("q5 k2 d1 window0,-1 start", 2 + 1), ("q5 d1 window1,0", 1 + 2 + 2 + 2 + 2)):
     assert Problem(text).operations() == 4 * pairs, (text, Problem(text).operations())
 def drawn(*results):
-    return panels([{"problem": text, "row": row, "asked": asked, "gflops": 1, "torch": {"flash": {"gflops": 2}}}
-                   for text, row, asked in results])
+    return panels([{"problem": text, "variant": variant, "asked": asked, "gflops": 1, "torch": {"flash": {"gflops": 2}}}
+                   for text, variant, asked in results])
 found = drawn(*((text, "fwd_tile", "auto") for text in (
     "f32 h8 q4 d8", "f32 h16 q4 d8", "f32 h8 q4 d8 causal", "f32 h8 q4 d8 window1,0", "f32 h8 q1 k4 d8", "f32 h8:4 q4 d8")))
 assert list(found) == ["f32, D 8, h8", "f32, D 8, h16", "f32, D 8, h8, window1,0", "f32, D 8, h8, q1",
@@ -178,7 +178,7 @@ END
 echo "== plot"
 rm -f plot.svg "it's é.svg"
 if command -v gnuplot >/dev/null; then
-    answers 0 "$@" --plot "it's é.svg" --rows "auto;fwd_rows" "$full" "$causal"
+    answers 0 "$@" --plot "it's é.svg" --variants "auto;fwd_rows" "$full" "$causal"
     grep -q '</svg>' "it's é.svg" || complain "plot: not an SVG"
     grep -qF -e "$label" "it's é.svg" ||
         complain "plot: the device's name is not there as it is"
@@ -209,10 +209,10 @@ PATH=$path
 echo "== plot of a comparison"
 cat >compared.json <<'END'
 {"torch": "2", "torch_device": "cuda, it's one", "device": "a device", "results": [
- {"problem": "f16 q1024 d64", "row": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 2000,
+ {"problem": "f16 q1024 d64", "variant": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 2000,
   "torch": {"flash": {"ms": 1, "gflops": 1500, "ratio": 0.75}, "math": {"skipped": "no"}}},
- {"problem": "f16 q1024 d64 causal", "row": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 1000, "torch": {}},
- {"problem": "f32 q1024 d64:96", "row": "fwd_tile", "ms": 1, "gflops": 30000, "torch": {}}]}
+ {"problem": "f16 q1024 d64 causal", "variant": "fwd_mma ENGINE=nv80", "ms": 1, "gflops": 1000, "torch": {}},
+ {"problem": "f32 q1024 d64:96", "variant": "fwd_tile", "ms": 1, "gflops": 30000, "torch": {}}]}
 END
 # Exit code, a pattern, the arguments.
 draws() {
@@ -233,7 +233,7 @@ if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
     ! grep -q 'math' compared.svg || complain "plot of a comparison: shows what was skipped"
     draws 2 'cannot be written' --results compared.json --plot no/such/directory/plot.svg
     printf '%s' '{"torch": "2", "torch_device": "x", "device": "a\nsystem \u0027touch injected\u0027\u2028", "results": [
-     {"problem": "f16 q1024 d64", "row": "a\u000bb", "ms": 1, "gflops": 2, "torch": {"b\nsystem \"touch injected\"\n": {"gflops": 3}}}]}' >evil.json
+     {"problem": "f16 q1024 d64", "variant": "a\u000bb", "ms": 1, "gflops": 2, "torch": {"b\nsystem \"touch injected\"\n": {"gflops": 3}}}]}' >evil.json
     draws 0 '' --results evil.json --plot compared.svg
     [ ! -e injected ] || complain "plot of a comparison: a results file ran a command"
     sed 's/"gflops": 2,/"gflops": "2\\nEND\\nsystem \\"touch injected\\"\\n",/' evil.json >number.json
@@ -242,7 +242,7 @@ if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
 fi
 if command -v python3 >/dev/null && command -v gnuplot >/dev/null; then
     echo '{"torch": "2", "torch_device": "x", "device": "d", "results": [
-     {"problem": "q4 d8", "row": "", "gflops": 1, "torch": {}}]}' >blank.json
+     {"problem": "q4 d8", "variant": "", "gflops": 1, "torch": {}}]}' >blank.json
     draws 2 'it has no results' --results empty.json --plot compared.svg
     draws 2 'is not what --json leaves' --results broken.json --plot compared.svg
     draws 2 'is not what --json leaves' --results blank.json --plot compared.svg
@@ -285,17 +285,17 @@ SDPBackend = SimpleNamespace(FLASH_ATTENTION=0, MATH=1)
 def sdpa_kernel(back_end):
     yield
 END
-# Runs every row but "broken", and says that it ran.
+# Runs every variant but "broken", and says that it ran.
 cat >fake/bench <<'END'
 #!/bin/sh
 echo "fake bench" >&2
 for text; do :; done
-second=', {"problem": "'$text'", "row": "fwd_rows A=1", "asked": "fwd_rows", "ms": 1, "wall_ms": 1, "gflops": 1}'
+second=', {"problem": "'$text'", "variant": "fwd_rows A=1", "asked": "fwd_rows", "ms": 1, "wall_ms": 1, "gflops": 1}'
 case "$*" in
 *broken*) second= ;;
-*"--rows auto "*) second= ;;
+*"--variants auto "*) second= ;;
 esac
-echo '{"device": "d", "results": [{"problem": "'$text'", "row": "fwd_lanes", "asked": "auto", "ms": 1, "wall_ms": 1,'
+echo '{"device": "d", "results": [{"problem": "'$text'", "variant": "fwd_lanes", "asked": "auto", "ms": 1, "wall_ms": 1,'
 echo ' "gflops": 1}'"$second"']}'
 END
 chmod +x fake/bench
@@ -314,20 +314,20 @@ compares() {
 }
 python=$(python3 -c 'import sys; print(sys.executable)') || python=
 if [ -n "$python" ]; then
-    compares 0 '' yes --json answer.json --rows "auto;fwd_rows" "f32 q4 d8" "f32 q8 d8"
+    compares 0 '' yes --json answer.json --variants "auto;fwd_rows" "f32 q4 d8" "f32 q8 d8"
     "$python" - <<'END' || complain "compare_torch --json: see above"
 import json
 answer = json.load(open("answer.json"))
 assert list(answer) == ["torch", "torch_device", "times", "rounds", "device", "results", "means"], answer
 assert len(answer["results"]) == 4, answer
 for entry in answer["results"]:
-    assert list(entry) == ["problem", "asked", "row", "ms", "gflops", "torch"], entry
+    assert list(entry) == ["problem", "asked", "variant", "ms", "gflops", "torch"], entry
     for other in entry["torch"].values():
         assert list(other) == ["ms", "gflops", "ratio", "ratio_low", "ratio_high"], other
-assert [(m["row"], m["back_end"], m["problems"]) for m in answer["means"]] == [
-    (row, end, 2) for row in ("auto", "fwd_rows") for end in ("flash", "math")], answer["means"]
+assert [(m["variant"], m["back_end"], m["problems"]) for m in answer["means"]] == [
+    (variant, end, 2) for variant in ("auto", "fwd_rows") for end in ("flash", "math")], answer["means"]
 END
-    compares 0 'all problems are left out, as not all of --rows' yes --rows "auto;broken" "f32 q4 d8"
+    compares 0 'all problems are left out, as not all of --variants' yes --variants "auto;broken" "f32 q4 d8"
     compares 0 'no back end cudnn' yes --back-ends cudnn,flash "f32 q4 d8"
     compares 5 'no back end cudnn, efficient' no --back-ends cudnn,efficient "f32 q4 d8"
     compares 5 'nothing could be compared' yes "f32 q4 d8 softcap2"
@@ -348,12 +348,12 @@ END
 fi
 
 echo "== refusals"
-refuses 2 "there is no solver 'nonsense'" "$@" --rows "auto;nonsense" "$full"
-[ ! -s out.txt ] || complain "a row that is none: measured before it was refused"
-refuses 2 "there is no solver 'workspace'" "$@" --rows "workspace" "$full"
-refuses 2 "'BLOCK_Q' is not of the form" "$@" --rows "auto;fwd_rows BLOCK_Q" "$full"
-refuses 2 "'BLOCK_Q=' is not of the form" "$@" --rows "auto;fwd_rows BLOCK_Q=" "$full"
-refuses 2 'BLOCK_Q' "$@" --rows "fwd_rows BLOCK_Q=3" "$full"
+refuses 2 "there is no solver 'nonsense'" "$@" --variants "auto;nonsense" "$full"
+[ ! -s out.txt ] || complain "a variant that is none: measured before it was refused"
+refuses 2 "there is no solver 'workspace'" "$@" --variants "workspace" "$full"
+refuses 2 "'BLOCK_Q' is not of the form" "$@" --variants "auto;fwd_rows BLOCK_Q" "$full"
+refuses 2 "'BLOCK_Q=' is not of the form" "$@" --variants "auto;fwd_rows BLOCK_Q=" "$full"
+refuses 2 'BLOCK_Q' "$@" --variants "fwd_rows BLOCK_Q=3" "$full"
 refuses 3 'head_dim' "$@" "f32 q4 d1000"
 refuses 2 'heads_q 32 is not a multiple of heads_kv 7' "$@" "h32:7 q1 d64"
 refuses 5 'nothing to measure' "$@" "f32 q4 k0 d8"
@@ -373,8 +373,8 @@ refuses 2 'plot.png. is not the name of a file that ends in .svg' "$@" --plot pl
 refuses 2 'ends in .svg' "$@" --plot 'two
 lines.svg' "$full"
 refuses 2 'is not a problem' "$@" ""
-refuses 2 'row 2 of 3 is empty' --rows "auto;;auto" "$full"
-refuses 2 '--rows' --rows "" "$full"
+refuses 2 'variant 2 of 3 is empty' --variants "auto;;auto" "$full"
+refuses 2 '--variants' --variants "" "$full"
 refuses 2 '--preset' --preset nonsense
 refuses 2 '--type' --type f64 "$full"
 refuses 2 '--layout' --layout sbhd "$full"

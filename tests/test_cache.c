@@ -40,7 +40,7 @@ static const char problem_text[] = "f16 b2 h8:2 q200 k300 d64 causal";
 static clattn_desc desc_of(const char *words, const char *asked) {
     clattn_desc desc = CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(words, &desc), CL_SUCCESS);
-    desc.row = asked;
+    desc.variant = asked;
     return desc;
 }
 
@@ -73,7 +73,7 @@ static void plans_are_made_in_time(void **state) {
     const double elapsed = seconds() - start;
     const double processor = (double)(clock() - processor_start) / CLOCKS_PER_SEC;
     print_message("%s: %s\nfirst plan: %.3f s elapsed, %.3f s of processor\n", tested.name,
-                  clattn_plan_row(first), elapsed, processor);
+                  clattn_plan_variant(first), elapsed, processor);
 
     enum { ROUNDS = 31 };
     double again[ROUNDS];
@@ -81,7 +81,7 @@ static void plans_are_made_in_time(void **state) {
         const double begin = seconds();
         clattn_plan plan = open_plan(problem_text, NULL);
         again[i] = seconds() - begin;
-        assert_string_equal(clattn_plan_row(plan), clattn_plan_row(first));
+        assert_string_equal(clattn_plan_variant(plan), clattn_plan_variant(first));
         clattn_plan_destroy(plan);
     }
     qsort(again, ROUNDS, sizeof again[0], ascending);
@@ -131,7 +131,7 @@ static void plans_say_why(void **state) {
     char *description = describe(plan);
     print_message("%s", description);
     assert_non_null(strstr(description, problem_text));
-    assert_non_null(strstr(description, clattn_plan_row(plan)));
+    assert_non_null(strstr(description, clattn_plan_variant(plan)));
     int chosen = 0;
     for (size_t i = 0; i < sizeof solvers / sizeof solvers[0]; i++) {
         const char *const line = line_of(description, solvers[i]);
@@ -143,7 +143,7 @@ static void plans_say_why(void **state) {
     clattn_plan_destroy(plan);
 
     plan = open_plan(problem_text, "fwd_rows WORK_GROUP=16");
-    assert_string_equal(clattn_plan_row(plan), "fwd_rows WORK_GROUP=16");
+    assert_string_equal(clattn_plan_variant(plan), "fwd_rows WORK_GROUP=16");
     description = describe(plan);
     assert_int_equal(strncmp(line_of(description, "fwd_rows"), "chosen: ", 8), 0);
     assert_non_null(strstr(line_of(description, "fwd_rows"), "the caller"));
@@ -205,19 +205,21 @@ static void failed_builds_carry_log_and_map(void **state) {
     static const char constants[] = "#define LANES 1\n#error planted in the parameters\n";
     const struct program_recipe recipe = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
         .constants = constants,
     };
     struct status status = {0};
-    text remarks = {0};
-    problem p;
-    row r;
+    struct text remarks = {0};
+    struct problem p;
+    struct variant v;
     cl_program program = NULL;
     const clattn_desc desc = desc_of("q9 d5", NULL);
     assert_int_equal(problem_from_desc(&p, &desc, &status), CL_SUCCESS);
-    assert_int_equal(row_parse(&r, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
+    assert_int_equal(variant_parse(&v, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
     for (int i = 0; i < 2; i++) { /* a failure is not cached */
-        assert_int_equal(program_get(&recipe, &p, &r, &context->programs, tested.context, tested.id,
+        assert_int_equal(program_get(&recipe, &p, &v, &context->programs, tested.context, tested.id,
                                      &program, &remarks, &status),
                          CL_BUILD_PROGRAM_FAILURE);
         assert_null(program);
@@ -246,6 +248,8 @@ static void the_binary_of_the_device_is_taken(void **state) {
     (void)state;
     const struct program_recipe recipe = {
         .kernel = "fwd_rows",
+        .reads = "q k v",
+        .writes = "o lse",
         .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
         .constants = "#define LANES 1\n",
         .sm_90a = true,
@@ -258,16 +262,16 @@ static void the_binary_of_the_device_is_taken(void **state) {
     const cl_context whole = clCreateContext(NULL, count, ids, NULL, NULL, &code);
     assert_int_equal(code, CL_SUCCESS);
     const cl_context contexts[] = {tested.context, whole};
-    problem p;
-    row r;
+    struct problem p;
+    struct variant v;
     struct status status = {0};
-    text remarks = {0};
+    struct text remarks = {0};
     const clattn_desc desc = desc_of("q9 d5", NULL);
     assert_int_equal(problem_from_desc(&p, &desc, &status), CL_SUCCESS);
-    assert_int_equal(row_parse(&r, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
+    assert_int_equal(variant_parse(&v, "fwd_rows WORK_GROUP=8", 21, &status), CL_SUCCESS);
     for (size_t i = 0; i < 2; i++) {
         cl_program program = NULL;
-        assert_int_equal(program_get(&recipe, &p, &r, &context->programs, contexts[i], tested.id,
+        assert_int_equal(program_get(&recipe, &p, &v, &context->programs, contexts[i], tested.id,
                                      &program, &remarks, &status),
                          CL_INVALID_BINARY);
         assert_null(program);

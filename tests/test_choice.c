@@ -1,15 +1,15 @@
 /*
- * The choice of a row, on devices that are not there: there always is one, the device
- * can run it, and it stays the same from version to version unless rows.txt says so.
+ * The choice of a variant, on devices that are not there: there always is one, the device
+ * can run it, and it stays the same from version to version unless variants.txt says so.
  *
- *     test_choice --print    writes rows.txt anew, to standard output
+ *     test_choice --print    writes variants.txt anew, to standard output
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "choose.h"
 #include "fixtures.h"
-#include "plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,20 +19,20 @@ static struct fixture fixtures[FIXTURES];
 
 struct answer {
     cl_int code;
-    const struct solver *solver;
-    row row;
-    text row_text, description;
+    struct choice choice;
+    struct text variant_text;
     struct status status;
 };
 
-static struct answer choose(const problem *p, const device *d, const char *asked, plan_build build,
-                            void *data) {
+static struct answer choose(const struct problem *p, const struct device *d, const char *asked,
+                            const struct choose_builder *builder) {
+    const struct choose_question question = {
+        .problem = p, .device = d, .asked = asked, .builder = builder};
     struct answer a = {0};
-    a.code = plan_choose(p, d, asked, NULL, NULL, build, data, &a.solver, &a.row, &a.description,
-                         &a.description, &a.status);
-    assert_false(a.description.failed);
+    a.code = choose_variant(&question, &a.choice, &a.status);
+    assert_false(a.choice.description.failed);
     if (a.code == CL_SUCCESS) {
-        row_format(&a.row, &a.row_text);
+        variant_format(&a.choice.variant, &a.variant_text);
         assert_string_equal(text_chars(&a.status.sentence), "");
     } else {
         assert_int_equal(a.code, a.status.code);
@@ -42,44 +42,45 @@ static struct answer choose(const problem *p, const device *d, const char *asked
 }
 
 static void drop(struct answer *a) {
-    text_destroy(&a->row_text);
-    text_destroy(&a->description);
+    text_destroy(&a->variant_text);
+    choose_destroy(&a->choice);
     status_destroy(&a->status);
 }
 
-/* ---- Always a row that the device can run ---- */
+/* ---- Always a variant that the device can run ---- */
 
-/* The device runs it, and the solver accepts its own row again, unchanged. */
-static void check_row(const struct fixture *f, const char *words, const problem *p,
-                      const struct answer *a) {
-    text why = {0}, again_text = {0};
-    if (!fixtures_runnable(a->solver, p, &f->device, &a->row, &why)) {
-        fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->row_text),
+/* The device runs it, and the solver accepts its own variant again, unchanged. */
+static void check_variant(const struct fixture *f, const char *words, const struct problem *p,
+                          const struct answer *a) {
+    struct text why = {0}, again_text = {0};
+    if (!fixtures_runnable(a->choice.solver, p, &f->device, &a->choice.variant, &why)) {
+        fail_msg("%s, %s: %s cannot run: %s", f->name, words, text_chars(&a->variant_text),
                  text_chars(&why));
     }
-    row again = a->row;
-    if (a->solver->refuses(p, &f->device) || !a->solver->complete(p, &f->device, &again, &why)) {
+    struct variant again = a->choice.variant;
+    if (a->choice.solver->refuses(p, &f->device) ||
+        !a->choice.solver->complete(p, &f->device, &again, &why)) {
         fail_msg("%s, %s: %s is refused the second time: %s", f->name, words,
-                 text_chars(&a->row_text), text_chars(&why));
+                 text_chars(&a->variant_text), text_chars(&why));
     }
-    row_format(&again, &again_text);
-    assert_string_equal(text_chars(&again_text), text_chars(&a->row_text));
+    variant_format(&again, &again_text);
+    assert_string_equal(text_chars(&again_text), text_chars(&a->variant_text));
     text_destroy(&again_text);
     text_destroy(&why);
 }
 
 /* Loop iterations for the elements of K and V alone: what a work-item cannot do without. */
-static bool within_loops(const problem *p, const device *d) {
+static bool within_loops(const struct problem *p, const struct device *d) {
     return d->loop_limit == 0 ||
            (cl_ulong)p->seq_kv * ((cl_ulong)p->head_dim + p->head_dim_v) <= d->loop_limit;
 }
 
-static void check_chosen(const struct fixture *f, const char *words, const problem *p) {
+static void check_chosen(const struct fixture *f, const char *words, const struct problem *p) {
     const bool cpu = f->device.type == DEVICE_CPU;
-    struct answer a = choose(p, &f->device, NULL, NULL, NULL);
+    struct answer a = choose(p, &f->device, NULL, NULL);
     if (a.code != CL_SUCCESS) { /* only where a loop would be cut short */
         if (f->device.loop_limit == 0 || a.code != CLATTN_UNSUPPORTED ||
-            !strstr(text_chars(&a.status.sentence), "65,535")) {
+            !strstr(text_chars(&a.status.sentence), "loop_limit")) {
             fail_msg("%s, %s: %s", f->name, words, text_chars(&a.status.sentence));
         }
         drop(&a);
@@ -94,59 +95,61 @@ static void check_chosen(const struct fixture *f, const char *words, const probl
                        : mma && hopper ? "fwd_wgmma"
                        : mma           ? "fwd_mma"
                                        : "fwd_tile";
-    const bool rows_will_do = f->device.loop_limit && strcmp(a.solver->name, "fwd_rows") == 0;
-    if (!within_loops(p, &f->device) || a.solver->baseline ||
-        (strcmp(a.solver->name, home) != 0 && !rows_will_do)) {
-        fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.row_text));
+    const bool rows_will_do =
+        f->device.loop_limit && strcmp(a.choice.solver->name, "fwd_rows") == 0;
+    if (!within_loops(p, &f->device) || a.choice.solver->baseline ||
+        (strcmp(a.choice.solver->name, home) != 0 && !rows_will_do)) {
+        fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.variant_text));
     }
-    check_row(f, words, p, &a);
+    check_variant(f, words, p, &a);
     drop(&a);
 }
 
 /* Without a matrix engine fwd_mma runs only where the caller names one. */
-static void check_engine_asked(const struct fixture *f, const char *words, const problem *p) {
+static void check_engine_asked(const struct fixture *f, const char *words,
+                               const struct problem *p) {
     static const char *const without[] = {"fwd_mma", "fwd_mma EMULATED=1"};
     for (int i = 0; i < 2; i++) {
-        struct answer a = choose(p, &f->device, without[i], NULL, NULL);
+        struct answer a = choose(p, &f->device, without[i], NULL);
         const char *sentence = text_chars(&a.status.sentence);
         assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         assert_non_null(strstr(sentence, "the device has no matrix engine that clattn knows"));
         assert_int_equal(strstr(sentence, "ENGINE=") != NULL, i == 1);
         drop(&a);
     }
-    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=nv80", NULL, NULL);
+    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=nv80", NULL);
     assert_int_equal(a.code, CLATTN_UNSUPPORTED);
     assert_non_null(strstr(text_chars(&a.status.sentence), "engine is none, not nv80"));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL, NULL);
-    assert_int_equal(a.code, CLATTN_INVALID_ROW);
+    a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL);
+    assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "no engine nv81, but nv80, "));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL, NULL);
+    a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL);
     if (a.code != CL_SUCCESS) {
-        fail_msg("%s, %s: no row of the plain engine: %s", f->name, words,
+        fail_msg("%s, %s: no variant of the plain engine: %s", f->name, words,
                  text_chars(&a.status.sentence));
     }
-    check_row(f, words, p, &a);
+    check_variant(f, words, p, &a);
     drop(&a);
 }
 
-/* A bare name gets a row wherever the solver does not refuse, also where another one is
+/* A bare name gets a variant wherever the solver does not refuse, also where another one is
  * the better choice. */
-static void check_asked(const struct fixture *f, const char *words, const problem *p) {
+static void check_asked(const struct fixture *f, const char *words, const struct problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
-        struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL, NULL);
+        struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL);
         const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
         if (solvers_table[i]->refuses(p, &f->device)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         } else if (mma && !f->device.matrix[0]) {
             check_engine_asked(f, words, p);
         } else if (a.code != CL_SUCCESS) {
-            fail_msg("%s, %s: no row of %s: %s", f->name, words, solvers_table[i]->name,
+            fail_msg("%s, %s: no variant of %s: %s", f->name, words, solvers_table[i]->name,
                      text_chars(&a.status.sentence));
         } else {
-            assert_ptr_equal(a.solver, solvers_table[i]);
-            check_row(f, words, p, &a);
+            assert_ptr_equal(a.choice.solver, solvers_table[i]);
+            check_variant(f, words, p, &a);
         }
         drop(&a);
     }
@@ -154,7 +157,8 @@ static void check_asked(const struct fixture *f, const char *words, const proble
 
 /* Every type, head dim and length; the rest in turn (their number is prime, so that each
  * meets each length). */
-static void each_problem(void (*check)(const struct fixture *, const char *, const problem *)) {
+static void each_problem(void (*check)(const struct fixture *, const char *,
+                                       const struct problem *)) {
     static const char *const types[] = {"f32", "f16", "bf16"};
     static const unsigned dims[] = {1,  2,   3,   7,   8,   16,  31,  33,  48,  64,  65,  80,
                                     96, 100, 127, 128, 129, 160, 192, 256, 257, 384, 511, 512};
@@ -179,7 +183,7 @@ static void each_problem(void (*check)(const struct fixture *, const char *, con
                     char words[128];
                     snprintf(words, sizeof words, "%s %s d%u:%u %s", types[type], lengths[s], d,
                              values[v], others[turn++ % OTHERS]);
-                    const problem p = fixtures_problem(words);
+                    const struct problem p = fixtures_problem(words);
                     for (size_t f = 0; f < FIXTURES; f++) {
                         check(&fixtures[f], words, &p);
                     }
@@ -189,21 +193,21 @@ static void each_problem(void (*check)(const struct fixture *, const char *, con
     }
 }
 
-static void every_problem_has_a_row_that_runs(void **state) {
+static void every_problem_has_a_variant_that_runs(void **state) {
     (void)state;
     each_problem(check_chosen);
 }
 
-static void a_solver_that_does_not_refuse_has_a_row_that_runs(void **state) {
+static void a_solver_that_does_not_refuse_has_a_variant_that_runs(void **state) {
     (void)state;
     each_problem(check_asked);
 }
 
 static void little_is_refused(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f32 q4096 d512 causal");
+    const struct problem p = fixtures_problem("f32 q4096 d512 causal");
     for (size_t f = 0; f < FIXTURES; f++) {
-        const device *d = &fixtures[f].device;
+        const struct device *d = &fixtures[f].device;
         const bool cpu = d->type == DEVICE_CPU, limited = d->loop_limit != 0;
         assert_int_equal(solvers_find("fwd_rows")->refuses(&p, d) != NULL, limited);
         assert_int_equal(solvers_find("fwd_tile")->refuses(&p, d) != NULL, limited);
@@ -211,64 +215,64 @@ static void little_is_refused(void **state) {
     }
 }
 
-/* ---- What plan_choose does with rows that do not build ---- */
+/* ---- What the choice does with variants that do not build ---- */
 
 struct driver {
-    unsigned calls, failures; /* the first so many rows do not build */
+    unsigned calls, failures; /* the first so many variants do not build */
     size_t most;              /* work-items of a group, if not 0 */
     bool shrinks;             /* says another, smaller limit each time */
-    char tried[8][ROW_WORD];
+    char tried[8][VARIANT_WORD];
 };
 
 /* Work-items of the largest group of any of its kernels. */
-static size_t largest_group(const struct solver *solver, const row *r) {
+static size_t largest_group(const struct solver *solver, const struct variant *v) {
     const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
     size_t most = 0;
     for (size_t i = 0; i < solver->kernels; i++) {
-        const struct ndrange range = solver->ndrange(r, &one, i);
+        const struct ndrange range = solver->ndrange(v, &one, i);
         const size_t items = range.local[0] * range.local[1];
         most = items > most ? items : most;
     }
     return most;
 }
 
-static cl_int build(void *data, const struct solver *solver, const row *r, size_t *work_group,
-                    struct status *status) {
+static cl_int build(void *data, const struct solver *solver, const struct variant *v,
+                    struct choose_excess *excess, struct status *status) {
     struct driver *driver = data;
-    const size_t items = largest_group(solver, r);
+    const size_t items = largest_group(solver, v);
     assert_true(driver->calls < 8); /* or the choice goes round in circles */
     strcpy(driver->tried[driver->calls], solver->name);
     driver->calls++;
     if (driver->shrinks) {
-        *work_group = items > 1 ? items / 2 : 1;
-        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", *work_group);
+        excess->work_group = items > 1 ? items / 2 : 1;
+        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", excess->work_group);
     }
     if (driver->most && items > driver->most) {
-        *work_group = driver->most;
-        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", *work_group);
+        excess->work_group = driver->most;
+        return status_set(status, CLATTN_UNSUPPORTED, "driver: at most %zu", excess->work_group);
     }
     return driver->calls <= driver->failures
                ? status_set(status, CL_BUILD_PROGRAM_FAILURE, "driver: no %s\nlog", solver->name)
                : CL_SUCCESS;
 }
 
-static void rows_that_do_not_build_are_passed_over(void **state) {
+static void variants_that_do_not_build_are_passed_over(void **state) {
     (void)state;
     static const struct {
-        const char *fixture, *tried[4]; /* one row after the other, then NULL */
+        const char *fixture, *tried[4]; /* one variant after the other, then NULL */
     } expected[] = {
         {"a100", {"fwd_tile", "fwd_rows"}},
-        {"h200", {"fwd_tile", "fwd_tile", "fwd_rows"}}, /* tuning.txt's row, the formula's */
+        {"h200", {"fwd_tile", "fwd_tile", "fwd_rows"}}, /* tuning.txt's variant, the formula's */
         {"mali_g78", {"fwd_tile", "fwd_rows"}},
         {"embedded_minimum", {"fwd_tile", "fwd_rows"}},
         {"pocl", {"fwd_lanes", "fwd_rows"}},
     };
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
+        const struct device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
         for (unsigned failures = 0;; failures++) {
             struct driver driver = {.failures = failures};
-            struct answer a = choose(&p, d, NULL, build, &driver);
+            struct answer a = choose(&p, d, NULL, &(struct choose_builder){build, &driver});
             for (unsigned n = 0; n < driver.calls; n++) {
                 assert_string_equal(driver.tried[n], expected[i].tried[n]);
             }
@@ -281,12 +285,12 @@ static void rows_that_do_not_build_are_passed_over(void **state) {
             }
             assert_int_equal(a.code, CL_SUCCESS);
             assert_int_equal(driver.calls, failures + 1);
-            assert_string_equal(a.solver->name, expected[i].tried[failures]);
-            if (failures && strcmp(expected[i].tried[0], a.solver->name) != 0) {
-                text reason = {0};
+            assert_string_equal(a.choice.solver->name, expected[i].tried[failures]);
+            if (failures && strcmp(expected[i].tried[0], a.choice.solver->name) != 0) {
+                struct text reason = {0};
                 text_printf(&reason, "%s refused: driver: no %s (CL_BUILD_PROGRAM_FAILURE)\n",
                             expected[i].tried[0], expected[i].tried[0]);
-                assert_non_null(strstr(text_chars(&a.description), text_chars(&reason)));
+                assert_non_null(strstr(text_chars(&a.choice.description), text_chars(&reason)));
                 text_destroy(&reason);
             }
             drop(&a);
@@ -296,79 +300,80 @@ static void rows_that_do_not_build_are_passed_over(void **state) {
 
 static void a_smaller_work_group_is_tried(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f16 h16 q4096 d128 causal");
+    const struct problem p = fixtures_problem("f16 h16 q4096 d128 causal");
     for (size_t f = 0; f < FIXTURES; f++) {
-        const device *d = &fixtures[f].device;
+        const struct device *d = &fixtures[f].device;
         for (size_t most = 1; most <= 256 && !d->loop_limit; most += most < 4 ? 1 : most / 2) {
             struct driver driver = {.most = most};
-            struct answer a = choose(&p, d, NULL, build, &driver);
+            struct answer a = choose(&p, d, NULL, &(struct choose_builder){build, &driver});
             assert_int_equal(a.code, CL_SUCCESS);
             struct fixtures_engine known;
             const bool engine = fixtures_engine(d, NULL, &known) &&
                                 (long long)most >= known.lanes; /* the smallest group */
             /* Two warpgroups are the fewest. */
             const bool hopper = strcmp(d->architecture, "nvidia/9.0") == 0 && most >= 256;
-            assert_string_equal(a.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
-                                                : hopper              ? "fwd_wgmma"
-                                                : engine              ? "fwd_mma"
-                                                                      : "fwd_tile");
-            assert_true(largest_group(a.solver, &a.row) <= most);
+            assert_string_equal(a.choice.solver->name, d->type == DEVICE_CPU ? "fwd_lanes"
+                                                       : hopper              ? "fwd_wgmma"
+                                                       : engine              ? "fwd_mma"
+                                                                             : "fwd_tile");
+            assert_true(largest_group(a.choice.solver, &a.choice.variant) <= most);
             assert_true(driver.calls <= (*d->matrix && !engine ? 4 : 3));
-            device smaller = *d;
+            struct device smaller = *d;
             smaller.work_group = most < d->work_group ? most : d->work_group;
-            text why = {0};
-            assert_true(fixtures_runnable(a.solver, &p, &smaller, &a.row, &why));
+            struct text why = {0};
+            assert_true(fixtures_runnable(a.choice.solver, &p, &smaller, &a.choice.variant, &why));
             text_destroy(&why);
             drop(&a);
         }
         struct driver driver = {.shrinks = true};
-        struct answer a = choose(&p, d, "fwd_rows", build, &driver);
+        struct answer a = choose(&p, d, "fwd_rows", &(struct choose_builder){build, &driver});
         assert_int_equal(a.code, CLATTN_UNSUPPORTED); /* and it ends */
         drop(&a);
     }
 }
 
-static void the_callers_row_is_that_row_or_none(void **state) {
+static void the_callers_variant_is_that_variant_or_none(void **state) {
     (void)state;
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
-    const device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct device *d = &fixtures_find(fixtures, "a100")->device;
     struct driver broken = {.failures = 1};
-    struct answer a = choose(&p, d, "fwd_tile", build, &broken);
+    struct answer a = choose(&p, d, "fwd_tile", &(struct choose_builder){build, &broken});
     assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
     assert_int_equal(broken.calls, 1);
     drop(&a);
     struct driver small = {.most = 64};
-    a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16", build, &small);
-    assert_int_equal(a.code, CLATTN_INVALID_ROW);
+    a = choose(&p, d, "fwd_tile THREADS_M=16 THREADS_N=16",
+               &(struct choose_builder){build, &small});
+    assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "256 work-items"));
     drop(&a);
     small.calls = 0;
-    a = choose(&p, d, "fwd_tile THREADS_M=16", build, &small);
+    a = choose(&p, d, "fwd_tile THREADS_M=16", &(struct choose_builder){build, &small});
     assert_int_equal(a.code, CL_SUCCESS);
-    assert_int_equal(row_number(&a.row, "THREADS_M", 0), 16);
-    assert_true(row_number(&a.row, "THREADS_N", 0) <= 4);
+    assert_int_equal(variant_number(&a.choice.variant, "THREADS_M", 0), 16);
+    assert_true(variant_number(&a.choice.variant, "THREADS_N", 0) <= 4);
     drop(&a);
-    a = choose(&p, d, "memory_efficient", NULL, NULL); /* a baseline, but asked for */
+    a = choose(&p, d, "memory_efficient", NULL); /* a baseline, but asked for */
     assert_int_equal(a.code, CL_SUCCESS);
-    assert_string_equal(a.solver->name, "memory_efficient");
+    assert_string_equal(a.choice.solver->name, "memory_efficient");
     drop(&a);
 }
 
-/* ---- rows.txt ---- */
+/* ---- variants.txt ---- */
 
-static void list_rows(text *list) {
+static void list_variants(struct text *list) {
     static const char *const problems[] = {
         "f32 h32 q4096 d64", "f32 h16 q4096 d128 causal",    "f16 h16 q4096 d128",
         "f16 h8 q4096 d256", "f32 h8:2 q300 d80:256 causal", "bf16 h8 q20 k4096 d192 window128,0",
     };
-    text_printf(list, "# DEVICE ; PROBLEM ; the row that is chosen.  Written by test_choice "
+    text_printf(list, "# DEVICE ; PROBLEM ; the variant that is chosen.  Written by test_choice "
                       "--print.\n");
     for (size_t f = 0; f < FIXTURES; f++) {
         for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
-            const problem p = fixtures_problem(problems[i]);
-            struct answer a = choose(&p, &fixtures[f].device, NULL, NULL, NULL);
+            const struct problem p = fixtures_problem(problems[i]);
+            struct answer a = choose(&p, &fixtures[f].device, NULL, NULL);
             text_printf(list, "%s ; %s ; %s\n", fixtures[f].name, problems[i],
-                        a.code == CL_SUCCESS ? text_chars(&a.row_text)
+                        a.code == CL_SUCCESS ? text_chars(&a.variant_text)
                                              : clattn_status_name(a.code));
             drop(&a);
         }
@@ -377,15 +382,15 @@ static void list_rows(text *list) {
 
 static void the_rows_are_the_reviewed_ones(void **state) {
     (void)state;
-    char *reviewed = fixtures_read(CLATTN_TEST_DATA, "rows.txt");
-    text list = {0};
-    list_rows(&list);
+    char *reviewed = fixtures_read(CLATTN_TEST_DATA, "variants.txt");
+    struct text list = {0};
+    list_variants(&list);
     const char *now = text_chars(&list), *then = reviewed;
     while (*now || *then) {
         const size_t now_length = strcspn(now, "\n"), then_length = strcspn(then, "\n");
         if (now_length != then_length || memcmp(now, then, now_length) != 0) {
             fail_msg("chosen   %.*s\nreviewed %.*s\nIf that is meant: test_choice --print > "
-                     "tests/fixtures/rows.txt",
+                     "tests/fixtures/variants.txt",
                      (int)now_length, now, (int)then_length, then);
         }
         now += now_length + (now[now_length] == '\n');
@@ -409,21 +414,21 @@ static int close_fixtures(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--print") == 0) {
-        text list = {0};
+        struct text list = {0};
         fixtures_open(fixtures, CLATTN_TEST_DATA);
-        list_rows(&list);
+        list_variants(&list);
         fputs(text_chars(&list), stdout);
         text_destroy(&list);
         fixtures_close(fixtures);
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_problem_has_a_row_that_runs),
-        cmocka_unit_test(a_solver_that_does_not_refuse_has_a_row_that_runs),
+        cmocka_unit_test(every_problem_has_a_variant_that_runs),
+        cmocka_unit_test(a_solver_that_does_not_refuse_has_a_variant_that_runs),
         cmocka_unit_test(little_is_refused),
-        cmocka_unit_test(rows_that_do_not_build_are_passed_over),
+        cmocka_unit_test(variants_that_do_not_build_are_passed_over),
         cmocka_unit_test(a_smaller_work_group_is_tried),
-        cmocka_unit_test(the_callers_row_is_that_row_or_none),
+        cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
         cmocka_unit_test(the_rows_are_the_reviewed_ones),
     };
     return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);

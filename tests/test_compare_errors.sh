@@ -44,7 +44,7 @@ assert ratios_of("signs", errors, ["a", "b", "gone"]) == {"a": 1, "b": 0}
 assert ratios_of("long", errors, ["a", "b"]) == ratios_of("tenth", errors, ["a", "b"]) == {"a": 2, "b": 0}
 assert ratios_of("long", {"cudnn": 2, "a": 1}, ["a"]) == ratios_of("signs", {"math": 2, "a": 1}, ["a"]) == {}
 
-options = SimpleNamespace(rows=["a"])
+options = SimpleNamespace(variants=["a"])
 problems = list(inputs_by_problem(""))
 def line(problem, error, limit, ill=False, name="x"):
     ratios = {} if limit is None else {"a": ratio_of(error, limit)}
@@ -69,9 +69,9 @@ END
 if "$python" -c 'import torch.nn.attention' 2>err.txt; then
     echo "== beside PyTorch"
     set -- --run "$run" --device "$device" --torch-device cpu --back-ends flash
-    compares 0 ' 0 lines fail, 0 could not' "$@" --rows fwd_rows --only "f16 constant"
-    compares 0 ' 0 lines fail, 0 could not' "$@" --rows fwd_rows --only equal
-    compares 5 'nonsense' "$@" --rows "fwd_rows;nonsense" --only "f16 constant"
+    compares 0 ' 0 lines fail, 0 could not' "$@" --variants fwd_rows --only "f16 constant"
+    compares 0 ' 0 lines fail, 0 could not' "$@" --variants fwd_rows --only equal
+    compares 5 'nonsense' "$@" --variants "fwd_rows;nonsense" --only "f16 constant"
     # Right sizes and types, wrong values: o is q.
     cat >wrong.py <<'END'
 import json, sys
@@ -85,7 +85,7 @@ with open(sys.argv[sys.argv.index("-o") + 1], "wb") as file:
 END
     printf '#!/bin/sh\nexec "%s" wrong.py "$@"\n' "$python" >wrong
     chmod +x wrong
-    set -- --run ./wrong --torch-device cpu --back-ends flash --rows any
+    set -- --run ./wrong --torch-device cpu --back-ends flash --variants any
     compares 1 'FAILS' "$@" --only "f16 equal 1"
     compares 1 ' ill .*FAILS' "$@" --only "f16 equal 6"
 else

@@ -89,7 +89,7 @@ static size_t mutate(unsigned char *bytes, size_t size) {
 }
 
 /* What was accepted must be what the file holds: every byte of it is read. */
-static uint64_t check_accepted(const problem_file *problem) {
+static uint64_t check_accepted(const struct problem_file *problem) {
     const clattn_desc *d = &problem->desc;
     const size_t size = d->type == CLATTN_F32 ? 4 : 2;
     const size_t rows_q = (size_t)d->batch * d->heads_q * d->seq_q,
@@ -159,7 +159,7 @@ static void no_mutation_reaches_beyond_the_file(void **state) {
         }
         assert_int_equal(pwrite(file, mended, size, 0), size);
         assert_int_equal(ftruncate(file, (off_t)size), 0);
-        problem_file problem = {.bshd = below(2) == 0};
+        struct problem_file problem = {.bshd = below(2) == 0};
         char why[PROBLEM_FILE_WHY] = "";
         int outcome = problem_file_load(&problem, path, why);
         if (outcome == OUTCOME_DONE) {

@@ -133,8 +133,8 @@ static void test_gray(void **state) {
     picture.channels = 1;
     assert_true(picture_write(&picture, "gray-in.png", why));
     free(picture.pixels);
-    assert_int_equal(denoise("--crop 41x37 --sigma 15 --row fwd_rows", "gray-in.png", "gray.png"),
-                     0);
+    assert_int_equal(
+        denoise("--crop 41x37 --sigma 15 --variant fwd_rows", "gray-in.png", "gray.png"), 0);
     check_definition("gray-noisy.png", "gray.png", 7, 0.85 * 15.0, 12.0);
 }
 

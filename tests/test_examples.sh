@@ -30,7 +30,7 @@ cat out.txt
 gain=$(sed -n 's/^PSNR .* (+\([0-9.]*\) dB)$/\1/p' out.txt)
 awk -v gain="${gain:-0}" 'BEGIN { exit !(gain >= 6) }' ||
     complain "03_denoise: the PSNR rose by ${gain:-nothing}, not by 6 dB"
-for line in '^device ' '^row fwd_' '^S 2304, D 78, Dv 3$' '^time .* GFLOP/s$' '20\.2 MiB$'; do
+for line in '^device ' '^variant fwd_' '^S 2304, D 78, Dv 3$' '^time .* GFLOP/s$' '20\.2 MiB$'; do
     grep -q "$line" out.txt || complain "03_denoise: printed nothing like: $line"
 done
 [ -s small.png ] && [ -s small-noisy.png ] || complain "03_denoise: a picture is missing"

@@ -12,8 +12,8 @@
 
 static struct fixture fixtures[FIXTURES];
 
-static bool same(const device *a, const device *b) {
-    text one = {0}, other = {0};
+static bool same(const struct device *a, const struct device *b) {
+    struct text one = {0}, other = {0};
     device_format(a, &one);
     device_format(b, &other);
     const bool equal = strcmp(text_chars(&one), text_chars(&other)) == 0;
@@ -26,7 +26,7 @@ static bool same(const device *a, const device *b) {
 static void fixtures_are_written_as_facts_are(void **state) {
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
-        text written = {0}, full = {0};
+        struct text written = {0}, full = {0};
         device_format(&fixtures[i].device, &written);
         for (const char *line = text_chars(&written); *line;) {
             const size_t length = strcspn(line, "\n");
@@ -44,7 +44,7 @@ static void fixtures_are_written_as_facts_are(void **state) {
 static void facts_make_sense(void **state) {
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
-        const device *d = &fixtures[i].device;
+        const struct device *d = &fixtures[i].device;
         assert_true(d->name[0] && d->vendor[0] && d->platform[0]);
         assert_true(d->type == DEVICE_CPU || d->type == DEVICE_GPU);
         assert_true(d->compute_units && d->work_group && d->float_width && d->base_alignment);
@@ -60,8 +60,8 @@ static void facts_make_sense(void **state) {
 static void written_facts_are_read_again(void **state) {
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
-        text written = {0};
-        device again;
+        struct text written = {0};
+        struct device again;
         device_format(&fixtures[i].device, &written);
         assert_true(device_parse(&again, text_chars(&written)));
         assert_true(same(&again, &fixtures[i].device));
@@ -71,8 +71,8 @@ static void written_facts_are_read_again(void **state) {
 
 static void what_is_left_out_is_nothing(void **state) {
     (void)state;
-    const device nothing = {0};
-    device d;
+    const struct device nothing = {0};
+    struct device d;
     memset(&d, 0xAA, sizeof d);
     assert_true(device_parse(&d, ""));
     assert_true(same(&d, &nothing));
@@ -88,7 +88,7 @@ static void what_is_left_out_is_nothing(void **state) {
 
 static void texts_are_kept_as_they_are(void **state) {
     (void)state;
-    device d;
+    struct device d;
     assert_true(device_parse(&d, "name two  blanks and a # sign \ndriver\nvendor \n"));
     assert_string_equal(d.name, "two  blanks and a # sign ");
     assert_string_equal(d.driver, "");
@@ -99,8 +99,8 @@ static void texts_are_kept_as_they_are(void **state) {
 static void lines_of_clattn_info_are_read(void **state) {
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
-        text printed = {0};
-        device again;
+        struct text printed = {0};
+        struct device again;
         for (const char *line = fixtures[i].facts; *line;) {
             const size_t length = strcspn(line, "\n"), name = strcspn(line, " \n");
             text_printf(&printed, "    %-22.*s %.*s\n", (int)name, line, (int)(length - name - 1),
@@ -111,7 +111,7 @@ static void lines_of_clattn_info_are_read(void **state) {
         assert_true(same(&again, &fixtures[i].device));
         text_destroy(&printed);
     }
-    device d;
+    struct device d;
     assert_true(device_parse(&d, "    \n    matrix\n    driver   \n  work_group   64"));
     assert_string_equal(d.matrix, "");
     assert_string_equal(d.driver, "");
@@ -151,8 +151,8 @@ static void other_texts_are_refused(void **state) {
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         for (int where = 0; where < 2; where++) {
-            text facts = {0};
-            device d;
+            struct text facts = {0};
+            struct device d;
             text_printf(&facts, "%s%s%s", where ? "name x\n" : "", texts[i],
                         where ? "\nsvm 1\n" : "");
             if (device_parse(&d, text_chars(&facts))) {
@@ -169,16 +169,16 @@ static void a_text_that_does_not_fit_is_refused(void **state) {
         const char *name;
         size_t capacity;
     } texts[] = {
-        {"name", sizeof((device *)0)->name},
-        {"vendor", sizeof((device *)0)->vendor},
-        {"platform", sizeof((device *)0)->platform},
-        {"driver", sizeof((device *)0)->driver},
-        {"architecture", sizeof((device *)0)->architecture},
+        {"name", sizeof((struct device *)0)->name},
+        {"vendor", sizeof((struct device *)0)->vendor},
+        {"platform", sizeof((struct device *)0)->platform},
+        {"driver", sizeof((struct device *)0)->driver},
+        {"architecture", sizeof((struct device *)0)->architecture},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         for (size_t length = texts[i].capacity - 1; length <= texts[i].capacity + 1; length++) {
-            text facts = {0};
-            device d;
+            struct text facts = {0};
+            struct device d;
             text_printf(&facts, "%s ", texts[i].name);
             for (size_t n = 0; n < length; n++) {
                 text_append(&facts, "x", 1);

@@ -84,7 +84,7 @@ cmp -s stdout one || complain 'a problem of many words: another answer than for 
 expect 3 'a problem that no device supports' --device "$device" 'q16 d513'
 says 'a problem that no device supports' '^      error: CLATTN_UNSUPPORTED: .'
 
-# Another row for every device, and for every name that is not quite the device's.
+# Another variant for every device, and for every name that is not quite the device's.
 {
     printf '* ; f32 ; fwd_rows WORK_GROUP=1\n"x%s ; * ; fwd_rows WORK_GROUP=4 # x\n' "${tuning_name#?}"
     printf '%s ; f32 ; fwd_rows WORK_GROUP=2 # "x" ; x\n' "$tuning_name"
@@ -126,7 +126,7 @@ has 'JSON' '[0-9]*' platforms $platform devices 0 number
 has 'JSON' '[0-9]*' platforms $platform devices 0 facts local_memory
 has 'JSON' '"?*"' platforms $platform devices 0 tuning_name
 has 'JSON' '?*' platforms $platform devices 0 facts name
-has 'JSON' 'fwd_*' platforms $platform devices 0 plan row
+has 'JSON' 'fwd_*' platforms $platform devices 0 plan variant
 has 'JSON' 'problem f16 b2 h32:8 q64 k96 d128 causal' platforms $platform devices 0 plan description 0
 expect 3 'JSON, not supported' --json --device "$device" 'q16 d513'
 has 'JSON, not supported' CLATTN_UNSUPPORTED platforms $platform devices 0 plan error status

@@ -261,7 +261,7 @@ static void check_large(void **state) {
     struct shape shape = make_shape(large->way);
     clattn_plan plan = NULL;
     clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
-    shape.desc.row = large->solver->row;
+    shape.desc.variant = large->solver->variant;
     cl_int status = clattn_plan_create(suite.context, &shape.desc, &plan);
     /* A matrix engine is to be named where the device has none. */
     const bool no_engine =
@@ -292,7 +292,7 @@ static void check_large(void **state) {
     assert_int_equal(clFinish(suite.device.queue), CL_SUCCESS);
     bool ok = check_rows(&shape);
     if (!ok)
-        fprintf(stderr, "row: %s\n", clattn_plan_row(plan));
+        fprintf(stderr, "variant: %s\n", clattn_plan_variant(plan));
     if (args.workspace)
         clReleaseMemObject(args.workspace);
     clattn_plan_destroy(plan);

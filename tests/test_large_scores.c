@@ -145,13 +145,13 @@ static const struct test_case table[] = {
 
 /* An engine's emulation is built for seconds: one kernel of each type.  The softcap of f16 is
  * for those that do not take f32. */
-static bool affords(const char *row, cl_device_type device, const clattn_desc *desc) {
+static bool affords(const char *variant, cl_device_type device, const clattn_desc *desc) {
     const bool masked = desc->band_right != CLATTN_UNBOUNDED;
     (void)device;
-    if (strstr(row, "EMULATED=1"))
+    if (strstr(variant, "EMULATED=1"))
         return desc->type != CLATTN_F32 && desc->softcap == 0 &&
                masked == (desc->type == CLATTN_BF16);
-    return desc->type != CLATTN_F16 || desc->softcap == 0 || cases_solver_of(row)->halves;
+    return desc->type != CLATTN_F16 || desc->softcap == 0 || cases_solver_of(variant)->halves;
 }
 
 int main(int argc, char **argv) {

@@ -7,11 +7,10 @@
  * OPENCL_LAYERS names the layer; without it there is nothing to test.
  */
 #include "device.h"
+#include "find_layer.h"
 #include "heard.h"
-#include "layer.h"
 #include "small.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +26,11 @@ static struct heard heard;
 static struct small small;
 
 static const struct {
-    const char *row; /* NULL: chosen */
+    const char *variant; /* NULL: chosen */
     long launches;
-} rows[] = {{NULL, 1}, {"fwd_rows", 1}, {"fwd_tile", 1}, {"fwd_lanes", 1}, {"memory_efficient", 2}};
-enum { ROWS = sizeof rows / sizeof rows[0], WORKSPACE = 1 << 16 };
+} variants[] = {
+    {NULL, 1}, {"fwd_rows", 1}, {"fwd_tile", 1}, {"fwd_lanes", 1}, {"memory_efficient", 2}};
+enum { VARIANTS = sizeof variants / sizeof variants[0], WORKSPACE = 1 << 16 };
 
 static cl_int make_context(clattn_context *context) {
     clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
@@ -47,14 +47,14 @@ static clattn_context need_context(void) {
     return context;
 }
 
-/* NULL where no such row is legal. */
-static clattn_plan make_plan(clattn_context context, const char *row) {
+/* NULL where no such variant is legal. */
+static clattn_plan make_plan(clattn_context context, const char *variant) {
     clattn_desc desc = small.desc;
     clattn_plan plan = NULL;
-    desc.row = row;
+    desc.variant = variant;
     const cl_int code = clattn_plan_create(context, &desc, &plan);
     assert_true(code == CL_SUCCESS ||
-                (row && (code == CLATTN_INVALID_ROW || code == CLATTN_UNSUPPORTED)));
+                (variant && (code == CLATTN_INVALID_VARIANT || code == CLATTN_UNSUPPORTED)));
     return plan;
 }
 
@@ -109,19 +109,21 @@ static void count_enqueue(clattn_plan plan, cl_command_queue queue, bool with_ev
 static void enqueue_neither_allocates_nor_blocks(void **state) {
     (void)state;
     clattn_context context = need_context();
-    for (int i = 0; i < ROWS; i++) {
-        clattn_plan plan = make_plan(context, rows[i].row);
+    for (int i = 0; i < VARIANTS; i++) {
+        clattn_plan plan = make_plan(context, variants[i].variant);
         if (!plan) {
             print_message("not on this device: %s\n", heard.message);
             continue;
         }
         for (int with_event = 0; with_event < 2; with_event++) {
             small_poison(&small, device.queue);
-            count_enqueue(plan, device.queue, with_event, rows[i].launches, clattn_plan_row(plan));
+            count_enqueue(plan, device.queue, with_event, variants[i].launches,
+                          clattn_plan_variant(plan));
             assert_true(small_right(&small, device.queue));
             if (device.unordered) {
                 small_poison(&small, device.queue);
-                count_enqueue(plan, device.unordered, with_event, rows[i].launches, "out of order");
+                count_enqueue(plan, device.unordered, with_event, variants[i].launches,
+                              "out of order");
                 assert_true(small_right(&small, device.unordered));
             }
         }
@@ -207,22 +209,22 @@ static void any_call_of_context_creation_may_fail(void **state) {
     }
 }
 
-static void fail_plan_creation(const char *row) {
+static void fail_plan_creation(const char *variant) {
     bool more = true;
     for (long n = 1; more; n++) {
         const cl_int code = codes[n % 3];
         clattn_desc desc = small.desc;
         clattn_plan plan = NULL;
-        desc.row = row;
+        desc.variant = variant;
         layer->start();
         clattn_context context = need_context();
         heard = (struct heard){0};
         layer->inject(NULL, n, code);
         const cl_int status = clattn_plan_create(context, &desc, &plan);
-        more = judge(status, code, n, row ? row : "clattn_plan_create");
+        more = judge(status, code, n, variant ? variant : "clattn_plan_create");
         assert_true((status == CL_SUCCESS) == (plan != NULL));
         if (!plan) {
-            plan = make_plan(context, row);
+            plan = make_plan(context, variant);
         }
         assert_works(plan);
         clattn_plan_destroy(plan);
@@ -241,8 +243,8 @@ static void any_call_of_enqueue_may_fail(void **state) {
     (void)state;
     layer->start();
     clattn_context context = need_context();
-    for (int i = 0; i < ROWS; i++) {
-        clattn_plan plan = make_plan(context, rows[i].row);
+    for (int i = 0; i < VARIANTS; i++) {
+        clattn_plan plan = make_plan(context, variants[i].variant);
         bool more = plan != NULL;
         for (long n = 1; more; n++) {
             const cl_int code = codes[n % 3];
@@ -252,7 +254,7 @@ static void any_call_of_enqueue_may_fail(void **state) {
             layer->inject(NULL, n, code);
             const cl_int status =
                 clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, &event);
-            more = judge(status, code, n, clattn_plan_row(plan));
+            more = judge(status, code, n, clattn_plan_variant(plan));
             if (status == CL_SUCCESS) {
                 clReleaseEvent(event);
                 assert_true(small_right(&small, device.queue));
@@ -274,7 +276,7 @@ static void failed_builds_say_which_lines_are_whose(void **state) {
     clattn_context context = need_context();
     clattn_desc desc = small.desc;
     clattn_plan plan = NULL;
-    desc.row = "fwd_rows";
+    desc.variant = "fwd_rows";
     heard = (struct heard){0};
     layer->start();
     layer->inject("clBuildProgram", 1, CL_BUILD_PROGRAM_FAILURE);
@@ -292,12 +294,19 @@ static const struct {
     const char *name;
     struct layer_facts facts;
 } fakes[] = {
-    {"GPU, 16 KiB, 64", {16384, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 64 KiB, 256", {65536, 256, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 64", {1024, 64, CL_DEVICE_TYPE_GPU, 0}},
-    {"GPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_GPU, 0}},
-    {"CPU, 1 KiB, 1", {1024, 1, CL_DEVICE_TYPE_CPU, 0}},
-    {"accelerator, 32 KiB, 7", {32768, 7, CL_DEVICE_TYPE_ACCELERATOR, 0}},
+    {"GPU, 16 KiB, 64", {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 64 KiB, 256", {.local_size = 65536, .group_size = 256, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 64", {.local_size = 1024, .group_size = 64, .type = CL_DEVICE_TYPE_GPU}},
+    {"GPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_GPU}},
+    {"CPU, 1 KiB, 1", {.local_size = 1024, .group_size = 1, .type = CL_DEVICE_TYPE_CPU}},
+    {"GPU, 16 KiB, 64, a compiler that takes 5000 bytes more",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 5000}},
+    {"GPU, 16 KiB, 64, a compiler that takes too much",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 16384}},
+    {"GPU, 16 KiB, 64, a driver that says nonsense",
+     {.local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_none = 1 << 20}},
+    {"accelerator, 32 KiB, 7",
+     {.local_size = 32768, .group_size = 7, .type = CL_DEVICE_TYPE_ACCELERATOR}},
 };
 
 static void faked_devices_get_right_answers(void **state) {
@@ -306,12 +315,13 @@ static void faked_devices_get_right_answers(void **state) {
     for (size_t fake = 0; fake < sizeof fakes / sizeof fakes[0]; fake++) {
         layer->fake(&fakes[fake].facts);
         clattn_context context = need_context();
-        for (int i = 0; i < ROWS; i++) {
-            clattn_plan plan = make_plan(context, rows[i].row);
-            print_message("%s: %s: %s\n", fakes[fake].name, rows[i].row ? rows[i].row : "chosen",
-                          plan ? clattn_plan_row(plan) : "not legal");
+        for (int i = 0; i < VARIANTS; i++) {
+            clattn_plan plan = make_plan(context, variants[i].variant);
+            print_message("%s: %s: %s\n", fakes[fake].name,
+                          variants[i].variant ? variants[i].variant : "chosen",
+                          plan ? clattn_plan_variant(plan) : "not legal");
             if (!plan) {
-                assert_non_null(rows[i].row);
+                assert_non_null(variants[i].variant);
                 continue;
             }
             assert_works(plan);
@@ -322,6 +332,30 @@ static void faked_devices_get_right_answers(void **state) {
     }
     layer->fake(&(struct layer_facts){0});
     assert_true(legal >= (int)(2 * sizeof fakes / sizeof fakes[0])); /* chosen, and fwd_rows */
+}
+
+/* A variant whose formula fits, but not what the compiler made of its kernel. */
+static void local_memory_that_the_compiler_takes_is_told(void **state) {
+    (void)state;
+    struct layer_facts facts = {
+        .local_size = 16384, .group_size = 64, .type = CL_DEVICE_TYPE_GPU, .local_more = 1};
+    layer->fake(&facts);
+    clattn_context context = need_context();
+    clattn_plan plan = make_plan(context, "fwd_tile");
+    clattn_desc desc = small.desc;
+    char chosen[256];
+    assert_non_null(plan);
+    snprintf(chosen, sizeof chosen, "%s", clattn_plan_variant(plan));
+    clattn_plan_destroy(plan);
+    facts.local_more = 16384;
+    layer->fake(&facts);
+    desc.variant = chosen;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "plan fwd_tile bytes local memory 16384",
+                              "local memory"));
+    layer->fake(&(struct layer_facts){0});
+    clattn_context_destroy(context);
 }
 
 static void svm_without_the_device_is_refused(void **state) {
@@ -362,25 +396,6 @@ static int close_device(void **state) {
     return 0;
 }
 
-/* The loader's copy of the layer; NULL, after saying why, where it has none. */
-static const struct layer_controls *find_layer(void) {
-    const char *const path = getenv("OPENCL_LAYERS");
-    void *const library = path ? dlopen(path, RTLD_NOW) : NULL;
-    const struct layer_controls *const controls = library ? dlsym(library, "layer_controls") : NULL;
-    if (!controls) {
-        fprintf(stderr, "skipped: OPENCL_LAYERS does not name the layer\n");
-        return NULL;
-    }
-    cl_uint count;
-    controls->start();
-    clGetPlatformIDs(0, NULL, &count);
-    if (controls->stop().calls != 1) {
-        fprintf(stderr, "skipped: the OpenCL loader does not load layers\n");
-        return NULL;
-    }
-    return controls;
-}
-
 int main(void) {
     layer = find_layer();
     if (!layer) {
@@ -394,6 +409,7 @@ int main(void) {
         cmocka_unit_test(any_call_of_enqueue_may_fail),
         cmocka_unit_test(failed_builds_say_which_lines_are_whose),
         cmocka_unit_test(faked_devices_get_right_answers),
+        cmocka_unit_test(local_memory_that_the_compiler_takes_is_told),
         cmocka_unit_test(svm_without_the_device_is_refused),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

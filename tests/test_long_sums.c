@@ -56,9 +56,9 @@ static const struct test_case table[] = {
 /* On a CPU a case takes about 1 s at 262144 keys and 4 s at 1048576 by every solver and engine,
  * most of it on the host, and a kernel 1 to 4 s to compile (PoCL 3.1, one core of a Xeon,
  * 2026-11-26).  Emulated engines are many: each has one kernel and 5 s. */
-static bool affords(const char *row, cl_device_type device, const clattn_desc *desc) {
+static bool affords(const char *variant, cl_device_type device, const clattn_desc *desc) {
     (void)device;
-    return !strstr(row, "EMULATED=1") || (desc->type == CLATTN_F16 && desc->seq_kv <= 262144);
+    return !strstr(variant, "EMULATED=1") || (desc->type == CLATTN_F16 && desc->seq_kv <= 262144);
 }
 
 int main(int argc, char **argv) {

@@ -261,7 +261,7 @@ static void wrong_workspaces_are_refused(void **state) {
     clattn_desc desc = misuse.small.desc;
     clattn_plan plan = NULL;
     size_t bytes = 0;
-    desc.row = "memory_efficient";
+    desc.variant = "memory_efficient";
     assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
     assert_int_equal(clattn_plan_workspace_size(plan, &bytes), CL_SUCCESS);
     assert_int_equal(bytes, 512);

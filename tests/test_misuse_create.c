@@ -5,6 +5,7 @@
  * The device that is not in the context is one of the same platform, where the
  * platform has two (PoCL: POCL_DEVICES="pthread basic").
  */
+#include "context.h"
 #include "device.h"
 #include "heard.h"
 
@@ -34,7 +35,7 @@ static struct heard heard;
 #define INT(name, value) FIELD(name, cl_int, value)
 #define FLOAT(name, value) FIELD(name, float, value)
 #define SIZE(name, value) FIELD(name, size_t, value)
-#define ROW(value) FIELD(row, const char *, value)
+#define VARIANT(value) FIELD(variant, const char *, value)
 
 struct change {
     size_t offset, size;
@@ -79,43 +80,55 @@ static const struct desc_case {
     {"softcap negative", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, -1.0f)}},
     {"softcap NaN", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, NAN)}},
     {"softcap infinite", CLATTN_INVALID_DESC, "softcap", {FLOAT(softcap, INFINITY)}},
-    {"row empty", CLATTN_INVALID_ROW, "row", {ROW("")}},
-    {"row blank", CLATTN_INVALID_ROW, "row", {ROW(" \t")}},
-    {"row of no solver", CLATTN_INVALID_ROW, "fwd_nothing", {ROW("fwd_nothing")}},
-    {"row in capitals", CLATTN_INVALID_ROW, "FWD_ROWS", {ROW("FWD_ROWS")}},
-    {"row's first word cut", CLATTN_INVALID_ROW, "fwd_ro", {ROW("fwd_ro")}},
-    {"row of a parameter alone", CLATTN_INVALID_ROW, "row", {ROW("WORK_GROUP=1")}},
-    {"row with an unknown parameter", CLATTN_INVALID_ROW, "NO_SUCH", {ROW("fwd_rows NO_SUCH=1")}},
-    {"row without =", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP")}},
-    {"row without a value", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=")}},
-    {"row without a name", CLATTN_INVALID_ROW, "row", {ROW("fwd_rows =4")}},
-    {"row with a word as value",
-     CLATTN_INVALID_ROW,
+    {"variant empty", CLATTN_INVALID_VARIANT, "variant", {VARIANT("")}},
+    {"variant blank", CLATTN_INVALID_VARIANT, "variant", {VARIANT(" \t")}},
+    {"variant of no solver", CLATTN_INVALID_VARIANT, "fwd_nothing", {VARIANT("fwd_nothing")}},
+    {"variant in capitals", CLATTN_INVALID_VARIANT, "FWD_ROWS", {VARIANT("FWD_ROWS")}},
+    {"variant's first word cut", CLATTN_INVALID_VARIANT, "fwd_ro", {VARIANT("fwd_ro")}},
+    {"variant of a parameter alone", CLATTN_INVALID_VARIANT, "variant", {VARIANT("WORK_GROUP=1")}},
+    {"variant with an unknown parameter",
+     CLATTN_INVALID_VARIANT,
+     "NO_SUCH",
+     {VARIANT("fwd_rows NO_SUCH=1")}},
+    {"variant without =", CLATTN_INVALID_VARIANT, "WORK_GROUP", {VARIANT("fwd_rows WORK_GROUP")}},
+    {"variant without a value",
+     CLATTN_INVALID_VARIANT,
      "WORK_GROUP",
-     {ROW("fwd_rows WORK_GROUP=many")}},
-    {"row with half a number", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=4x")}},
-    {"row with a huge number",
-     CLATTN_INVALID_ROW,
+     {VARIANT("fwd_rows WORK_GROUP=")}},
+    {"variant without a name", CLATTN_INVALID_VARIANT, "variant", {VARIANT("fwd_rows =4")}},
+    {"variant with a word as value",
+     CLATTN_INVALID_VARIANT,
      "WORK_GROUP",
-     {ROW("fwd_rows WORK_GROUP=99999999999999999999999")}},
-    {"row with code in it", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=1;int")}},
-    {"row with 0", CLATTN_INVALID_ROW, "WORK_GROUP", {ROW("fwd_rows WORK_GROUP=0")}},
-    {"row with a negative number",
-     CLATTN_INVALID_ROW,
+     {VARIANT("fwd_rows WORK_GROUP=many")}},
+    {"variant with half a number",
+     CLATTN_INVALID_VARIANT,
      "WORK_GROUP",
-     {ROW("fwd_rows WORK_GROUP=-4")}},
-    {"row that says it twice",
-     CLATTN_INVALID_ROW,
+     {VARIANT("fwd_rows WORK_GROUP=4x")}},
+    {"variant with a huge number",
+     CLATTN_INVALID_VARIANT,
      "WORK_GROUP",
-     {ROW("fwd_rows WORK_GROUP=1 WORK_GROUP=1")}},
-    {"row over every limit",
-     CLATTN_INVALID_ROW,
+     {VARIANT("fwd_rows WORK_GROUP=99999999999999999999999")}},
+    {"variant with code in it",
+     CLATTN_INVALID_VARIANT,
      "WORK_GROUP",
-     {ROW("fwd_rows WORK_GROUP=1000000")}},
-    {"row overlong",
-     CLATTN_INVALID_ROW,
-     "row",
-     {ROW("fwd_rows " LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD "=1")}},
+     {VARIANT("fwd_rows WORK_GROUP=1;int")}},
+    {"variant with 0", CLATTN_INVALID_VARIANT, "WORK_GROUP", {VARIANT("fwd_rows WORK_GROUP=0")}},
+    {"variant with a negative number",
+     CLATTN_INVALID_VARIANT,
+     "WORK_GROUP",
+     {VARIANT("fwd_rows WORK_GROUP=-4")}},
+    {"variant that says it twice",
+     CLATTN_INVALID_VARIANT,
+     "WORK_GROUP",
+     {VARIANT("fwd_rows WORK_GROUP=1 WORK_GROUP=1")}},
+    {"variant over every limit",
+     CLATTN_INVALID_VARIANT,
+     "WORK_GROUP",
+     {VARIANT("fwd_rows WORK_GROUP=1000000")}},
+    {"variant overlong",
+     CLATTN_INVALID_VARIANT,
+     "variant",
+     {VARIANT("fwd_rows " LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD LONG_WORD "=1")}},
 };
 
 static clattn_desc good_desc(void) {
@@ -175,7 +188,7 @@ static void null_plan_parameters_are_refused(void **state) {
     assert_int_equal(clattn_plan_workspace_size(NULL, &size), CL_INVALID_VALUE);
     assert_int_equal(clattn_plan_describe(NULL, NULL, 0, &size), CL_INVALID_VALUE);
     assert_int_equal(clattn_context_describe(NULL, NULL, 0, &size), CL_INVALID_VALUE);
-    assert_null(clattn_plan_row(NULL));
+    assert_null(clattn_plan_variant(NULL));
     clattn_plan_destroy(NULL);
     clattn_context_destroy(NULL);
 
@@ -195,6 +208,44 @@ static void null_plan_parameters_are_refused(void **state) {
     assert_int_equal(clattn_context_describe(context, text, 1, NULL), CL_SUCCESS);
     assert_string_equal(text, "");
     clattn_plan_destroy(plan);
+}
+
+/* Behind the sentence: the problem, the device, and a line for each solver.  Nothing stands there
+ * where there is no problem to describe. */
+static void a_plan_that_fails_is_described(void **state) {
+    (void)state;
+    static const struct {
+        const char *variant, *sentence, *line;
+    } cases[] = {
+        {"fwd_rows WORK_GROUP=0", "variant: WORK_GROUP=0 is not a number from",
+         "\nfwd_rows refused: WORK_GROUP=0 is not a number from"},
+        {"fwd_rows BLOCK", "variant: \"BLOCK\" is not of the form NAME=VALUE\n",
+         "\nfwd_rows not tried: the caller asked for a variant\n"},
+    };
+    char device_line[300];
+    snprintf(device_line, sizeof device_line, "\ndevice %s\n", context->device.name);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clattn_desc desc = good_desc();
+        clattn_plan plan;
+        assert_int_equal(clattn_desc_parse("f16 h4:2 q5 d8 causal", &desc), CL_SUCCESS);
+        desc.variant = cases[i].variant;
+        heard = (struct heard){0};
+        assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_INVALID_VARIANT);
+        assert_int_equal(heard.failures, 1);
+        const char *const message = heard.message;
+        assert_int_equal(strncmp(message, cases[i].sentence, strlen(cases[i].sentence)), 0);
+        assert_non_null(strstr(message, "\nproblem f16 h4:2 q5 d8 causal\n"));
+        assert_non_null(strstr(message, device_line));
+        assert_non_null(strstr(message, cases[i].line));
+        assert_non_null(strstr(message, "\nmemory_efficient passed over: a baseline runs only"));
+        assert_null(strstr(message, "workspace"));
+    }
+    clattn_desc desc = good_desc();
+    clattn_plan plan;
+    desc.type = 9;
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CLATTN_INVALID_DESC);
+    assert_null(strchr(heard.message, '\n'));
 }
 
 /* A caller built against a later header: fine as long as it asks for nothing new. */
@@ -376,6 +427,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_descs_are_refused),
         cmocka_unit_test(null_plan_parameters_are_refused),
+        cmocka_unit_test(a_plan_that_fails_is_described),
         cmocka_unit_test(longer_descs_must_be_zero_beyond),
         cmocka_unit_test(wrong_contexts_are_refused),
         cmocka_unit_test(tuning_lines_that_are_passed_over_are_remarked),

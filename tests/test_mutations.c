@@ -1,5 +1,5 @@
 /*
- * Damaged texts: rows, problems, tuning tables and facts, mutated in a fixed order.
+ * Damaged texts: variants, problems, tuning tables and facts, mutated in a fixed order.
  *
  * Whatever a text says, it is read or refused in a sentence; what was read is written
  * as a text that reads the same again.  Each text lies in memory of exactly its size,
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,46 +149,47 @@ static void expect_sentence(cl_int code, cl_int expected, const struct status *s
     refused++;
 }
 
-static void choose(const problem *p, const device *d, const char *asked, const char *table,
-                   bool must) {
-    const struct solver *solver = NULL;
-    row r = {.count = 0};
-    text description = {0}, why = {0};
+static void choose(const struct problem *p, const struct device *d, const char *asked,
+                   const char *table, bool must) {
+    struct choice c = {0};
+    struct text why = {0};
     struct status status = {0};
     const struct tuning_table user = {"the tuning file", table};
-    const cl_int code = plan_choose(p, d, asked, table ? &user : NULL, NULL, NULL, NULL, &solver,
-                                    &r, &description, &description, &status);
+    const struct choose_question question = {
+        .problem = p, .device = d, .asked = asked, .user = table ? &user : NULL};
+    const cl_int code = choose_variant(&question, &c, &status);
     if (code == CL_SUCCESS) {
-        assert_string_equal(solver->name, r.solver);
-        if (!fixtures_runnable(solver, p, d, &r, &why)) {
+        assert_string_equal(c.solver->name, c.variant.solver);
+        if (!fixtures_runnable(c.solver, p, d, &c.variant, &why)) {
             fail_msg("\"%s\": %s", asked ? asked : table ? table : "", text_chars(&why));
         }
     } else if (must || !*text_chars(&status.sentence)) {
-        fail_msg("\"%s\": %s", table ? table : "", text_chars(&description));
+        fail_msg("\"%s\": %s", table ? table : "", text_chars(&c.description));
     }
     text_destroy(&why);
-    text_destroy(&description);
+    choose_destroy(&c);
     status_destroy(&status);
 }
 
-/* ---- Rows ---- */
+/* ---- Variants ---- */
 
-static void check_row(const char *chars, size_t length) {
+static void check_variant(const char *chars, size_t length) {
     static const char *const devices[] = {"a100", "pocl", "embedded_minimum"};
     struct status status = {0};
-    text once = {0}, twice = {0};
-    row r, again;
-    const cl_int code = row_parse(&r, chars, length, &status);
+    struct text once = {0}, twice = {0};
+    struct variant v, again;
+    const cl_int code = variant_parse(&v, chars, length, &status);
     if (code == CL_SUCCESS) {
         read_well++;
-        row_format(&r, &once);
-        assert_int_equal(row_parse(&again, text_chars(&once), once.length, &status), CL_SUCCESS);
-        row_format(&again, &twice);
+        variant_format(&v, &once);
+        assert_int_equal(variant_parse(&again, text_chars(&once), once.length, &status),
+                         CL_SUCCESS);
+        variant_format(&again, &twice);
         assert_string_equal(text_chars(&once), text_chars(&twice));
     } else {
-        expect_sentence(code, CLATTN_INVALID_ROW, &status, chars);
+        expect_sentence(code, CLATTN_INVALID_VARIANT, &status, chars);
     }
-    const problem p = fixtures_problem("f16 h8:2 q300 d80:33 causal");
+    const struct problem p = fixtures_problem("f16 h8:2 q300 d80:33 causal");
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
         choose(&p, &fixtures_find(fixtures, devices[i])->device, chars, NULL, false);
     }
@@ -197,7 +198,7 @@ static void check_row(const char *chars, size_t length) {
     status_destroy(&status);
 }
 
-static void damaged_rows(void **state) {
+static void damaged_variants(void **state) {
     (void)state;
     static const char *const texts[] = {
         "fwd_tile BLOCK_M=128 BLOCK_N=64 BLOCK_D=128 THREADS_M=16 THREADS_N=16 Q_RESIDENT=1",
@@ -210,7 +211,7 @@ static void damaged_rows(void **state) {
         "standard SOFTMAX=three_pass WORK_GROUP=256 LANES=4",
         "a A=1 B=2 C=3 D=4 E=5 F=6 G=7 H=8 I=9 J=10 K=11 L=12",
     };
-    each_mutation(texts, sizeof texts / sizeof *texts, check_row);
+    each_mutation(texts, sizeof texts / sizeof *texts, check_variant);
     expect_both();
 }
 
@@ -223,8 +224,8 @@ static void check_problem(const char *chars, size_t length) {
     desc.size = sizeof desc;
     memcpy(&unset, &desc, sizeof desc);
     struct status status = {0};
-    problem p, again;
-    text once = {0}, twice = {0};
+    struct problem p, again;
+    struct text once = {0}, twice = {0};
     cl_int code = clattn_desc_parse(chars, &desc);
     if (code != CL_SUCCESS) {
         assert_int_equal(code, CLATTN_INVALID_TEXT);
@@ -280,13 +281,13 @@ static void check_table(const char *chars, size_t length) {
     }
     status_destroy(&status);
     /* What was refused never gets here in earnest, but must do no harm either. */
-    const problem p = fixtures_problem("f16 h8:2 q2048 d64 causal");
-    const device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct problem p = fixtures_problem("f16 h8:2 q2048 d64 causal");
+    const struct device *d = &fixtures_find(fixtures, "a100")->device;
     size_t at = 0, line = 0, steps = 0;
-    row r;
-    while (tuning_next(chars, &p, d, &at, &r, &line)) {
+    struct variant v;
+    while (tuning_next(chars, &p, d, &at, &v, &line)) {
         assert_true(line >= 1 && ++steps <= LONGEST);
-        assert_true(r.solver[0] && memchr(r.solver, '\0', sizeof r.solver));
+        assert_true(v.solver[0] && memchr(v.solver, '\0', sizeof v.solver));
     }
     choose(&p, d, NULL, chars, true);
 }
@@ -309,13 +310,13 @@ static void damaged_tables(void **state) {
 
 static void check_facts(const char *chars, size_t length) {
     (void)length;
-    device d, again;
+    struct device d, again;
     if (!device_parse(&d, chars)) {
         refused++;
         return;
     }
     read_well++;
-    text once = {0}, twice = {0};
+    struct text once = {0}, twice = {0};
     device_format(&d, &once);
     if (!device_parse(&again, text_chars(&once))) {
         fail_msg("\"%s\" was read, but not what it was written as:\n%s", chars, text_chars(&once));
@@ -325,7 +326,7 @@ static void check_facts(const char *chars, size_t length) {
     /* As device_read leaves them. */
     d.work_group = d.work_group ? d.work_group : 1;
     d.work_items = d.work_items ? d.work_items : 1;
-    const problem p = fixtures_problem("f32 q300 d80:33 window7,7");
+    const struct problem p = fixtures_problem("f32 q300 d80:33 window7,7");
     choose(&p, &d, NULL, NULL, false);
     text_destroy(&once);
     text_destroy(&twice);
@@ -355,7 +356,7 @@ static int close_fixtures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(damaged_rows),
+        cmocka_unit_test(damaged_variants),
         cmocka_unit_test(damaged_problems),
         cmocka_unit_test(damaged_tables),
         cmocka_unit_test(damaged_facts),

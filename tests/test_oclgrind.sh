@@ -6,8 +6,9 @@
 #     test_oclgrind.sh TEST_ATTENTION
 #
 # "tight" leaves no guard zone around a tensor, so that every access beyond it is
-# out of bounds.  Oclgrind exits with 0 whatever it finds: any line in its log
-# fails.  Its view of uninitialised values needs unoptimised code.
+# out of bounds.  By the standard, work-items that write the same value are a race,
+# too: --uniform-writes.  Oclgrind exits with 0 whatever it finds: any line in its
+# log fails.  Its view of uninitialised values needs unoptimised code.
 set -u
 
 test_attention=$1
@@ -22,8 +23,9 @@ failures=0
 check() {
     solver=$1 problem=$2 layout=$3
     rm -f "$log"
-    oclgrind --data-races --uninitialized --build-options -cl-opt-disable --log "$log" \
-        "$test_attention" --solver "$solver" --problem "$problem" --layout "$layout" --with tight
+    oclgrind --data-races --uniform-writes --uninitialized --build-options -cl-opt-disable \
+        --log "$log" "$test_attention" --solver "$solver" --problem "$problem" --layout "$layout" \
+        --with tight
     result=$?
     if [ "$result" -ne 0 ] || [ ! -e "$log" ] || [ -s "$log" ]; then
         echo "FAILED: $solver | $problem | $layout: exit code $result; oclgrind says"

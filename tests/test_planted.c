@@ -30,8 +30,8 @@ static clattn_tensor layout_of(cl_uint heads, cl_uint rows, cl_uint dim) {
     return dense;
 }
 
-static verify_result verify(const struct subject *s, const float *o, const float *lse,
-                            double operations) {
+static struct verify_result verify(const struct subject *s, const float *o, const float *lse,
+                                   double operations) {
     const clattn_desc *d = &s->desc;
     const clattn_tensor q = layout_of(d->heads_q, d->seq_q, d->head_dim),
                         k = layout_of(d->heads_kv, d->seq_kv, d->head_dim),
@@ -39,11 +39,12 @@ static verify_result verify(const struct subject *s, const float *o, const float
                         to = layout_of(d->heads_q, d->seq_q, d->head_dim_v),
                         sum = layout_of(d->heads_q, d->seq_q, 1);
     void *out = subject_encode(d->type, o, s->rows * d->head_dim_v);
-    verify_result result;
+    struct verify_result result;
     assert_true(verify_sample(
-        d, reference_scale(d, s->scale), (verify_tensor){s->stored[SUBJECT_Q], &q},
-        (verify_tensor){s->stored[SUBJECT_K], &k}, (verify_tensor){s->stored[SUBJECT_V], &v},
-        (verify_tensor){out, &to}, (verify_tensor){lse, &sum}, operations, &result));
+        d, reference_scale(d, s->scale), (struct verify_tensor){s->stored[SUBJECT_Q], &q},
+        (struct verify_tensor){s->stored[SUBJECT_K], &k},
+        (struct verify_tensor){s->stored[SUBJECT_V], &v}, (struct verify_tensor){out, &to},
+        (struct verify_tensor){lse, &sum}, operations, &result));
     free(out);
     return result;
 }
@@ -74,7 +75,7 @@ static void plant_all(const struct subject *s, uint64_t *seed) {
     enum { OPERATIONS = 1000000 }; /* for each plant */
     struct compare_result ratio;
     const size_t dim = s->desc.head_dim_v;
-    const verify_result right = verify(s, s->o, s->lse, OPERATIONS);
+    const struct verify_result right = verify(s, s->o, s->lse, OPERATIONS);
     if (!right.passed || !compare_silently(&s->desc, &s->expected, s->o, s->lse, &ratio) ||
         right.ill_rows || ratio.ill_rows) {
         subject_print(s);
@@ -155,7 +156,7 @@ static void no_right_result_is_refused(void **state) {
         struct compare_result ratio;
         subject_draw(&s, &seed);
         const bool right = compare_silently(&s.desc, &s.expected, s.o, s.lse, &ratio);
-        const verify_result checked = verify(&s, s.o, s.lse, 1e9);
+        const struct verify_result checked = verify(&s, s.o, s.lse, 1e9);
         if (!right || !checked.passed) {
             subject_print(&s);
             compare_forward(&s.desc, &s.expected, s.o, s.lse, &ratio);
@@ -235,7 +236,7 @@ static void examples_are_judged_rightly(void **state) {
             s.o[d] = (float)reference_round(e->type, s.expected.o[d] * (1 + e->o_off));
         s.lse[0] = (float)(s.expected.lse[0] + e->lse_off +
                            e->lse_bounds * compare_bound_lse(&s.expected, 0));
-        const verify_result checked = verify(&s, s.o, s.lse, 1e9);
+        const struct verify_result checked = verify(&s, s.o, s.lse, 1e9);
         if (checked.passed != e->right ||
             compare_silently(&desc, &s.expected, s.o, s.lse, &ratio) != e->right) {
             subject_print(&s);

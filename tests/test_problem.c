@@ -64,6 +64,8 @@ static const struct {
     {"q1 k9 d3 causal", "f32 q1 k9 d3"}, /* the last query sees all */
     {"q1 k9 d3 causal start", "f32 q1 k9 d3 causal start"},
     {"q7 d3 softcap0", "f32 q7 d3"},
+    {"q7 d3 softcap0.0e-60", "f32 q7 d3"},
+    {"q7 d3 softcap1e-45", "f32 q7 d3 softcap1e-45"}, /* the smallest float */
     {"q7 d3 softcap30", "f32 q7 d3 softcap30"},
     {"q7 d3 softcap30.0", "f32 q7 d3 softcap30"},
     {"q7 d3 softcap0.5", "f32 q7 d3 softcap0.5"},
@@ -159,13 +161,15 @@ static const struct {
     {"q7 d3 softcap1e999999", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1e", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1e+-2", CLATTN_INVALID_TEXT},
+    {"q7 d3 softcap1e-60", CLATTN_INVALID_TEXT}, /* below all floats: not 0, which is none */
+    {"q7 d3 softcap0.00000000000000000000000000000000000000000000000000001", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap.", CLATTN_INVALID_TEXT},
     {"q7 d3 softcape5", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1.2.3", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap1,5", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap0x1p3", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap2 softcap2", CLATTN_INVALID_TEXT},
-    {"q7 d3 row=fwd_rows", CLATTN_INVALID_TEXT},
+    {"q7 d3 variant=fwd_rows", CLATTN_INVALID_TEXT},
     /* well-formed texts of problems that are not offered */
     {"q7 d513", CLATTN_UNSUPPORTED},
     {"q7 d3:513", CLATTN_UNSUPPORTED},
@@ -178,7 +182,7 @@ static const struct {
 enum { TEXT_SIZE = 128 };
 
 static void assert_same_problem(const char *what, const clattn_desc *a, const clattn_desc *b) {
-    problem p = {0}, r = {0};
+    struct problem p = {0}, r = {0};
     struct status status = {0};
     assert_int_equal(problem_from_desc(&p, a, &status), CL_SUCCESS);
     assert_int_equal(problem_from_desc(&r, b, &status), CL_SUCCESS);
@@ -199,7 +203,7 @@ static void texts_round_trip(void **state) {
             fail_msg("refused: \"%s\"", texts[i].read);
         }
         assert_int_equal(first.size, sizeof first);
-        assert_null(first.row);
+        assert_null(first.variant);
         assert_int_equal(clattn_desc_format(&first, written, sizeof written, NULL), CL_SUCCESS);
         assert_string_equal(written, texts[i].written);
         assert_int_equal(clattn_desc_parse(written, &again), CL_SUCCESS);

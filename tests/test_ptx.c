@@ -69,7 +69,7 @@ static void refused(const char *ptx, size_t length, const char *words) {
     char *exact = malloc(length + !length);
     assert_non_null(exact);
     memcpy(exact, ptx, length);
-    text out = {0};
+    struct text out = {0};
     struct status status = {0};
     assert_int_equal(ptx_for_sm_90a(exact, length, &out, &status), CL_INVALID_BINARY);
     if (words && !strstr(text_chars(&status.sentence), words)) {
@@ -82,7 +82,7 @@ static void refused(const char *ptx, size_t length, const char *words) {
 
 /* good with the first `from` replaced. */
 static void refused_with(const char *from, const char *to, const char *words) {
-    text changed = {0};
+    struct text changed = {0};
     const char *at = strstr(good, from);
     assert_non_null(at);
     text_append(&changed, good, (size_t)(at - good));
@@ -95,7 +95,7 @@ static void refused_with(const char *from, const char *to, const char *words) {
 static void good_text_is_changed_in_three_places(void **state) {
     (void)state;
     for (size_t nul = 0; nul < 2; nul++) { /* the driver's length counts the NUL */
-        text out = {0};
+        struct text out = {0};
         struct status status = {0};
         assert_int_equal(ptx_for_sm_90a(good, strlen(good) + nul, &out, &status), CL_SUCCESS);
         assert_string_equal(text_chars(&out), wanted);
@@ -155,7 +155,7 @@ static void a_huge_text_is_refused(void **state) {
     memcpy(huge, good, strlen(good));
     huge[length - 1] = '}';
     struct status status = {0};
-    text out = {0};
+    struct text out = {0};
     assert_int_equal(ptx_for_sm_90a(huge, length, &out, &status), CL_INVALID_BINARY);
     assert_non_null(strstr(text_chars(&status.sentence), "longer"));
     text_destroy(&out);

@@ -157,7 +157,7 @@ expect 2 'two files to read' in.safetensors also.safetensors -o out.safetensors
 grep -qF "'also.safetensors'" stderr || complain 'two files to read: not which'
 expect 2 'an empty OUT' in.safetensors -o ''
 expect 2 'an option that is not there' $io --casual
-expect 2 'an option without its argument' $io --row
+expect 2 'an option without its argument' $io --variant
 expect 2 'a wrong layout' $io --layout bsh
 expect 2 'a wrong alignment' $io --align middle
 grep -qF -- "--align: 'middle' is not end or start" stderr || complain 'a wrong alignment: not what it may be'
@@ -183,12 +183,12 @@ for word in '' 0 -1 1.5 x 10001; do
     expect 2 "--repeat '$word'" $io --repeat "$word"
 done
 expect 2 '--causal and a window to the right' $io --causal --window 3,3
-expect 2 'a solver that is not there' $io --row fwd_nothing
-expect 2 'a parameter that is not there' $io --row 'fwd_rows NOTHING=1'
-expect 2 'a number that nothing holds' $io --row 'fwd_tile BLOCK_M=99999999999999999999'
+expect 2 'a solver that is not there' $io --variant fwd_nothing
+expect 2 'a parameter that is not there' $io --variant 'fwd_rows NOTHING=1'
+expect 2 'a number that nothing holds' $io --variant 'fwd_tile BLOCK_M=99999999999999999999'
 grep -q '"BLOCK_M=99999999999999999999" is no 32-bit number' stderr ||
     complain 'a number that nothing holds: not the reason'
-expect 2 'a row that is not one' $io --row '= ='
+expect 2 'a variant that is not one' $io --variant '= ='
 expect 2 'an empty device' $io --device ''
 expect 4 'a device number too high' $io --device 4711
 expect 4 'a device name that nobody has' $io --device 'no such device'
@@ -263,7 +263,7 @@ verified() {
     shift
     expect 0 "$what" $io --verify "$@"
     grep -q '^verify     passed: ' stdout || complain "$what: not verified"
-    for word in problem device row time rate workspace; do
+    for word in problem device variant time rate workspace; do
         grep -q "^$word  *[^ ]" stderr || complain "$what: stderr does not say '$word'"
     done
 }
@@ -295,21 +295,21 @@ grep -q '^time .*median of 5' stderr || complain '--repeat: not the median of 5'
 solvers='fwd_rows fwd_tile'
 [ -n "${CLATTN_TEST_DEVICE:-}" ] || solvers="$solvers fwd_lanes"
 for solver in $solvers; do
-    if "$run" --device "$device" $io --row "$solver" 2>&1 | grep -q 'PoCL after 3.1'; then
-        echo "--row $solver: refused, as PoCL miscompiles it"
+    if "$run" --device "$device" $io --variant "$solver" 2>&1 | grep -q 'PoCL after 3.1'; then
+        echo "--variant $solver: refused, as PoCL miscompiles it"
         continue
     fi
-    verified "--row $solver" --row $solver
-    grep -q "^row *$solver " stderr || complain "--row $solver: another one ran"
+    verified "--variant $solver" --variant $solver
+    grep -q "^variant *$solver " stderr || complain "--variant $solver: another one ran"
 done
 name=$(sed -n 's/^device *//p' stderr)
 verified '--device NAME' --device "$(printf '%s\n' "$name" | tr '[:lower:]' '[:upper:]')"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 verified '--tuning' --tuning=tuning.txt
-grep -q '^row *fwd_rows WORK_GROUP=2' stderr || complain '--tuning: another row ran'
-verified '--tuning and --row' --tuning=tuning.txt --row fwd_rows
-! grep -q '^row *fwd_rows WORK_GROUP=2' stderr || complain '--tuning and --row: --row does not count'
+grep -q '^variant *fwd_rows WORK_GROUP=2' stderr || complain '--tuning: another variant ran'
+verified '--tuning and --variant' --tuning=tuning.txt --variant fwd_rows
+! grep -q '^variant *fwd_rows WORK_GROUP=2' stderr || complain '--tuning and --variant: --variant does not count'
 expect 2 'a tuning file that is not there' $io --tuning=no_such_file.txt
 grep -q 'cannot open "no_such_file.txt"' stderr || complain 'no tuning file: not the reason'
 expect 2 'a malformed tuning file' $io --tuning=malformed.txt

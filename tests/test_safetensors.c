@@ -105,7 +105,7 @@ static void what_need_not_be_known_is_accepted(void **state) {
                           "\"data_offsets\":[12,14]}}  ",
                           14);
     put_file(path, bytes, size);
-    safetensors st = SAFETENSORS_INIT;
+    struct safetensors st = SAFETENSORS_INIT;
     char why[SAFETENSORS_WHY] = "";
     assert_int_equal(safetensors_open(&st, path, why), SAFETENSORS_OK);
     assert_int_equal(st.count, 5);
@@ -114,7 +114,7 @@ static void what_need_not_be_known_is_accepted(void **state) {
     assert_int_equal(safetensors_find(&st, "none")->rank, 2);
     assert_int_equal(safetensors_find(&st, "point")->rank, 0);
     assert_int_equal(safetensors_find(&st, "nine")->rank, 9);
-    const safetensors_tensor *late = safetensors_find(&st, "late");
+    const struct safetensors_tensor *late = safetensors_find(&st, "late");
     assert_non_null(late);
     assert_string_equal(late->dtype, "U8");
     assert_int_equal(late->shape[1], 2);
@@ -129,7 +129,7 @@ static void a_file_that_shrinks_is_noticed(void **state) {
     size_t size =
         compose(bytes, "{\"a\":{\"dtype\":\"U8\",\"shape\":[16],\"data_offsets\":[0,16]}}", 16);
     put_file(path, bytes, size);
-    safetensors st = SAFETENSORS_INIT;
+    struct safetensors st = SAFETENSORS_INIT;
     char why[SAFETENSORS_WHY] = "";
     assert_int_equal(safetensors_open(&st, path, why), SAFETENSORS_OK);
     assert_int_equal(truncate(path, (off_t)size - 1), 0);
@@ -144,7 +144,7 @@ static void a_message_holds_no_control_characters(void **state) {
     unsigned char bytes[256];
     size_t size = compose(bytes, "{\"\\u001b[31m\\n-\xc3\xa9\":7}", 0);
     put_file(path, bytes, size);
-    safetensors st = SAFETENSORS_INIT;
+    struct safetensors st = SAFETENSORS_INIT;
     char why[SAFETENSORS_WHY] = "";
     assert_int_equal(safetensors_open(&st, path, why), SAFETENSORS_WRONG);
     assert_string_equal(why, "tensor '?[31m?-?\?': the entry is not a JSON object");
@@ -153,7 +153,7 @@ static void a_message_holds_no_control_characters(void **state) {
 static void a_pipe_is_refused_at_once(void **state) {
     (void)state;
     assert_int_equal(mkfifo(path, 0600), 0);
-    safetensors st = SAFETENSORS_INIT;
+    struct safetensors st = SAFETENSORS_INIT;
     char why[SAFETENSORS_WHY] = "";
     assert_int_equal(safetensors_open(&st, path, why), SAFETENSORS_WRONG);
     assert_string_equal(why, "is not a regular file");
@@ -164,8 +164,8 @@ static void a_pipe_is_refused_at_once(void **state) {
 enum { VALUES = 6 };
 static const float values[VALUES] = {1, -2, 3, -4, 5, -6};
 
-static safetensors_status write_values(const char *to, char why[SAFETENSORS_WHY]) {
-    safetensors_tensor tensors[] = {
+static enum safetensors_status write_values(const char *to, char why[SAFETENSORS_WHY]) {
+    struct safetensors_tensor tensors[] = {
         {.name = "lse", .dtype = "F32", .rank = 2, .shape = {2, 3}, .data = values},
         {.name = "o", .dtype = "BF16", .rank = 3, .shape = {1, 5, 1}, .data = values},
         {.name = "empty", .dtype = "F16", .rank = 2, .shape = {0, 7}, .data = NULL},
@@ -175,14 +175,15 @@ static safetensors_status write_values(const char *to, char why[SAFETENSORS_WHY]
 
 static void what_is_written_is_read_back(void **state) {
     (void)state;
-    safetensors st = SAFETENSORS_INIT;
+    struct safetensors st = SAFETENSORS_INIT;
     char why[SAFETENSORS_WHY] = "";
     float got[VALUES] = {0};
     assert_int_equal(write_values(path, why), SAFETENSORS_OK);
     assert_int_equal(safetensors_open(&st, path, why), SAFETENSORS_OK);
     assert_int_equal(st.count, 3);
     assert_int_equal(st.data_start % 8, 0);
-    const safetensors_tensor *lse = safetensors_find(&st, "lse"), *o = safetensors_find(&st, "o");
+    const struct safetensors_tensor *lse = safetensors_find(&st, "lse"),
+                                    *o = safetensors_find(&st, "o");
     assert_string_equal(lse->dtype, "F32");
     assert_int_equal(lse->rank, 2);
     assert_int_equal(lse->shape[0], 2);
@@ -229,7 +230,7 @@ static void a_failed_write_leaves_the_old_file(void **state) {
         low = old;
         low.rlim_cur = limit;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
-        safetensors_status status = write_values(path, why);
+        enum safetensors_status status = write_values(path, why);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
         assert_int_equal(status, SAFETENSORS_FAILED);
         assert_int_equal(get_file(path, got, sizeof got), 3);

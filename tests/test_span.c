@@ -61,11 +61,12 @@ static const char kernel_text[] =
 static cl_kernel kernels[2]; /* MASKED 0, 1 */
 
 static cl_kernel build(int masked) {
-    text composed = {0};
+    struct text composed = {0};
     text_printf(&composed,
                 "#define TYPE 1\n#define LANES 1\n#define HEAD_DIM 1\n#define HEAD_DIM_V 1\n"
-                "#define MASKED %d\n",
-                masked);
+                "#define MASKED %d\n#define PARAMS_STRIDES struct strides strides[%d]\n"
+                "#define KERNEL_ARGUMENTS const struct params p\n",
+                masked, OPERANDS);
     static const char *const parts[] = {"params.h", "base.cl", "slice.cl", "span.cl"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const struct source *source = sources_find(parts[i]);

@@ -1,5 +1,5 @@
 /*
- * What the driver's own compiler spills of fwd_mma's built-in rows: nothing.
+ * What the driver's own compiler spills of fwd_mma's built-in variants: nothing.
  *
  * NVIDIA's tells it in the build log with -cl-nv-verbose; no other driver is known to, and
  * there the test is skipped (the offline tests look at other compilers).  The text is that
@@ -103,7 +103,7 @@ static void built_in_rows_keep_to_registers(void **state) {
         snprintf(words, sizeof words, "%s h16 q4096 d%d%s", types[i / 6], dims[i / 2 % 3],
                  masks[i % 2]);
         assert_int_equal(clattn_desc_parse(words, &desc), CL_SUCCESS);
-        desc.row = "fwd_mma";
+        desc.variant = "fwd_mma";
         setenv("CLATTN_DUMP", folder, 1);
         const cl_int status = clattn_plan_create(context, &desc, &plan);
         unsetenv("CLATTN_DUMP");
@@ -114,7 +114,7 @@ static void built_in_rows_keep_to_registers(void **state) {
         assert_int_equal(status, CL_SUCCESS);
         chars = dumped_take(folder, "fwd_mma");
         const long bytes = build(chars);
-        print_message("%s: %s: %ld bytes spilled\n", words, clattn_plan_row(plan), bytes);
+        print_message("%s: %s: %ld bytes spilled\n", words, clattn_plan_variant(plan), bytes);
         wrong += bytes != 0;
         free(chars);
         clattn_plan_destroy(plan);

@@ -1,5 +1,5 @@
 /*
- * The baseline named standard: its rows and its workspace, and CLBlast's products
+ * The baseline named standard: its variants and its workspace, and CLBlast's products
  * in pieces.  What it computes is test_attention's business.
  *
  * In a build without CLBlast: that it says so.
@@ -8,6 +8,7 @@
 #include "device.h"
 #include "heard.h"
 #include "small.h"
+#include "solvers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,10 +42,10 @@ static int close_all(void **state) {
     return 0;
 }
 
-static cl_int make_plan(const char *problem, const char *row, clattn_plan *plan) {
+static cl_int make_plan(const char *problem, const char *variant, clattn_plan *plan) {
     clattn_desc desc = CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(problem, &desc), CL_SUCCESS);
-    desc.row = row;
+    desc.variant = variant;
     return clattn_plan_create(context, &desc, plan);
 }
 
@@ -55,7 +56,7 @@ static void skip_without_clblast(void) {
     }
 }
 
-/* ---- Rows ---- */
+/* ---- Variants ---- */
 
 static void a_build_without_clblast_says_so(void **state) {
     (void)state;
@@ -71,11 +72,11 @@ static void a_build_without_clblast_says_so(void **state) {
     assert_true(heard_failure(&heard, code, "standard CLBlast", "no CLBlast"));
 }
 
-static void a_row_is_completed(void **state) {
+static void a_variant_is_completed(void **state) {
     (void)state;
     static const struct {
-        const char *row, *begin;
-    } rows[] = {
+        const char *variant, *begin;
+    } variants[] = {
         {"standard", "standard SOFTMAX=online WORK_GROUP="},
         {"standard SOFTMAX=online", "standard SOFTMAX=online WORK_GROUP="},
         {"standard SOFTMAX=three_pass", "standard SOFTMAX=three_pass WORK_GROUP="},
@@ -83,10 +84,11 @@ static void a_row_is_completed(void **state) {
          "standard SOFTMAX=three_pass WORK_GROUP=1 LANES=4"},
     };
     skip_without_clblast();
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         clattn_plan plan = NULL;
-        assert_int_equal(make_plan("f32 q8 d8", rows[i].row, &plan), CL_SUCCESS);
-        assert_int_equal(strncmp(clattn_plan_row(plan), rows[i].begin, strlen(rows[i].begin)), 0);
+        assert_int_equal(make_plan("f32 q8 d8", variants[i].variant, &plan), CL_SUCCESS);
+        assert_int_equal(
+            strncmp(clattn_plan_variant(plan), variants[i].begin, strlen(variants[i].begin)), 0);
         clattn_plan_destroy(plan);
     }
 }
@@ -101,8 +103,8 @@ static bool on_nvidia(void) {
 static void wrong_rows_are_refused(void **state) {
     (void)state;
     static const struct {
-        const char *row, *words;
-    } rows[] = {
+        const char *variant, *words;
+    } variants[] = {
         {"standard SOFTMAX=two_pass", "SOFTMAX two_pass"},
         {"standard SOFTMAX=2", "SOFTMAX 2"},
         {"standard BLOCK_M=8", "BLOCK_M"},
@@ -111,12 +113,12 @@ static void wrong_rows_are_refused(void **state) {
         {"standard LANES=2", "LANES 2"},
     };
     skip_without_clblast();
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         clattn_plan plan = NULL;
         heard = (struct heard){0};
-        const cl_int code = make_plan("f32 q8 d8", rows[i].row, &plan);
-        assert_int_equal(code, CLATTN_INVALID_ROW);
-        assert_true(heard_failure(&heard, code, rows[i].words, rows[i].row));
+        const cl_int code = make_plan("f32 q8 d8", variants[i].variant, &plan);
+        assert_int_equal(code, CLATTN_INVALID_VARIANT);
+        assert_true(heard_failure(&heard, code, variants[i].words, variants[i].variant));
     }
 }
 
@@ -124,7 +126,7 @@ static void it_is_never_chosen(void **state) {
     (void)state;
     clattn_plan plan = NULL;
     assert_int_equal(make_plan("f32 q8 d8", NULL, &plan), CL_SUCCESS);
-    assert_int_not_equal(strncmp(clattn_plan_row(plan), "standard", strlen("standard")), 0);
+    assert_int_not_equal(strncmp(clattn_plan_variant(plan), "standard", strlen("standard")), 0);
     clattn_plan_destroy(plan);
 }
 
@@ -156,6 +158,28 @@ static void a_workspace_beyond_all_memory_is_refused(void **state) {
     assert_true(heard_failure(&heard, code, words, "over 2^64 bytes"));
 }
 
+/* An enqueue asks for no more than its plan; were it otherwise, the driver has no part in it. */
+static void an_overflow_is_not_the_drivers(void **state) {
+    (void)state;
+    enum { MANY = 1 << 20 };
+    const struct problem p = {.type = CLATTN_F32,
+                              .batch = MANY,
+                              .heads_q = 512,
+                              .heads_kv = 512,
+                              .seq_q = MANY,
+                              .seq_kv = MANY,
+                              .head_dim = 512,
+                              .head_dim_v = 512};
+    const struct params params = {.batch = MANY, .seq_q = MANY, .seq_kv = MANY};
+    const struct launch launch = {.problem = &p, .params = &params, .queue = device.queue};
+    const struct solver *const solver = solvers_find("standard");
+    struct status status = {0};
+    assert_int_equal(solver->enqueue(solver, &launch, &status), CLATTN_INTERNAL);
+    assert_non_null(strstr(text_chars(&status.sentence), "over 2^64 bytes"));
+    assert_null(strstr(text_chars(&status.sentence), "driver"));
+    status_destroy(&status);
+}
+
 /* A part of no buffer can be cut out of another part: the parent's is. */
 static void parts_of_buffers_will_do(void **state) {
     (void)state;
@@ -182,7 +206,7 @@ static void parts_of_buffers_will_do(void **state) {
 
     clattn_plan plan = NULL;
     size_t bytes = 0;
-    small.desc.row = "standard";
+    small.desc.variant = "standard";
     assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
     assert_int_equal(clattn_plan_workspace_size(plan, &bytes), CL_SUCCESS);
     assert_true(bytes <= ALL / 2 - ORIGIN - OFFSET);
@@ -342,11 +366,12 @@ static void a_failure_of_clblast_is_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_build_without_clblast_says_so),
-        cmocka_unit_test(a_row_is_completed),
+        cmocka_unit_test(a_variant_is_completed),
         cmocka_unit_test(wrong_rows_are_refused),
         cmocka_unit_test(it_is_never_chosen),
         cmocka_unit_test(the_workspace_grows_as_the_square),
         cmocka_unit_test(a_workspace_beyond_all_memory_is_refused),
+        cmocka_unit_test(an_overflow_is_not_the_drivers),
         cmocka_unit_test(parts_of_buffers_will_do),
         cmocka_unit_test(products_are_right_in_any_pieces),
         cmocka_unit_test(a_failure_of_clblast_is_reported),

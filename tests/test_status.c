@@ -20,7 +20,7 @@ static void every_status_has_its_name(void **state) {
         NAME(CLATTN_OUT_OF_BOUNDS),
         NAME(CLATTN_OVERLAP),
         NAME(CLATTN_INVALID_WORKSPACE),
-        NAME(CLATTN_INVALID_ROW),
+        NAME(CLATTN_INVALID_VARIANT),
         NAME(CLATTN_INVALID_TUNING),
         NAME(CLATTN_INVALID_TEXT),
         NAME(CLATTN_UNSUPPORTED),

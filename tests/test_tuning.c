@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fixtures.h"
-#include "plan.h"
+#include "choose.h"
 #include "sources.h"
 
 #include <setjmp.h>
@@ -18,36 +18,39 @@
 
 static struct fixture fixtures[FIXTURES];
 
-/* Chooses on a fixture; *row_text and *description are to be destroyed. */
+/* Chooses on a fixture; *variant_text and *description are to be destroyed. */
 static cl_int choose(const char *fixture, const char *words, const char *asked, const char *table,
-                     text *row_text, text *description) {
-    const problem p = fixtures_problem(words);
-    const struct solver *solver;
-    struct status status = {0};
-    row r;
+                     struct text *variant_text, struct text *description) {
+    const struct problem p = fixtures_problem(words);
     const struct tuning_table user = {"the tuning file", table};
-    const cl_int code =
-        plan_choose(&p, &fixtures_find(fixtures, fixture)->device, asked, table ? &user : NULL,
-                    NULL, NULL, NULL, &solver, &r, description, description, &status);
+    const struct choose_question question = {.problem = &p,
+                                             .device = &fixtures_find(fixtures, fixture)->device,
+                                             .asked = asked,
+                                             .user = table ? &user : NULL};
+    struct choice c = {0};
+    struct status status = {0};
+    const cl_int code = choose_variant(&question, &c, &status);
     if (code == CL_SUCCESS) {
-        row_format(&r, row_text);
+        variant_format(&c.variant, variant_text);
     }
+    text_printf(description, "%s%s", text_chars(&c.description), text_chars(&c.remarks));
+    choose_destroy(&c);
     status_destroy(&status);
     return code;
 }
 
-/* The row that is chosen begins with `begin`, and the description says where from. */
+/* The variant that is chosen begins with `begin`, and the description says where from. */
 static void expect(const char *fixture, const char *words, const char *asked, const char *table,
                    const char *begin, const char *origin) {
-    text row_text = {0}, description = {0}, from = {0};
-    assert_int_equal(choose(fixture, words, asked, table, &row_text, &description), CL_SUCCESS);
-    text_printf(&from, "chosen: %s (from %s)\n", text_chars(&row_text), origin);
-    if (strncmp(text_chars(&row_text), begin, strlen(begin)) != 0 ||
+    struct text variant_text = {0}, description = {0}, from = {0};
+    assert_int_equal(choose(fixture, words, asked, table, &variant_text, &description), CL_SUCCESS);
+    text_printf(&from, "chosen: %s (from %s)\n", text_chars(&variant_text), origin);
+    if (strncmp(text_chars(&variant_text), begin, strlen(begin)) != 0 ||
         !strstr(text_chars(&description), text_chars(&from))) {
         fail_msg("%s, %s: expected %s from %s, but:\n%s", fixture, words, begin, origin,
                  text_chars(&description));
     }
-    text_destroy(&row_text);
+    text_destroy(&variant_text);
     text_destroy(&description);
     text_destroy(&from);
 }
@@ -66,7 +69,7 @@ static void the_most_specific_line_goes_first(void **state) {
                                 "amd/gfx90a ; * ; fwd_rows WORK_GROUP=32 # also with a comment\n"
                                 "intel;*;fwd_rows WORK_GROUP=64\r\n";
     static const struct {
-        const char *fixture, *row;
+        const char *fixture, *variant;
         unsigned line;
     } expected[] = {
         {"a100", "fwd_rows WORK_GROUP=8", 6},      {"h200", "fwd_rows WORK_GROUP=2", 3},
@@ -79,7 +82,7 @@ static void the_most_specific_line_goes_first(void **state) {
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         char origin[40];
         snprintf(origin, sizeof origin, "the tuning file:%u", expected[i].line);
-        expect(expected[i].fixture, "f32 q4096 d64", NULL, table, expected[i].row, origin);
+        expect(expected[i].fixture, "f32 q4096 d64", NULL, table, expected[i].variant, origin);
     }
 }
 
@@ -137,11 +140,11 @@ static void equals_keep_their_order(void **state) {
 
 /* tuning.txt's own line for the H200, by its number. */
 static void name_our_line(char *origin, size_t capacity) {
-    const problem p = fixtures_problem("f32 h32 q4096 d64");
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     size_t at = 0, line = 0;
-    row r;
+    struct variant v;
     assert_true(tuning_next(sources_find("tuning.txt")->text, &p,
-                            &fixtures_find(fixtures, "h200")->device, &at, &r, &line));
+                            &fixtures_find(fixtures, "h200")->device, &at, &v, &line));
     snprintf(origin, capacity, "tuning.txt:%zu", line);
 }
 
@@ -161,15 +164,16 @@ static void caller_then_user_then_ours_then_formula(void **state) {
     expect("pocl", words, NULL, NULL, "fwd_lanes", "the device's facts");
 }
 
-/* A row that is completed to what clattn would never choose is worth a remark with what was filled
- * in; one that is complete, or that a row of the solver's own has, is not. */
+/* A variant that is completed to what clattn would never choose is worth a remark with what was
+ * filled in; one that is complete, or that a variant of the solver's own has, is not. */
 static void odd_completions_are_remarked(void **state) {
     (void)state;
     static const struct {
-        const char *fixture, *row, *remark; /* NULL: none */
-    } rows[] = {
+        const char *fixture, *variant, *remark; /* NULL: none */
+    } variants[] = {
         {"mi250", "fwd_tile BLOCK_M=7",
-         "row from the caller: fwd_tile BLOCK_M=7: fwd_tile itself would choose no row with these "
+         "variant from the caller: fwd_tile BLOCK_M=7: fwd_tile itself would choose no variant "
+         "with these "
          "values; filled in: BLOCK_N=8 BLOCK_D=4 THREADS_M=1 "},
         {"mi250", "fwd_tile BLOCK_M=64 BLOCK_N=33", NULL}, /* refused */
         {"mi250", "fwd_tile", NULL},
@@ -180,24 +184,26 @@ static void odd_completions_are_remarked(void **state) {
         {"pocl", "memory_efficient BLOCK_N=127", "filled in: LANES=16 ROW_VECTORS="},
         {"a100", "fwd_mma WAVES=3", "filled in: ENGINE=nv80 ROW_FRAGMENTS="},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        text row_text = {0}, description = {0};
-        choose(rows[i].fixture, "f16 q4096 d64", rows[i].row, NULL, &row_text, &description);
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        struct text variant_text = {0}, description = {0};
+        choose(variants[i].fixture, "f16 q4096 d64", variants[i].variant, NULL, &variant_text,
+               &description);
         const char *remark = strstr(text_chars(&description), "filled in");
-        if (rows[i].remark ? !strstr(text_chars(&description), rows[i].remark) : !!remark) {
-            fail_msg("%s: %s:\n%s", rows[i].fixture, rows[i].row, text_chars(&description));
+        if (variants[i].remark ? !strstr(text_chars(&description), variants[i].remark) : !!remark) {
+            fail_msg("%s: %s:\n%s", variants[i].fixture, variants[i].variant,
+                     text_chars(&description));
         }
-        text_destroy(&row_text);
+        text_destroy(&variant_text);
         text_destroy(&description);
     }
 }
 
 /* ---- Lines that do not fit ---- */
 
-static void rows_that_cannot_be_are_passed_over(void **state) {
+static void variants_that_cannot_be_are_passed_over(void **state) {
     (void)state;
     static const struct {
-        const char *row, *reason; /* of a solver that the formula would not choose there */
+        const char *variant, *reason; /* of a solver that the formula would not choose there */
     } lines[] = {
         {"fwd_rows WORK_GROUP=4096", "fwd_rows refused: WORK_GROUP=4096 is not a number from"},
         {"fwd_rows WORK_GROUP=512", "fwd_rows refused: WORK_GROUP=512 is over the device's 256"},
@@ -207,31 +213,31 @@ static void rows_that_cannot_be_are_passed_over(void **state) {
         {"fwd_lanes LANES=16", "fwd_lanes refused: it is for CPU devices"},
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        text table = {0}, row_text = {0}, description = {0};
-        text_printf(&table, "# passed over\n* ; * ; %s\n", lines[i].row);
+        struct text table = {0}, variant_text = {0}, description = {0};
+        text_printf(&table, "# passed over\n* ; * ; %s\n", lines[i].variant);
         assert_int_equal(
-            choose("mi250", "f32 q4096 d64", NULL, text_chars(&table), &row_text, &description),
+            choose("mi250", "f32 q4096 d64", NULL, text_chars(&table), &variant_text, &description),
             CL_SUCCESS);
-        assert_int_equal(strncmp(text_chars(&row_text), "fwd_tile ", 9), 0);
+        assert_int_equal(strncmp(text_chars(&variant_text), "fwd_tile ", 9), 0);
         const char *reason = strstr(text_chars(&description), lines[i].reason);
         if (!reason) {
             fail_msg("\"%s\" is not in\n%s", lines[i].reason, text_chars(&description));
         }
         if (i < 5) {
-            assert_non_null(strstr(reason, "(row from the tuning file:2)\n"));
+            assert_non_null(strstr(reason, "(variant from the tuning file:2)\n"));
         }
         text_printf(&table, "* ; * ; fwd_rows WORK_GROUP=16\n");
         expect("mi250", "f32 q4096 d64", NULL, text_chars(&table), "fwd_rows WORK_GROUP=16",
                "the tuning file:3");
         text_destroy(&table);
-        text_destroy(&row_text);
+        text_destroy(&variant_text);
         text_destroy(&description);
     }
 }
 
 static void the_choice_goes_on_after_them(void **state) {
     (void)state;
-    static const char *const rows[] = {
+    static const char *const variants[] = {
         "no_such_solver",
         "no_such_solver BLOCK_M=64",
         "fwd_tile BLOCK_M=7 THREADS_M=2",
@@ -239,11 +245,11 @@ static void the_choice_goes_on_after_them(void **state) {
         "fwd_tile WORK_GROUP=64",
         "fwd_tile BLOCK_M=99999999999999999999",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         char table[256];
-        snprintf(table, sizeof table, "* ; * ; %s\n", rows[i]);
+        snprintf(table, sizeof table, "* ; * ; %s\n", variants[i]);
         expect("mi250", "f32 q4096 d64", NULL, table, "fwd_tile", "the device's facts");
-        snprintf(table, sizeof table, "* ; * ; %s\n* ; * ; fwd_rows\n", rows[i]);
+        snprintf(table, sizeof table, "* ; * ; %s\n* ; * ; fwd_rows\n", variants[i]);
         expect("mi250", "f32 q4096 d64", NULL, table, "fwd_rows", "the tuning file:2");
     }
 }
@@ -277,6 +283,10 @@ static void malformed_tables_are_refused(void **state) {
         "* ; d-64 ; fwd_rows",
         "* ; d ; fwd_rows",
         "* ; d64: ; fwd_rows",
+        "* ; d64:64:64 ; fwd_rows",
+        "* ; q64:128 ; fwd_rows",
+        "* ; k64:64 ; fwd_rows",
+        "* ; b1:2 ; fwd_rows",
         "* ; q1-2-3 ; fwd_rows",
         "* ; z9 ; fwd_rows",
         "* ; Causal ; fwd_rows",
@@ -299,7 +309,7 @@ static void malformed_tables_are_refused(void **state) {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         for (size_t b = 0; b < 2; b++) {
             for (size_t a = 0; a < 3; a++) {
-                text table = {0};
+                struct text table = {0};
                 struct status status = {0};
                 text_printf(&table, "%s%s%s", before[b], lines[i], after[a]);
                 const char *place = b ? "my table:4: " : "my table:1: ";
@@ -324,10 +334,10 @@ static void the_sentence_quotes_what_is_wrong(void **state) {
     } lines[] = {
         {"* ; f32 quick full ; fwd_rows # x", "t:1: \"quick\" is no word about a problem"},
         {"* : f32 : fwd_rows\r",
-         "t:1: \"* : f32 : fwd_rows\" is not of the form DEVICE ; PROBLEM ; ROW"},
+         "t:1: \"* : f32 : fwd_rows\" is not of the form DEVICE ; PROBLEM ; VARIANT"},
         {" \"a\\b\" ; * ; fwd_rows",
          "t:1: \"a\\b\" is not a name in quotes; a quote in the name is \\\", a backslash is \\\\"},
-        {"* ; * ; fwd_rows BLOCK=", "t:1: row: \"BLOCK=\" is not of the form NAME=VALUE"},
+        {"* ; * ; fwd_rows BLOCK=", "t:1: variant: \"BLOCK=\" is not of the form NAME=VALUE"},
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct status status = {0};
@@ -349,19 +359,19 @@ static void names_may_hold_anything(void **state) {
         {"\\", "\"\\\\\""},
         {";", "\";\""},
     };
-    const problem p = {.type = CLATTN_F32};
+    const struct problem p = {.type = CLATTN_F32};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (size_t other = 0; other < sizeof names / sizeof *names; other++) {
-            device d = {.architecture = "cpu/8"};
-            text table = {0};
+            struct device d = {.architecture = "cpu/8"};
+            struct text table = {0};
             struct status status = {0};
-            row r;
+            struct variant v;
             size_t at = 0, line = 0;
             snprintf(d.name, sizeof d.name, "%s", names[other].name);
             text_printf(&table, "cpu ; * ; general\n\t%s;*;special # ; \" #\n", names[i].quoted);
             assert_int_equal(tuning_check(text_chars(&table), "t", &status), CL_SUCCESS);
-            assert_true(tuning_next(text_chars(&table), &p, &d, &at, &r, &line));
-            assert_string_equal(r.solver, i == other ? "special" : "general");
+            assert_true(tuning_next(text_chars(&table), &p, &d, &at, &v, &line));
+            assert_string_equal(v.solver, i == other ? "special" : "general");
             text_destroy(&table);
         }
     }
@@ -386,7 +396,7 @@ static void a_byte_order_mark_hides_no_line(void **state) {
 
 static void a_long_line_of_words_is_refused(void **state) {
     (void)state;
-    text table = {0};
+    struct text table = {0};
     struct status status = {0};
     text_printf(&table, "* ; ");
     for (int i = 0; i < 100; i++) {
@@ -439,7 +449,7 @@ int main(void) {
         cmocka_unit_test(equals_keep_their_order),
         cmocka_unit_test(caller_then_user_then_ours_then_formula),
         cmocka_unit_test(odd_completions_are_remarked),
-        cmocka_unit_test(rows_that_cannot_be_are_passed_over),
+        cmocka_unit_test(variants_that_cannot_be_are_passed_over),
         cmocka_unit_test(the_choice_goes_on_after_them),
         cmocka_unit_test(malformed_tables_are_refused),
         cmocka_unit_test(the_sentence_quotes_what_is_wrong),

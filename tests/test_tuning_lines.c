@@ -1,5 +1,5 @@
 /*
- * tuning.txt: every line's row can run where the line says that it is fastest.
+ * tuning.txt: every line's variant can run where the line says that it is fastest.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static unsigned long end_of(const char *range, bool high) {
 }
 
 /* The text of a problem that a line's words may mean: the low or the high end of each range. */
-static void mean(const char *words, bool high, text *problem_text) {
+static void mean(const char *words, bool high, struct text *problem_text) {
     bool has_q = false, has_d = false;
     const char *word;
     for (size_t length; (length = text_word(&words, &word)) > 0;) {
@@ -53,13 +53,14 @@ static void mean(const char *words, bool high, text *problem_text) {
     text_printf(problem_text, "%s%s", has_q ? "" : " q4096", has_d ? "" : " d64");
 }
 
-/* Does the row run there?  Else the reason, appended. */
-static bool row_runs(const char *row_text, const problem *p, const device *d, text *why) {
+/* Does the variant run there?  Else the reason, appended. */
+static bool variant_runs(const char *variant_text, const struct problem *p, const struct device *d,
+                         struct text *why) {
     struct status status = {0};
-    row r;
+    struct variant v;
     const struct solver *solver = NULL;
-    if (row_parse(&r, row_text, strlen(row_text), &status) == CL_SUCCESS) {
-        solver = solvers_find(r.solver);
+    if (variant_parse(&v, variant_text, strlen(variant_text), &status) == CL_SUCCESS) {
+        solver = solvers_find(v.solver);
     }
     status_destroy(&status);
     if (!solver) {
@@ -71,28 +72,29 @@ static bool row_runs(const char *row_text, const problem *p, const device *d, te
         text_printf(why, "%s", refusal);
         return false;
     }
-    if (!solver->complete(p, d, &r, why) || !fixtures_runnable(solver, p, d, &r, why)) {
+    if (!solver->complete(p, d, &v, why) || !fixtures_runnable(solver, p, d, &v, why)) {
         return false;
     }
-    assert_int_equal(why->length, 0); /* nothing was filled in that goes with none of the rows */
+    assert_int_equal(why->length,
+                     0); /* nothing was filled in that goes with none of the variants */
     return true;
 }
 
-/* The row runs on a fixture that its line matches, for a problem that it matches; where
+/* The variant runs on a fixture that its line matches, for a problem that it matches; where
  * the line names one architecture or device: on all of them and for both ends. */
 static void check_line(size_t number, const char *pattern, const char *words,
-                       const char *row_text) {
+                       const char *variant_text) {
     int matching = 0, running = 0;
     for (size_t i = 0; i < 2 * FIXTURES; i++) {
-        const device *d = &fixtures[i / 2].device;
+        const struct device *d = &fixtures[i / 2].device;
         const int specificity = tuning_specificity(d, pattern, strlen(pattern));
-        text meant = {0}, why = {0};
+        struct text meant = {0}, why = {0};
         const char *bad;
         mean(words, i % 2, &meant);
-        const problem p = fixtures_problem(text_chars(&meant));
+        const struct problem p = fixtures_problem(text_chars(&meant));
         if (specificity >= 0 && problem_matches(&p, words, &bad)) {
             matching++;
-            const bool there = row_runs(row_text, &p, d, &why);
+            const bool there = variant_runs(variant_text, &p, d, &why);
             running += there;
             if (!there && specificity >= 2) {
                 fail_msg("tuning.txt:%zu: cannot run on %s,%s: %s", number, fixtures[i / 2].name,
@@ -103,7 +105,7 @@ static void check_line(size_t number, const char *pattern, const char *words,
         text_destroy(&why);
     }
     if (!matching || !running) {
-        fail_msg("tuning.txt:%zu: of %d fixtures and problems that match \"%s ; %s\", the row "
+        fail_msg("tuning.txt:%zu: of %d fixtures and problems that match \"%s ; %s\", the variant "
                  "runs on %d",
                  number, matching, pattern, words, running);
     }
@@ -116,18 +118,18 @@ static void every_line_of_ours_can_run(void **state) {
     assert_int_equal(tuning_check(at, "tuning.txt", &status), CL_SUCCESS);
     size_t lines = 0;
     for (size_t number = 1; *at; number++) {
-        char line[512] = "", pattern[160], words[160], row_text[256];
+        char line[512] = "", pattern[160], words[160], variant_text[256];
         const size_t length = strcspn(at, "\n");
         if (memchr(at, ';', length) && *at != '#') {
             assert_true(length < sizeof line);
             memcpy(line, at, length);
             line[strcspn(line, "#")] = '\0';
             assert_int_equal(
-                sscanf(line, " %159[^;]; %159[^;]; %255[^;]", pattern, words, row_text), 3);
+                sscanf(line, " %159[^;]; %159[^;]; %255[^;]", pattern, words, variant_text), 3);
             for (size_t end = strlen(pattern); end && pattern[end - 1] == ' '; end--) {
                 pattern[end - 1] = '\0';
             }
-            check_line(number, pattern, words, row_text);
+            check_line(number, pattern, words, variant_text);
             lines++;
         }
         at += length + (at[length] == '\n');

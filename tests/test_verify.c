@@ -103,11 +103,11 @@ static void destroy(struct problem *p) {
     reference_free(&p->expected);
 }
 
-static verify_result verify(const struct problem *p) {
-    verify_result result;
-    verify_tensor t[TENSORS];
+static struct verify_result verify(const struct problem *p) {
+    struct verify_result result;
+    struct verify_tensor t[TENSORS];
     for (int i = 0; i < TENSORS; i++) {
-        t[i] = (verify_tensor){p->data[i], &p->layout[i]};
+        t[i] = (struct verify_tensor){p->data[i], &p->layout[i]};
     }
     assert_true(verify_forward(&p->desc, 1 / sqrt(p->desc.head_dim), t[Q], t[K], t[V], t[O], t[LSE],
                                &result));
@@ -162,7 +162,7 @@ static void the_same_bounds(void **state) {
         struct problem p;
         struct compare_result expected;
         make(&p, texts[i / 2], i % 2);
-        verify_result result = verify(&p);
+        struct verify_result result = verify(&p);
         assert_true(result.passed);
         assert_true(compare(&p, &expected));
         assert_int_equal(result.checked, result.rows);
@@ -236,7 +236,7 @@ static void the_element_nearest_to_its_bound_is_reported(void **state) {
     const double v[] = {1025, 0x1p-10, 1024, 0x1p-10, 1024, 0x1p-10, 1024, 0x1p-10};
     const double nearer[] = {1025, 0.25};
     make_mean(&p, v, nearer);
-    verify_result result = verify(&p);
+    struct verify_result result = verify(&p);
     assert_true(result.passed);
     assert_true(result.error == 0.75);
     assert_near(result.bound, 0.5 + 1.25 * 0.25 + 2 * 0x1p-22 * 8 * 0.375);
@@ -264,7 +264,7 @@ static void each_row_has_its_own_bound_of_lse(void **state) {
     memcpy(p.data[V], ones, sizeof ones);
     memcpy(p.data[O], ones, sizeof ones);
     memcpy(p.data[LSE], lse, sizeof lse);
-    verify_result result = verify(&p);
+    struct verify_result result = verify(&p);
     const double sums = 0x1p-22 * (8 + sqrt(2) / 8);
     assert_true(result.passed);
     assert_true(fabs(result.lse_error - (0.75 - log(2))) < 1e-6);
@@ -295,7 +295,7 @@ static void a_long_problem_is_sampled(void **state) {
     for (size_t i = 0; i < rows; i++) {
         memcpy(element(&p, LSE, i), &lse, sizeof lse);
     }
-    verify_result result = verify(&p);
+    struct verify_result result = verify(&p);
     assert_true(result.passed);
     assert_int_equal(result.rows, rows);
     assert_in_range(result.checked, 1000, rows - 1);

@@ -250,15 +250,15 @@ static void memory_of_the_application(void **state) {
     arena = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, ARENA,
                            aligned + sizeof(float), &status);
     assert_int_equal(status, CL_SUCCESS);
-    static const char *const rows[] = {
+    static const char *const variants[] = {
         NULL,
         "fwd_rows",
         "fwd_tile",
         "fwd_tile BLOCK_M=4 BLOCK_N=8 BLOCK_D=4 THREADS_M=4 THREADS_N=1 Q_RESIDENT=1 PREFETCH=1 "
         "WIDE_READS=1",
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        small.desc.row = rows[i];
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+        small.desc.variant = variants[i];
         const cl_int code = clattn_plan_create(context, &small.desc, &plan);
         if (code == CLATTN_UNSUPPORTED && strstr(heard.message, "PoCL after 3.1")) {
             continue;
@@ -267,7 +267,7 @@ static void memory_of_the_application(void **state) {
         tensors_lie_side_by_side(NULL);
         clattn_plan_destroy(plan);
     }
-    small.desc.row = NULL;
+    small.desc.variant = NULL;
     clReleaseMemObject(arena);
     free(memory);
     arena = arena_before;

@@ -1,5 +1,5 @@
 /*
- * clattn-bench - how fast attention is, by which row, and against which limits.
+ * clattn-bench - how fast attention is, by which variant, and against which limits.
  */
 #define _XOPEN_SOURCE 700
 
@@ -24,21 +24,21 @@
 #include "problem_words.h"
 #include "select.h"
 
-typedef struct job {
-    char *device, *rows, *tuning, *plot; /* owned; may be NULL */
-    const char **row;                    /* parts of rows; NULL: the library chooses */
-    size_t row_count;
+struct job {
+    char *device, *variants, *tuning, *plot; /* owned; may be NULL */
+    const char **variant;                    /* parts of variants; NULL: the library chooses */
+    size_t variant_count;
     clattn_type type; /* 0: each problem's own */
-    bench_format format;
+    enum bench_format format;
     bool json, csv, bshd;
     unsigned repeat, sets; /* sets: 0: as many as outgrow the caches */
     double seconds, budget;
-    bench_problems problems;
-    bench_progress progress;
+    struct bench_problems problems;
+    struct bench_progress progress;
     size_t measured; /* problems */
-    bench_result *results;
+    struct bench_result *results;
     size_t result_count;
-} job;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -67,13 +67,13 @@ static const char *const columns =
     "speed      2 (D + Dv) operations for each pair of a query and a key that it sees: masked\n"
     "           pairs are not counted (peers often count half of all for causal)\n"
     "peak       speed as a share of the multiply-adds in f32 that a small kernel reaches,\n"
-    "           measured in turn with the rows; a matrix engine may exceed it\n"
+    "           measured in turn with the variants; a matrix engine may exceed it\n"
     "copy       model bytes a second as a share of copying.  Model bytes: q, k, v, o and lse\n"
     "           once, the workspace written once and read once; what is read again is not\n"
     "           known from outside\n"
     "error      of o in a sample of rows against double precision, and its bound\n"
     "\n"
-    "The rows of a problem take turns.  What cannot run is one sentence on stderr.\n"
+    "The variants of a problem take turns.  What cannot run is one sentence on stderr.\n"
     "\n"
     "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
     "5 anything else: nothing could be measured, an error beyond its bound, no gnuplot, no "
@@ -81,7 +81,7 @@ static const char *const columns =
 
 enum {
     OPTION_DEVICE = 1,
-    OPTION_ROWS,
+    OPTION_VARIANTS,
     OPTION_TUNING,
     OPTION_PRESET,
     OPTION_TYPE,
@@ -100,24 +100,24 @@ enum {
 static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
-    {"rows", 0, POPT_ARG_STRING, NULL, OPTION_ROWS,
-     "rows to compare, with ; between them; auto is the library's choice (default: auto)",
-     "ROW;ROW..."},
+    {"variants", 0, POPT_ARG_STRING, NULL, OPTION_VARIANTS,
+     "variants to compare, with ; between them; auto is the library's choice (default: auto)",
+     "VARIANT;VARIANT..."},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
     {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
      "paper|llm|vision|cpu"},
     {"type", 0, POPT_ARG_STRING, NULL, OPTION_TYPE, "of all problems, whatever they say",
      "f32|f16|bf16"},
     {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
      "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
-    {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT, "samples of each row, at most (default 31)",
-     "N"},
+    {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
+     "samples of each variant, at most (default 31)", "N"},
     {"sets", 0, POPT_ARG_STRING, NULL, OPTION_SETS,
      "of tensors that take turns; 1: they stay in the caches (default: as many as outgrow them)",
      "N"},
     {"time", 0, POPT_ARG_STRING, NULL, OPTION_TIME,
-     "for the samples of each row (default 1); at least 3 are taken", "SECONDS"},
+     "for the samples of each variant (default 1); at least 3 are taken", "SECONDS"},
     {"budget", 0, POPT_ARG_STRING, NULL, OPTION_BUDGET,
      "for the whole run: then what is left is left out", "SECONDS"},
     {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
@@ -132,7 +132,7 @@ static const struct poptOption options[] = {
 /* What an option's argument has to be, for the sentence that refuses it. */
 static const char *const expected[] = {
     [OPTION_DEVICE] = "the number of a device or a part of its name",
-    [OPTION_ROWS] = "rows with ; between them",
+    [OPTION_VARIANTS] = "variants with ; between them",
     [OPTION_TUNING] = "the name of a file",
     [OPTION_PRESET] = "paper, llm, vision or cpu",
     [OPTION_TYPE] = "f32, f16 or bf16",
@@ -181,15 +181,15 @@ static bool is_picture(const char *text) {
 }
 
 /* One option and its argument.  Returns false if the argument is wrong. */
-static bool set_option(job *j, int option, const char *text) {
+static bool set_option(struct job *j, int option, const char *text) {
     static const char *const types[] = {"f32", "f16", "bf16"};
     static const char *const layouts[] = {"bhsd", "bshd"};
     int word;
     switch (option) {
     case OPTION_DEVICE:
         return get_string(text, &j->device);
-    case OPTION_ROWS:
-        return get_string(text, &j->rows);
+    case OPTION_VARIANTS:
+        return get_string(text, &j->variants);
     case OPTION_TUNING:
         return get_string(text, &j->tuning);
     case OPTION_PRESET:
@@ -219,17 +219,17 @@ static bool set_option(job *j, int option, const char *text) {
     }
 }
 
-/* Cuts j->rows into its parts.  False, with its number in *empty, where one is empty. */
-static bool split_rows(job *j, size_t *empty) {
+/* Cuts j->variants into its parts.  False, with its number in *empty, where one is empty. */
+static bool split_variants(struct job *j, size_t *empty) {
     const char *const blanks = " \t\n";
-    char *rest = j->rows;
+    char *rest = j->variants;
     size_t parts = 1;
     for (const char *at = rest; at && *at; at++) {
         parts += *at == ';';
     }
-    j->row = calloc(parts, sizeof *j->row);
-    j->row_count = parts;
-    for (size_t i = 0; rest && j->row && i < parts; i++) {
+    j->variant = calloc(parts, sizeof *j->variant);
+    j->variant_count = parts;
+    for (size_t i = 0; rest && j->variant && i < parts; i++) {
         char *part = rest + strspn(rest, blanks), *end = part + strcspn(part, ";");
         rest = *end ? end + 1 : end;
         while (end > part && strchr(blanks, end[-1])) {
@@ -240,9 +240,9 @@ static bool split_rows(job *j, size_t *empty) {
             *empty = i + 1;
             return false;
         }
-        j->row[i] = strcmp(part, "auto") == 0 ? NULL : part;
+        j->variant[i] = strcmp(part, "auto") == 0 ? NULL : part;
     }
-    return j->row != NULL;
+    return j->variant != NULL;
 }
 
 static int refuse_problem(const char *text) {
@@ -254,7 +254,7 @@ static int refuse_problem(const char *text) {
     return OUTCOME_USAGE;
 }
 
-static int parse_problems(job *j, poptContext context) {
+static int parse_problems(struct job *j, poptContext context) {
     for (const char *text; (text = poptGetArg(context)) != NULL;) {
         cl_int status = bench_problems_add(&j->problems, text);
         if (status == CLATTN_INVALID_TEXT) {
@@ -279,7 +279,7 @@ static int print_help(poptContext context) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         if (option == OPTION_HELP) {
@@ -310,9 +310,9 @@ static int parse_options(job *j, poptContext context) {
     }
     j->format = j->json ? BENCH_JSON : j->csv ? BENCH_CSV : j->format;
     size_t empty = 0;
-    if (!split_rows(j, &empty)) {
-        return empty ? fail(OUTCOME_USAGE, "--rows: row %zu of %zu is empty; see --help", empty,
-                            j->row_count)
+    if (!split_variants(j, &empty)) {
+        return empty ? fail(OUTCOME_USAGE, "--variants: variant %zu of %zu is empty; see --help",
+                            empty, j->variant_count)
                      : fail(OUTCOME_FAILED, "out of memory");
     }
     return parse_problems(j, context);
@@ -320,21 +320,23 @@ static int parse_options(job *j, poptContext context) {
 
 /* ---- The run ------------------------------------------------------------ */
 
-static void skip(void *user, const char *problem, const char *row, const char *why) {
-    job *j = user;
+static void skip(void *user, const char *problem, const char *variant, const char *why) {
+    struct job *j = user;
     bench_progress_clear(&j->progress);
-    fprintf(stderr, "clattn-bench: %s%s%s: %s\n", problem, row ? ": " : "", row ? row : "", why);
+    fprintf(stderr, "clattn-bench: %s%s%s: %s\n", problem, variant ? ": " : "",
+            variant ? variant : "", why);
 }
 
 static void show_progress(void *user, double fraction) {
-    job *j = user;
+    struct job *j = user;
     bench_progress_set(&j->progress, j->measured, fraction);
 }
 
 /* Returns the first failure. */
-static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, double deadline) {
-    const bench_plan plan = {j->row,     j->row_count, j->bshd, j->sets,       j->repeat,
-                             j->seconds, deadline,     skip,    show_progress, j};
+static cl_int measure_all(struct job *j, struct bench_machine *m, const struct bench_report *report,
+                          double deadline) {
+    const struct bench_plan plan = {j->variant, j->variant_count, j->bshd, j->sets,       j->repeat,
+                                    j->seconds, deadline,         skip,    show_progress, j};
     cl_int first_failure = CL_SUCCESS;
     for (; j->measured < j->problems.count; j->measured++) {
         if (bench_machine_now() >= deadline) {
@@ -346,7 +348,7 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
             break;
         }
         show_progress(j, 0);
-        bench_result *results = j->results + j->result_count;
+        struct bench_result *results = j->results + j->result_count;
         size_t count;
         cl_int status = bench_measure(m, report->limits, &plan, &j->problems.problem[j->measured],
                                       results, &count);
@@ -358,14 +360,14 @@ static cl_int measure_all(job *j, bench_machine *m, const bench_report *report, 
     return first_failure;
 }
 
-static int conclude(const job *j, const bench_report *report, cl_int first_failure) {
+static int conclude(const struct job *j, const struct bench_report *report, cl_int first_failure) {
     size_t wrong = 0;
     for (size_t i = 0; i < j->result_count; i++) {
-        const bench_result *r = &j->results[i];
+        const struct bench_result *r = &j->results[i];
         if (!r->passed) {
             wrong++;
             fail(0, "%s: %s: wrong: o: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
-                 r->problem, r->row, r->max_error, r->error_bound, r->lse_error, r->lse_bound);
+                 r->problem, r->variant, r->max_error, r->error_bound, r->lse_error, r->lse_bound);
         }
     }
     if (!bench_report_end(report, j->results, j->result_count)) {
@@ -383,32 +385,33 @@ static int conclude(const job *j, const bench_report *report, cl_int first_failu
                              j->result_count);
 }
 
-/* Is each of --rows one?  Else `why` says so. */
-static cl_int check_rows(const job *j, bench_machine *m) {
+/* Is each of --variants one?  Else `why` says so. */
+static cl_int check_variants(const struct job *j, struct bench_machine *m) {
     cl_int status = CL_SUCCESS;
-    for (size_t i = 0; i < j->row_count && status == CL_SUCCESS; i++) {
-        status = j->row[i] ? bench_machine_check_row(m, j->row[i]) : CL_SUCCESS;
+    for (size_t i = 0; i < j->variant_count && status == CL_SUCCESS; i++) {
+        status = j->variant[i] ? bench_machine_check_variant(m, j->variant[i]) : CL_SUCCESS;
     }
     return status;
 }
 
-static int bench_on(job *j, const select_device *device) {
+static int bench_on(struct job *j, const struct select_device *device) {
     const double start = bench_machine_now();
-    bench_machine m;
-    bench_limits limits = {.flops = 0};
-    bench_report report = {stdout, j->format, &m, &limits, j->sets};
+    struct bench_machine m;
+    struct bench_limits limits = {.flops = 0};
+    struct bench_report report = {stdout, j->format, &m, &limits, j->sets};
     int outcome = OUTCOME_FAILED;
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);
     cl_int status = bench_machine_open(&m, device, j->tuning);
-    const cl_int of_rows = status == CL_SUCCESS ? check_rows(j, &m) : status;
-    if (of_rows == CL_SUCCESS) {
+    const cl_int of_variants = status == CL_SUCCESS ? check_variants(j, &m) : status;
+    if (of_variants == CL_SUCCESS) {
         status = bench_limits_measure(&m, &limits);
     }
-    if (status != CL_SUCCESS || of_rows != CL_SUCCESS) {
+    if (status != CL_SUCCESS || of_variants != CL_SUCCESS) {
         bench_progress_clear(&j->progress);
-        outcome = status != CL_SUCCESS ? fail(outcome_of(status), "%s: %s", device->label, m.why)
-                                       : fail(outcome_of(of_rows), "--rows: %s; see --help", m.why);
+        outcome = status != CL_SUCCESS
+                      ? fail(outcome_of(status), "%s: %s", device->label, m.why)
+                      : fail(outcome_of(of_variants), "--variants: %s; see --help", m.why);
     } else {
         bench_progress_clear(&j->progress);
         bench_report_begin(&report);
@@ -420,20 +423,20 @@ static int bench_on(job *j, const select_device *device) {
     return outcome;
 }
 
-static int bench(job *j) {
+static int bench(struct job *j) {
     if (j->plot && !bench_plot_possible()) {
         return fail(OUTCOME_FAILED, "--plot: there is no gnuplot");
     }
     if (j->plot && !bench_plot_writable(j->plot)) {
         return fail(OUTCOME_FAILED, "--plot: %s cannot be written: %s", j->plot, strerror(errno));
     }
-    j->results = calloc(j->problems.count * j->row_count, sizeof *j->results);
+    j->results = calloc(j->problems.count * j->variant_count, sizeof *j->results);
     if (!j->results) {
         return fail(OUTCOME_FAILED, "out of memory");
     }
-    select_list list;
+    struct select_list list;
     cl_int status = select_all(&list);
-    const select_device *device = select_find(&list, j->device);
+    const struct select_device *device = select_find(&list, j->device);
     int outcome = OUTCOME_NO_DEVICE;
     if (status != CL_SUCCESS) {
         fail(outcome, "the OpenCL platforms cannot be listed: %s", clattn_status_name(status));
@@ -452,7 +455,7 @@ static int bench(job *j) {
 int main(int argc, char **argv) {
     /* A gnuplot that ends early is an error to report, not a reason to die. */
     signal(SIGPIPE, SIG_IGN);
-    job j = {.repeat = 31, .seconds = 1};
+    struct job j = {.repeat = 31, .seconds = 1};
     poptContext context = poptGetContext("clattn-bench", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");
@@ -464,10 +467,10 @@ int main(int argc, char **argv) {
     }
     bench_problems_destroy(&j.problems);
     free(j.device);
-    free(j.rows);
+    free(j.variants);
     free(j.tuning);
     free(j.plot);
-    free(j.row);
+    free(j.variant);
     free(j.results);
     poptFreeContext(context);
     return outcome;

@@ -34,18 +34,18 @@ static const char *const peak_source =
 /* llvmpipe leaves a loop that takes longer, and reports success. */
 enum { STEPS = 4, MOST_ROUNDS = 65535 };
 
-typedef struct peak_variant {
+struct peak_variant {
     bool cpu;
     int width, chains;
-} peak_variant;
+};
 
-static const peak_variant peak_variants[] = {
+static const struct peak_variant peak_variants[] = {
     {true, 16, 16}, {true, 8, 12}, {true, 4, 24}, {false, 1, 16},
     {false, 1, 8},  {false, 2, 8}, {false, 4, 4}, {false, 4, 8},
 };
 
 /* Seconds of the fastest of `samples` launches; negative on failure. */
-static double best_time(bench_machine *m, cl_kernel kernel, size_t items, size_t group,
+static double best_time(struct bench_machine *m, cl_kernel kernel, size_t items, size_t group,
                         int samples) {
     double best = -1;
     for (int i = 0; i < samples; i++) {
@@ -69,12 +69,12 @@ static double best_time(bench_machine *m, cl_kernel kernel, size_t items, size_t
     return best;
 }
 
-double bench_limits_sample(bench_machine *m, const bench_limits *limits) {
+double bench_limits_sample(struct bench_machine *m, const struct bench_limits *limits) {
     double seconds = best_time(m, limits->peak, limits->items, limits->group, 1);
     return seconds > 0 ? limits->operations / seconds : 0;
 }
 
-void bench_limits_destroy(bench_limits *limits) {
+void bench_limits_destroy(struct bench_limits *limits) {
     if (limits->peak) {
         clReleaseKernel(limits->peak);
     }
@@ -86,7 +86,8 @@ void bench_limits_destroy(bench_limits *limits) {
 }
 
 /* The number of rounds with which one launch of the variant takes SAMPLE_SECONDS. */
-static cl_int set_rounds(bench_machine *m, const peak_variant *v, bench_limits *limits) {
+static cl_int set_rounds(struct bench_machine *m, const struct peak_variant *v,
+                         struct bench_limits *limits) {
     double seconds;
     cl_int rounds = 16;
     do {
@@ -104,7 +105,8 @@ static cl_int set_rounds(bench_machine *m, const peak_variant *v, bench_limits *
 }
 
 /* Makes *limits ready for bench_limits_sample. */
-static cl_int make_variant(bench_machine *m, const peak_variant *v, bench_limits *limits) {
+static cl_int make_variant(struct bench_machine *m, const struct peak_variant *v,
+                           struct bench_limits *limits) {
     const cl_float factor = 0.999f, term = 1e-3f, zero = 0;
     char vector[16] = "float", prefix[256];
     if (v->width > 1) {
@@ -146,9 +148,9 @@ static int ascending(const void *left, const void *right) {
 
 /* The variants take turns, and the best run of each counts: something else that runs
  * on the device for a while must not decide which is best. */
-static cl_int measure_peak(bench_machine *m, bench_limits *limits) {
+static cl_int measure_peak(struct bench_machine *m, struct bench_limits *limits) {
     enum { VARIANTS = sizeof peak_variants / sizeof peak_variants[0] };
-    bench_limits tried[VARIANTS] = {{.flops = 0}};
+    struct bench_limits tried[VARIANTS] = {{.flops = 0}};
     cl_int status = CL_SUCCESS, made[VARIANTS];
     for (int i = 0; i < VARIANTS; i++) {
         made[i] = CL_DEVICE_NOT_FOUND;
@@ -158,7 +160,7 @@ static cl_int measure_peak(bench_machine *m, bench_limits *limits) {
         }
     }
     for (int i = 0; i < SAMPLES * VARIANTS; i++) {
-        bench_limits *variant = &tried[i % VARIANTS];
+        struct bench_limits *variant = &tried[i % VARIANTS];
         double rate = made[i % VARIANTS] == CL_SUCCESS ? bench_limits_sample(m, variant) : 0;
         variant->flops = rate > variant->flops ? rate : variant->flops;
     }
@@ -193,7 +195,7 @@ static const char *const copy_source =
     "    }\n"
     "}\n";
 
-static void note_copy(bench_limits *limits, double seconds, size_t bytes, const char *by) {
+static void note_copy(struct bench_limits *limits, double seconds, size_t bytes, const char *by) {
     double rate = seconds > 0 ? 2 * (double)bytes / seconds : 0;
     if (rate > limits->copy) {
         limits->copy = rate;
@@ -201,8 +203,8 @@ static void note_copy(bench_limits *limits, double seconds, size_t bytes, const 
     }
 }
 
-static cl_int copy_by_kernel(bench_machine *m, bench_limits *limits, cl_mem from, cl_mem to,
-                             size_t bytes) {
+static cl_int copy_by_kernel(struct bench_machine *m, struct bench_limits *limits, cl_mem from,
+                             cl_mem to, size_t bytes) {
     cl_int status;
     cl_kernel kernel =
         bench_machine_kernel(m, m->cpu ? "#define VECTOR float16\n" : "#define VECTOR float4\n",
@@ -224,8 +226,8 @@ static cl_int copy_by_kernel(bench_machine *m, bench_limits *limits, cl_mem from
     return status;
 }
 
-static cl_int copy_by_driver(bench_machine *m, bench_limits *limits, cl_mem from, cl_mem to,
-                             size_t bytes) {
+static cl_int copy_by_driver(struct bench_machine *m, struct bench_limits *limits, cl_mem from,
+                             cl_mem to, size_t bytes) {
     cl_int status = CL_SUCCESS;
     for (int i = 0; i < SAMPLES && status == CL_SUCCESS; i++) {
         cl_event event = NULL;
@@ -247,7 +249,7 @@ static cl_int copy_by_driver(bench_machine *m, bench_limits *limits, cl_mem from
     return status;
 }
 
-static cl_int measure_copy(bench_machine *m, bench_limits *limits) {
+static cl_int measure_copy(struct bench_machine *m, struct bench_limits *limits) {
     /* Far more than the cache holds, and a round number of work-groups. */
     const size_t unit = (size_t)1 << 24;
     cl_ulong bytes = 4 * m->cache, most = m->memory / 8 < m->largest ? m->memory / 8 : m->largest;
@@ -281,8 +283,8 @@ static cl_int measure_copy(bench_machine *m, bench_limits *limits) {
     return status;
 }
 
-cl_int bench_limits_measure(bench_machine *m, bench_limits *limits) {
-    *limits = (bench_limits){.flops = 0};
+cl_int bench_limits_measure(struct bench_machine *m, struct bench_limits *limits) {
+    *limits = (struct bench_limits){.flops = 0};
     cl_int status = measure_peak(m, limits);
     return status == CL_SUCCESS ? measure_copy(m, limits) : status;
 }

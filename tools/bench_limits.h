@@ -13,7 +13,7 @@
 
 #include "bench_machine.h"
 
-typedef struct bench_limits {
+struct bench_limits {
     double flops; /* a second, median; a multiply-add is two */
     double copy;  /* bytes read and bytes written, a second, the best run */
     char flops_by[64], copy_by[64];
@@ -21,14 +21,14 @@ typedef struct bench_limits {
     cl_mem data;
     size_t items, group;
     double operations; /* of a launch of it */
-} bench_limits;
+};
 
 /* Takes about two seconds; bench_limits_destroy is needed in any case.  Fails only if
  * no kernel of a kind ran. */
-cl_int bench_limits_measure(bench_machine *m, bench_limits *limits);
-void bench_limits_destroy(bench_limits *limits);
+cl_int bench_limits_measure(struct bench_machine *m, struct bench_limits *limits);
+void bench_limits_destroy(struct bench_limits *limits);
 
 /* Operations a second now, in a fiftieth of a second; 0 on failure. */
-double bench_limits_sample(bench_machine *m, const bench_limits *limits);
+double bench_limits_sample(struct bench_machine *m, const struct bench_limits *limits);
 
 #endif

@@ -12,7 +12,7 @@
 /* clattn's sentence for a failed build goes on with the build log: the first line is
  * the sentence. */
 static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data) {
-    bench_machine *m = user_data;
+    struct bench_machine *m = user_data;
     int length = (int)strcspn(message, "\n");
     if (status == CL_SUCCESS) {
         fprintf(stderr, "clattn-bench: note: %.*s\n", length, message);
@@ -21,7 +21,8 @@ static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data
     }
 }
 
-cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, const char *what) {
+cl_int bench_machine_check(struct bench_machine *m, cl_int status, const char *call,
+                           const char *what) {
     if (status != CL_SUCCESS) {
         snprintf(m->why, sizeof m->why, "%s%s%s failed: %s", call, what[0] ? " of " : "", what,
                  clattn_status_name(status));
@@ -29,7 +30,7 @@ cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, co
     return status;
 }
 
-cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc) {
+cl_int bench_machine_check_problem(struct bench_machine *m, const clattn_desc *desc) {
     size_t length;
     if (clattn_desc_format(desc, NULL, 0, &length) == CL_SUCCESS) {
         return CL_SUCCESS;
@@ -43,12 +44,12 @@ cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc) {
 }
 
 /* A plan describes every solver, a line each after that of the workspace. */
-static bool is_solver(bench_machine *m, const char *name) {
+static bool is_solver(struct bench_machine *m, const char *name) {
     clattn_desc desc = CLATTN_DESC_INIT;
     clattn_plan plan;
     char text[4096] = "", line[64];
     desc.seq_q = desc.head_dim = 1;
-    desc.row = "fwd_rows";
+    desc.variant = "fwd_rows";
     if (clattn_plan_create(m->attention, &desc, &plan) != CL_SUCCESS) {
         return true; /* nobody knows */
     }
@@ -59,28 +60,28 @@ static bool is_solver(bench_machine *m, const char *name) {
     return !solvers || strstr(solvers + 1, line);
 }
 
-cl_int bench_machine_check_row(bench_machine *m, const char *row) {
+cl_int bench_machine_check_variant(struct bench_machine *m, const char *variant) {
     const char *const blanks = " \t\n";
     char solver[48];
-    const char *at = row + strcspn(row, blanks);
-    snprintf(solver, sizeof solver, "%.*s", (int)(at - row), row);
+    const char *at = variant + strcspn(variant, blanks);
+    snprintf(solver, sizeof solver, "%.*s", (int)(at - variant), variant);
     if (!is_solver(m, solver)) {
         snprintf(m->why, sizeof m->why, "there is no solver '%s'", solver);
-        return CLATTN_INVALID_ROW;
+        return CLATTN_INVALID_VARIANT;
     }
     for (at += strspn(at, blanks); *at; at += strspn(at, blanks)) {
         const int length = (int)strcspn(at, blanks);
         const char *sign = memchr(at, '=', (size_t)length);
         if (!sign || sign == at || sign + 1 == at + length) {
             snprintf(m->why, sizeof m->why, "'%.*s' is not of the form NAME=VALUE", length, at);
-            return CLATTN_INVALID_ROW;
+            return CLATTN_INVALID_VARIANT;
         }
         at += length;
     }
     return CL_SUCCESS;
 }
 
-static void read_facts(bench_machine *m) {
+static void read_facts(struct bench_machine *m) {
     cl_device_type type = 0;
     clGetDeviceInfo(m->device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
     m->cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
@@ -96,11 +97,12 @@ static void read_facts(bench_machine *m) {
     m->group = m->group ? m->group : 1;
 }
 
-cl_int bench_machine_open(bench_machine *m, const select_device *device, const char *tuning) {
+cl_int bench_machine_open(struct bench_machine *m, const struct select_device *device,
+                          const char *tuning) {
     cl_int status;
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)device->platform, 0};
-    *m = (bench_machine){.device = device->id, .label = device->label};
+    *m = (struct bench_machine){.device = device->id, .label = device->label};
     m->driver = select_device_text(device->id, CL_DRIVER_VERSION);
     if (!m->driver) {
         return bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "clGetDeviceInfo", "");
@@ -127,7 +129,7 @@ cl_int bench_machine_open(bench_machine *m, const select_device *device, const c
     return clattn_context_create(&desc, &m->attention);
 }
 
-void bench_machine_close(bench_machine *m) {
+void bench_machine_close(struct bench_machine *m) {
     clattn_context_destroy(m->attention);
     if (m->queue) {
         clReleaseCommandQueue(m->queue);
@@ -138,7 +140,7 @@ void bench_machine_close(bench_machine *m) {
     free(m->driver);
 }
 
-cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,
+cl_kernel bench_machine_kernel(struct bench_machine *m, const char *prefix, const char *source,
                                const char *name, cl_int *status) {
     const char *texts[] = {prefix, source};
     cl_program program = clCreateProgramWithSource(m->context, 2, texts, NULL, status);

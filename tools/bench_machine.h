@@ -12,7 +12,7 @@
 
 enum { BENCH_WHY = 512 };
 
-typedef struct bench_machine {
+struct bench_machine {
     cl_device_id device;
     const char *label; /* "platform / device"; the list's */
     char *driver;
@@ -25,25 +25,27 @@ typedef struct bench_machine {
     cl_ulong memory, largest, cache; /* bytes; largest: of one allocation */
     size_t group;                    /* work-items of the largest work-group */
     char why[BENCH_WHY];             /* one sentence about the last failure */
-} bench_machine;
+};
 
-/* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of rows, may
+/* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of variants, may
  * be NULL. */
-cl_int bench_machine_open(bench_machine *m, const select_device *device, const char *tuning);
-void bench_machine_close(bench_machine *m);
+cl_int bench_machine_open(struct bench_machine *m, const struct select_device *device,
+                          const char *tuning);
+void bench_machine_close(struct bench_machine *m);
 
 /* Passes status on; if it is a failure, `why` becomes "call [of what] failed: CODE". */
-cl_int bench_machine_check(bench_machine *m, cl_int status, const char *call, const char *what);
+cl_int bench_machine_check(struct bench_machine *m, cl_int status, const char *call,
+                           const char *what);
 
 /* CL_SUCCESS, or `why` says why desc is no problem, or none that clattn offers. */
-cl_int bench_machine_check_problem(bench_machine *m, const clattn_desc *desc);
+cl_int bench_machine_check_problem(struct bench_machine *m, const clattn_desc *desc);
 
-/* CL_SUCCESS, or `why` says that a row is no solver with NAME=VALUE behind it.  Whether a solver
- * takes them here, only its plans say. */
-cl_int bench_machine_check_row(bench_machine *m, const char *row);
+/* CL_SUCCESS, or `why` says that a variant is no solver with NAME=VALUE behind it.  Whether a
+ * solver takes them here, only its plans say. */
+cl_int bench_machine_check_variant(struct bench_machine *m, const char *variant);
 
 /* A kernel of a program of its own.  NULL on failure. */
-cl_kernel bench_machine_kernel(bench_machine *m, const char *prefix, const char *source,
+cl_kernel bench_machine_kernel(struct bench_machine *m, const char *prefix, const char *source,
                                const char *name, cl_int *status);
 
 /* Seconds between an event's start, or its end, and the end of `last`; negative when

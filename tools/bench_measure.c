@@ -10,31 +10,31 @@
 
 enum { LEAST_SAMPLES = 3, MOST_PASSES = 1000, PEAKS = 20 }; /* PEAKS: each round */
 
-typedef struct contender {
+struct contender {
     const char *asked;
     clattn_plan plan;
     cl_mem workspace;
     size_t workspace_bytes;
-    verify_result check;
+    struct verify_result check;
     unsigned passes, samples;
     bool by_device;
     double spent;          /* seconds */
     double *device, *wall; /* seconds, one each sample */
     cl_int status;
-} contender;
+};
 
-typedef struct match {
-    bench_machine *m;
-    const bench_plan *how;
-    const bench_limits *limits;
-    bench_tensors tensors;
+struct match {
+    struct bench_machine *m;
+    const struct bench_plan *how;
+    const struct bench_limits *limits;
+    struct bench_tensors tensors;
     cl_kernel tick;
-    contender *contenders;
+    struct contender *contenders;
     size_t count, pass;
     char problem[128];
     double *peaks; /* operations a second */
     unsigned peak_count;
-} match;
+};
 
 /* Its end is where a sample begins. */
 static const char *const tick_source = "__kernel void tick(uint x, __global uint *y) {\n"
@@ -47,7 +47,7 @@ static double min(double a, double b) {
     return a < b ? a : b;
 }
 
-static cl_int start_clock(match *a, cl_event *event) {
+static cl_int start_clock(struct match *a, cl_event *event) {
     const cl_uint zero = 0;
     const size_t one = 1;
     clSetKernelArg(a->tick, 0, sizeof zero, &zero);
@@ -60,9 +60,10 @@ static cl_int start_clock(match *a, cl_event *event) {
 /* ---- One sample ----------------------------------------------------------- */
 
 /* `passes` of them at once.  *device is negative if the device does not tell. */
-static cl_int run_passes(match *a, contender *c, unsigned passes, double *device, double *wall) {
+static cl_int run_passes(struct match *a, struct contender *c, unsigned passes, double *device,
+                         double *wall) {
     cl_event first = NULL, last = NULL;
-    bench_machine *m = a->m;
+    struct bench_machine *m = a->m;
     double start = bench_machine_now();
     cl_int status = m->profiling ? start_clock(a, &first) : CL_SUCCESS;
     for (unsigned i = 0; i < passes && status == CL_SUCCESS; i++) {
@@ -86,7 +87,7 @@ static cl_int run_passes(match *a, contender *c, unsigned passes, double *device
     return status;
 }
 
-static cl_int run_alone(match *a, contender *c, double *wall) {
+static cl_int run_alone(struct match *a, struct contender *c, double *wall) {
     double start = bench_machine_now();
     cl_int status =
         bench_tensors_enqueue(&a->tensors, a->m, c->plan, c->workspace, a->pass++, NULL);
@@ -97,7 +98,7 @@ static cl_int run_alone(match *a, contender *c, double *wall) {
     return status;
 }
 
-static cl_int take_sample(match *a, contender *c) {
+static cl_int take_sample(struct match *a, struct contender *c) {
     double start = bench_machine_now(), device, wall;
     cl_int status = run_passes(a, c, c->passes, &device, &wall);
     c->by_device = c->by_device && device > 0;
@@ -115,9 +116,9 @@ static cl_int take_sample(match *a, contender *c) {
 
 /* ---- One contender -------------------------------------------------------- */
 
-static cl_int make_workspace(match *a, contender *c) {
+static cl_int make_workspace(struct match *a, struct contender *c) {
     const double gib = 1 << 30;
-    bench_machine *m = a->m;
+    struct bench_machine *m = a->m;
     double together = (double)c->workspace_bytes;
     for (int i = 0; i < BENCH_TENSORS; i++) {
         together += (double)a->tensors.sets * (double)a->tensors.step[i];
@@ -134,10 +135,10 @@ static cl_int make_workspace(match *a, contender *c) {
 }
 
 /* Plans, checks one pass, and finds out how long one takes. */
-static cl_int prepare(match *a, contender *c) {
+static cl_int prepare(struct match *a, struct contender *c) {
     clattn_desc desc = a->tensors.desc;
     double device, wall;
-    desc.row = c->asked;
+    desc.variant = c->asked;
     c->by_device = a->m->profiling;
     c->device = calloc(a->how->repeat, sizeof *c->device);
     c->wall = calloc(a->how->repeat, sizeof *c->wall);
@@ -165,7 +166,7 @@ static cl_int prepare(match *a, contender *c) {
     return status;
 }
 
-static void release(contender *c) {
+static void release(struct contender *c) {
     clattn_plan_destroy(c->plan);
     if (c->workspace) {
         clReleaseMemObject(c->workspace);
@@ -177,7 +178,7 @@ static void release(contender *c) {
     c->device = c->wall = NULL;
 }
 
-static bool wants_more(const match *a, const contender *c) {
+static bool wants_more(const struct match *a, const struct contender *c) {
     if (c->status != CL_SUCCESS || c->samples >= a->how->repeat) {
         return false;
     }
@@ -189,7 +190,7 @@ static bool wants_more(const match *a, const contender *c) {
 
 /* ---- The match ------------------------------------------------------------ */
 
-static void fail(match *a, contender *c, cl_int status) {
+static void fail(struct match *a, struct contender *c, cl_int status) {
     c->status = status;
     if (status != CL_SUCCESS) {
         a->how->skip(a->how->user, a->problem, c->asked, a->m->why);
@@ -198,19 +199,19 @@ static void fail(match *a, contender *c, cl_int status) {
 }
 
 /* After a round: the longer it took, the more often, for a twentieth of its time. */
-static void sample_peak(match *a, double seconds) {
+static void sample_peak(struct match *a, double seconds) {
     double wanted = ceil(seconds / SAMPLE_SECONDS / 20);
     for (int i = 0; i < PEAKS && i < wanted; i++) {
         a->peaks[a->peak_count++] = bench_limits_sample(a->m, a->limits);
     }
 }
 
-static void play(match *a) {
+static void play(struct match *a) {
     for (bool more = true; more;) {
         double done = 0, start = bench_machine_now();
         more = false;
         for (size_t i = 0; i < a->count; i++) {
-            contender *c = &a->contenders[i];
+            struct contender *c = &a->contenders[i];
             if (wants_more(a, c)) {
                 fail(a, c, take_sample(a, c));
                 more = true;
@@ -231,31 +232,31 @@ static int ascending(const void *left, const void *right) {
     return (x > y) - (x < y);
 }
 
-static bench_times summarise(double *seconds, unsigned count) {
+static struct bench_times summarise(double *seconds, unsigned count) {
     qsort(seconds, count, sizeof *seconds, ascending);
     unsigned tenth = (count - 1) / 10; /* so many lie outside at each end */
-    return (bench_times){(seconds[(count - 1) / 2] + seconds[count / 2]) / 2, seconds[tenth],
-                         seconds[count - 1 - tenth]};
+    return (struct bench_times){(seconds[(count - 1) / 2] + seconds[count / 2]) / 2, seconds[tenth],
+                                seconds[count - 1 - tenth]};
 }
 
-static bench_result conclude(const match *a, const contender *c) {
+static struct bench_result conclude(const struct match *a, const struct contender *c) {
     const clattn_desc *desc = &a->tensors.desc;
-    bench_result r = {.desc = *desc,
-                      .device = summarise(c->device, c->samples),
-                      .wall = summarise(c->wall, c->samples),
-                      .by_device = c->by_device,
-                      .samples = c->samples,
-                      .passes = c->passes,
-                      .sets = a->tensors.sets,
-                      .workspace = c->workspace_bytes,
-                      .max_error = c->check.error,
-                      .error_bound = c->check.bound,
-                      .lse_error = c->check.lse_error,
-                      .lse_bound = c->check.lse_bound,
-                      .ill_rows = c->check.ill_rows,
-                      .passed = c->check.passed};
+    struct bench_result r = {.desc = *desc,
+                             .device = summarise(c->device, c->samples),
+                             .wall = summarise(c->wall, c->samples),
+                             .by_device = c->by_device,
+                             .samples = c->samples,
+                             .passes = c->passes,
+                             .sets = a->tensors.sets,
+                             .workspace = c->workspace_bytes,
+                             .max_error = c->check.error,
+                             .error_bound = c->check.bound,
+                             .lse_error = c->check.lse_error,
+                             .lse_bound = c->check.lse_bound,
+                             .ill_rows = c->check.ill_rows,
+                             .passed = c->check.passed};
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
-    snprintf(r.row, sizeof r.row, "%s", clattn_plan_row(c->plan));
+    snprintf(r.variant, sizeof r.variant, "%s", clattn_plan_variant(c->plan));
     snprintf(r.asked, sizeof r.asked, "%s", c->asked ? c->asked : "auto");
     double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
                         ((double)desc->head_dim + desc->head_dim_v);
@@ -266,16 +267,16 @@ static bench_result conclude(const match *a, const contender *c) {
     return r;
 }
 
-static cl_int measure(match *a, bench_result *results, size_t *count) {
+static cl_int measure(struct match *a, struct bench_result *results, size_t *count) {
     cl_int first_failure = CL_SUCCESS;
     for (size_t i = 0; i < a->count; i++) {
-        contender *c = &a->contenders[i];
-        c->asked = a->how->rows[i];
+        struct contender *c = &a->contenders[i];
+        c->asked = a->how->variants[i];
         fail(a, c, prepare(a, c));
     }
     play(a);
     for (size_t i = 0; i < a->count; i++) {
-        contender *c = &a->contenders[i];
+        struct contender *c = &a->contenders[i];
         if (c->status == CL_SUCCESS) {
             results[(*count)++] = conclude(a, c);
         } else if (first_failure == CL_SUCCESS) {
@@ -286,7 +287,7 @@ static cl_int measure(match *a, bench_result *results, size_t *count) {
     return first_failure;
 }
 
-static cl_int open_match(match *a, const clattn_desc *desc) {
+static cl_int open_match(struct match *a, const clattn_desc *desc) {
     cl_int status;
     if (desc->batch == 0 || verify_pairs(desc) == 0) {
         snprintf(a->m->why, sizeof a->m->why, "there is nothing to measure: no query sees a key");
@@ -299,14 +300,15 @@ static cl_int open_match(match *a, const clattn_desc *desc) {
     a->contenders = calloc(a->count, sizeof *a->contenders);
     a->peaks = calloc((size_t)PEAKS * a->how->repeat, sizeof *a->peaks);
     if (!a->contenders || !a->peaks) {
-        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "rows");
+        return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "variants");
     }
     return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd, a->how->sets);
 }
 
-cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,
-                     const bench_problem *problem, bench_result *results, size_t *count) {
-    match a = {.m = m, .how = plan, .limits = limits, .count = plan->row_count};
+cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
+                     const struct bench_plan *plan, const struct bench_problem *problem,
+                     struct bench_result *results, size_t *count) {
+    struct match a = {.m = m, .how = plan, .limits = limits, .count = plan->variant_count};
     clattn_desc desc = problem->desc;
     *count = 0;
     cl_int status = bench_machine_check_problem(m, &desc);

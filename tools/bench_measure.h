@@ -1,10 +1,10 @@
 /*
- * bench_measure - the rows that shall answer one problem, timed side by side.
+ * bench_measure - the variants that shall answer one problem, timed side by side.
  *
  * A sample of device time is a small kernel and, enqueued behind it at once, `passes`
  * passes: from the end of the one to the end of the others, by the device's clock,
  * divided by their number, which is such that a sample lasts 20 ms.  A sample of wall
- * time is one pass alone, from its enqueue until clFinish returns.  The rows take
+ * time is one pass alone, from its enqueue until clFinish returns.  The variants take
  * turns: one sample of each, then again.
  */
 #ifndef BENCH_MEASURE_H
@@ -14,15 +14,15 @@
 #include "bench_machine.h"
 #include "bench_problems.h"
 
-typedef struct bench_times {
+struct bench_times {
     double median, low, high; /* seconds; low and high: 10th and 90th percentile */
-} bench_times;
+};
 
-typedef struct bench_result {
+struct bench_result {
     clattn_desc desc;
-    char problem[128], row[256]; /* row: the one that ran, complete */
-    char asked[256];             /* the row that was asked for, or "auto" */
-    bench_times device, wall;
+    char problem[128], variant[256]; /* variant: the one that ran, complete */
+    char asked[256];                 /* the variant that was asked for, or "auto" */
+    struct bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;
     size_t sets;        /* of tensors, which took turns */
@@ -35,26 +35,27 @@ typedef struct bench_result {
     bool passed;
     double peak_fraction; /* of the peak while this problem was measured */
     double bandwidth_fraction;
-} bench_result;
+};
 
-typedef struct bench_plan {
-    const char *const *rows; /* NULL: the library chooses */
-    size_t row_count;
+struct bench_plan {
+    const char *const *variants; /* NULL: the library chooses */
+    size_t variant_count;
     bool bshd;
     unsigned sets;   /* of tensors that take turns; 0: as many as outgrow the caches */
-    unsigned repeat; /* samples of each row, at most */
-    double seconds;  /* for each row; at least 3 samples are taken in any case */
+    unsigned repeat; /* samples of each variant, at most */
+    double seconds;  /* for each variant; at least 3 samples are taken in any case */
     double deadline; /* by bench_machine_now: from here on one sample is enough */
 
-    /* A sentence about what is skipped; the row may be NULL.  And how much is done. */
-    void (*skip)(void *user, const char *problem, const char *row, const char *why);
+    /* A sentence about what is skipped; the variant may be NULL.  And how much is done. */
+    void (*skip)(void *user, const char *problem, const char *variant, const char *why);
     void (*progress)(void *user, double fraction);
     void *user;
-} bench_plan;
+};
 
-/* results has room for row_count; *count becomes how many there are.  Returns the
- * first failure, though it may concern one row only. */
-cl_int bench_measure(bench_machine *m, const bench_limits *limits, const bench_plan *plan,
-                     const bench_problem *problem, bench_result *results, size_t *count);
+/* results has room for variant_count; *count becomes how many there are.  Returns the
+ * first failure, though it may concern one variant only. */
+cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
+                     const struct bench_plan *plan, const struct bench_problem *problem,
+                     struct bench_result *results, size_t *count);
 
 #endif

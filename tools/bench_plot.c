@@ -12,20 +12,20 @@
 
 enum { LABEL = 256, BLACK = 6 };
 
-/* Results of one row and one family of problems (all but batch and lengths). */
-typedef struct series {
-    size_t row, family;
-} series;
+/* Results of one variant and one family of problems (all but batch and lengths). */
+struct series {
+    size_t variant, family;
+};
 
-typedef struct picture {
+struct picture {
     FILE *to;
-    const bench_limits *limits;
-    const bench_result *results;
+    const struct bench_limits *limits;
+    const struct bench_result *results;
     size_t count;
-    char (*rows)[LABEL], (*families)[LABEL];
-    series *series, *of; /* of: each result's */
-    size_t row_count, family_count, series_count;
-} picture;
+    char (*variants)[LABEL], (*families)[LABEL];
+    struct series *series, *of; /* of: each result's */
+    size_t variant_count, family_count, series_count;
+};
 
 /* ---- Grouping ------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ static size_t find_or_add(char (*labels)[LABEL], size_t *count, const char *labe
 }
 
 /* What is left of a problem's text without batch and lengths: "f16 h32:8 d128 causal". */
-static void name_family(const bench_result *r, char label[LABEL]) {
+static void name_family(const struct bench_result *r, char label[LABEL]) {
     char text[sizeof r->problem];
     snprintf(text, sizeof text, "%s", r->problem);
     label[0] = '\0';
@@ -53,22 +53,22 @@ static void name_family(const bench_result *r, char label[LABEL]) {
     }
 }
 
-static bool group(picture *p) {
-    p->rows = calloc(p->count, sizeof *p->rows);
+static bool group(struct picture *p) {
+    p->variants = calloc(p->count, sizeof *p->variants);
     p->families = calloc(p->count, sizeof *p->families);
     p->series = calloc(p->count, sizeof *p->series);
     p->of = calloc(p->count, sizeof *p->of);
-    if (!p->rows || !p->families || !p->series || !p->of) {
+    if (!p->variants || !p->families || !p->series || !p->of) {
         return false;
     }
     for (size_t i = 0; i < p->count; i++) {
         char label[LABEL];
         name_family(&p->results[i], label);
-        p->of[i] = (series){find_or_add(p->rows, &p->row_count, p->results[i].asked),
-                            find_or_add(p->families, &p->family_count, label)};
+        p->of[i] = (struct series){find_or_add(p->variants, &p->variant_count, p->results[i].asked),
+                                   find_or_add(p->families, &p->family_count, label)};
         size_t s = 0;
-        while (s < p->series_count &&
-               (p->series[s].row != p->of[i].row || p->series[s].family != p->of[i].family)) {
+        while (s < p->series_count && (p->series[s].variant != p->of[i].variant ||
+                                       p->series[s].family != p->of[i].family)) {
             s++;
         }
         p->series[s] = p->of[i];
@@ -93,12 +93,13 @@ static void put_quoted(FILE *to, const char *text) {
 
 /* Columns: length, operations a second, bytes beyond inputs and outputs, operations
  * for each byte of the model. */
-static void put_data(const picture *p) {
+static void put_data(const struct picture *p) {
     for (size_t s = 0; s < p->series_count; s++) {
         fprintf(p->to, "$series%zu << END\n", s);
         for (size_t i = 0; i < p->count; i++) {
-            const bench_result *r = &p->results[i];
-            if (p->of[i].row != p->series[s].row || p->of[i].family != p->series[s].family) {
+            const struct bench_result *r = &p->results[i];
+            if (p->of[i].variant != p->series[s].variant ||
+                p->of[i].family != p->series[s].family) {
                 continue;
             }
             double lse = 4.0 * r->desc.batch * r->desc.heads_q * r->desc.seq_q;
@@ -109,20 +110,20 @@ static void put_data(const picture *p) {
     }
 }
 
-static const char *colour(size_t row) {
+static const char *colour(size_t variant) {
     static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                           "#e69f00", "#56b4e9", "#000000"};
-    return colours[row % (sizeof colours / sizeof colours[0])];
+    return colours[variant % (sizeof colours / sizeof colours[0])];
 }
 
-/* A row has its colour, a family its point and dash. */
-static void put_style(const picture *p, size_t row, size_t family) {
+/* A variant has its colour, a family its point and dash. */
+static void put_style(const struct picture *p, size_t variant, size_t family) {
     static const int points[] = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10};
-    fprintf(p->to, "lc rgb '%s' lw 2 pt %d ps 0.8 dt %zu", colour(row),
+    fprintf(p->to, "lc rgb '%s' lw 2 pt %d ps 0.8 dt %zu", colour(variant),
             points[family % (sizeof points / sizeof points[0])], family % 5 + 1);
 }
 
-static void put_panel(const picture *p, int panel, const char *title, const char *columns,
+static void put_panel(const struct picture *p, int panel, const char *title, const char *columns,
                       const char *with, const char *roof) {
     fprintf(p->to, "set lmargin at screen %.3f\nset rmargin at screen %.3f\n", 0.055 + 0.33 * panel,
             0.325 + 0.33 * panel);
@@ -130,23 +131,23 @@ static void put_panel(const picture *p, int panel, const char *title, const char
     for (size_t s = 0; s < p->series_count; s++) {
         fprintf(p->to, "%s $series%zu using %s with %s ", s || roof[0] ? "," : "", s, columns,
                 with);
-        put_style(p, p->series[s].row, p->series[s].family);
+        put_style(p, p->series[s].variant, p->series[s].family);
         fputs(" notitle", p->to);
     }
     fputs("\n", p->to);
 }
 
 /* Two lines below the panels: colours, then points and dashes. */
-static void put_keys(const picture *p) {
+static void put_keys(const struct picture *p) {
     fputs("unset logscale\nunset xlabel\nunset ylabel\nunset tics\nunset border\nunset title\n"
           "unset grid\nset tmargin at screen 0.15\nset bmargin at screen 0\n"
           "set lmargin at screen 0.03\nset rmargin at screen 0.97\nset xrange [0:1]\n"
           "set yrange [0:1]\nset key at screen 0.5, screen 0.13 center top horizontal Left reverse "
           "samplen 3\nplot NaN notitle",
           p->to);
-    for (size_t i = 0; i < p->row_count; i++) {
+    for (size_t i = 0; i < p->variant_count; i++) {
         fprintf(p->to, ", keyentry with lines lw 5 lc rgb '%s' title ", colour(i));
-        put_quoted(p->to, p->rows[i]);
+        put_quoted(p->to, p->variants[i]);
     }
     fputs("\nset key at screen 0.5, screen 0.085\nplot NaN notitle", p->to);
     for (size_t i = 0; i < p->family_count; i++) {
@@ -158,7 +159,7 @@ static void put_keys(const picture *p) {
     fputs("\n", p->to);
 }
 
-static void put_script(const picture *p, const char *path, const char *device) {
+static void put_script(const struct picture *p, const char *path, const char *device) {
     double first = INFINITY, last = 0;
     for (size_t i = 0; i < p->count; i++) {
         first = fmin(first, p->results[i].desc.seq_kv);
@@ -209,9 +210,9 @@ bool bench_plot_writable(const char *path) {
     return file != NULL;
 }
 
-bool bench_plot(const char *path, const char *device, const bench_limits *limits,
-                const bench_result *results, size_t count) {
-    picture p = {.limits = limits, .results = results, .count = count};
+bool bench_plot(const char *path, const char *device, const struct bench_limits *limits,
+                const struct bench_result *results, size_t count) {
+    struct picture p = {.limits = limits, .results = results, .count = count};
     bool good = group(&p);
     if (good) {
         p.to = popen("gnuplot >/dev/null", "w") /* where no file opens, it would draw there */;
@@ -221,7 +222,7 @@ bool bench_plot(const char *path, const char *device, const bench_limits *limits
         put_script(&p, path, device);
         good = pclose(p.to) == 0;
     }
-    free(p.rows);
+    free(p.variants);
     free(p.families);
     free(p.series);
     free(p.of);

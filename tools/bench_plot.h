@@ -15,7 +15,7 @@ bool bench_plot_possible(void);
 bool bench_plot_writable(const char *path);
 
 /* Writes an SVG.  False if gnuplot, which has said why, could not. */
-bool bench_plot(const char *path, const char *device, const bench_limits *limits,
-                const bench_result *results, size_t count);
+bool bench_plot(const char *path, const char *device, const struct bench_limits *limits,
+                const struct bench_result *results, size_t count);
 
 #endif

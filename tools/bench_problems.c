@@ -11,14 +11,14 @@ const char *const bench_problems_presets =
     "  vision   f16, full, D 64, few and odd lengths: image and video encoders\n"
     "  cpu      f32 and some f16, 8 heads, S 128 to 4,096, D 64 and 128: a few cores\n";
 
-cl_int bench_problems_add(bench_problems *p, const char *text) {
-    bench_problem problem = {.desc = CLATTN_DESC_INIT};
+cl_int bench_problems_add(struct bench_problems *p, const char *text) {
+    struct bench_problem problem = {.desc = CLATTN_DESC_INIT};
     snprintf(problem.text, sizeof problem.text, "%s", text);
     cl_int status = clattn_desc_parse(text, &problem.desc);
     if (status != CL_SUCCESS) {
         return status;
     }
-    bench_problem *grown = realloc(p->problem, (p->count + 1) * sizeof *grown);
+    struct bench_problem *grown = realloc(p->problem, (p->count + 1) * sizeof *grown);
     if (!grown) {
         return CL_OUT_OF_HOST_MEMORY;
     }
@@ -27,14 +27,14 @@ cl_int bench_problems_add(bench_problems *p, const char *text) {
     return CL_SUCCESS;
 }
 
-static cl_int add(bench_problems *p, const char *type, int batch, const char *heads, int length,
-                  int dim, const char *mask) {
+static cl_int add(struct bench_problems *p, const char *type, int batch, const char *heads,
+                  int length, int dim, const char *mask) {
     char text[128];
     snprintf(text, sizeof text, "%s b%d h%s q%d d%d %s", type, batch, heads, length, dim, mask);
     return bench_problems_add(p, text);
 }
 
-static cl_int add_paper(bench_problems *p) {
+static cl_int add_paper(struct bench_problems *p) {
     static const struct {
         int dim;
         const char *heads;
@@ -51,7 +51,7 @@ static cl_int add_paper(bench_problems *p) {
     return status;
 }
 
-static cl_int add_llm(bench_problems *p) {
+static cl_int add_llm(struct bench_problems *p) {
     cl_int status = CL_SUCCESS;
     for (int length = 512; length <= 32768 && status == CL_SUCCESS; length *= 2) {
         status = add(p, "f16", 1, "32:8", length, 128, "causal");
@@ -60,7 +60,7 @@ static cl_int add_llm(bench_problems *p) {
 }
 
 /* 14 x 14 patches and a class token, 24 x 24, 32 x 32 and 64 x 64 patches. */
-static cl_int add_vision(bench_problems *p) {
+static cl_int add_vision(struct bench_problems *p) {
     static const struct {
         int length, batch;
     } pictures[] = {{197, 64}, {576, 16}, {1024, 8}, {4096, 2}};
@@ -71,7 +71,7 @@ static cl_int add_vision(bench_problems *p) {
     return status;
 }
 
-static cl_int add_cpu(bench_problems *p) {
+static cl_int add_cpu(struct bench_problems *p) {
     cl_int status = CL_SUCCESS;
     for (int dim = 64; dim <= 128; dim *= 2) {
         for (int causal = 0; causal < 2; causal++) {
@@ -86,10 +86,10 @@ static cl_int add_cpu(bench_problems *p) {
     return status;
 }
 
-cl_int bench_problems_add_preset(bench_problems *p, const char *name) {
+cl_int bench_problems_add_preset(struct bench_problems *p, const char *name) {
     static const struct {
         const char *name;
-        cl_int (*add)(bench_problems *p);
+        cl_int (*add)(struct bench_problems *p);
     } presets[] = {
         {"paper", add_paper}, {"llm", add_llm}, {"vision", add_vision}, {"cpu", add_cpu}};
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
@@ -100,7 +100,7 @@ cl_int bench_problems_add_preset(bench_problems *p, const char *name) {
     return CLATTN_INVALID_TEXT;
 }
 
-void bench_problems_destroy(bench_problems *p) {
+void bench_problems_destroy(struct bench_problems *p) {
     free(p->problem);
-    *p = (bench_problems){0};
+    *p = (struct bench_problems){0};
 }

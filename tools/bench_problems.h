@@ -8,26 +8,26 @@
 #include <stddef.h>
 #include <clattn.h>
 
-typedef struct bench_problem {
+struct bench_problem {
     char text[128]; /* as it was given */
     clattn_desc desc;
-} bench_problem;
+};
 
-typedef struct bench_problems {
-    bench_problem *problem;
+struct bench_problems {
+    struct bench_problem *problem;
     size_t count;
-} bench_problems;
+};
 
 /* One line each, for --help. */
 extern const char *const bench_problems_presets;
 
 /* Appends the problem that a text describes: CL_SUCCESS, CLATTN_INVALID_TEXT or
  * CL_OUT_OF_HOST_MEMORY. */
-cl_int bench_problems_add(bench_problems *p, const char *text);
+cl_int bench_problems_add(struct bench_problems *p, const char *text);
 
 /* Appends those of a preset; CLATTN_INVALID_TEXT if none has that name. */
-cl_int bench_problems_add_preset(bench_problems *p, const char *name);
+cl_int bench_problems_add_preset(struct bench_problems *p, const char *name);
 
-void bench_problems_destroy(bench_problems *p);
+void bench_problems_destroy(struct bench_problems *p);
 
 #endif

@@ -10,12 +10,12 @@
 
 enum { WIDTH = 40 };
 
-void bench_progress_start(bench_progress *p, size_t total) {
-    *p = (bench_progress){.shown = isatty(fileno(stderr)) == 1, .total = total};
+void bench_progress_start(struct bench_progress *p, size_t total) {
+    *p = (struct bench_progress){.shown = isatty(fileno(stderr)) == 1, .total = total};
     p->start = bench_machine_now();
 }
 
-void bench_progress_set(bench_progress *p, size_t done, double fraction) {
+void bench_progress_set(struct bench_progress *p, size_t done, double fraction) {
     double now = bench_machine_now();
     if (!p->shown || (p->visible && now - p->last < 0.1)) {
         return;
@@ -36,7 +36,7 @@ void bench_progress_set(bench_progress *p, size_t done, double fraction) {
     p->last = now;
 }
 
-void bench_progress_clear(bench_progress *p) {
+void bench_progress_clear(struct bench_progress *p) {
     if (p->visible) {
         fprintf(stderr, "\r%*s\r", WIDTH + 48, "");
         fflush(stderr);

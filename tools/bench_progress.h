@@ -7,19 +7,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef struct bench_progress {
+struct bench_progress {
     bool shown;   /* whether there is a terminal */
     bool visible; /* whether the bar is on it now */
     double start, last;
     size_t total; /* problems */
-} bench_progress;
+};
 
-void bench_progress_start(bench_progress *p, size_t total);
+void bench_progress_start(struct bench_progress *p, size_t total);
 
 /* `done` problems, and a fraction of the next one. */
-void bench_progress_set(bench_progress *p, size_t done, double fraction);
+void bench_progress_set(struct bench_progress *p, size_t done, double fraction);
 
 /* Takes the bar away, so that a line may be printed. */
-void bench_progress_clear(bench_progress *p);
+void bench_progress_clear(struct bench_progress *p);
 
 #endif

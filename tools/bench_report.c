@@ -6,60 +6,60 @@
 #include <jansson.h>
 
 /* The numbers of a result, in the order of the columns. */
-typedef struct column {
+struct column {
     const char *name;
-    double (*value)(const bench_result *r);
-} column;
+    double (*value)(const struct bench_result *r);
+};
 
-static double ms(const bench_result *r) {
+static double ms(const struct bench_result *r) {
     return 1e3 * r->device.median;
 }
 
-static double ms_spread(const bench_result *r) {
+static double ms_spread(const struct bench_result *r) {
     return 1e3 * (r->device.high - r->device.low);
 }
 
-static double wall_ms(const bench_result *r) {
+static double wall_ms(const struct bench_result *r) {
     return 1e3 * r->wall.median;
 }
 
-static double gflops(const bench_result *r) {
+static double gflops(const struct bench_result *r) {
     return 1e-9 * r->rate;
 }
 
-static double model_bytes(const bench_result *r) {
+static double model_bytes(const struct bench_result *r) {
     return r->model_bytes;
 }
 
-static double workspace_bytes(const bench_result *r) {
+static double workspace_bytes(const struct bench_result *r) {
     return (double)r->workspace;
 }
 
-static double max_error(const bench_result *r) {
+static double max_error(const struct bench_result *r) {
     return r->max_error;
 }
 
-static double error_bound(const bench_result *r) {
+static double error_bound(const struct bench_result *r) {
     return r->error_bound;
 }
 
-static double ill_rows(const bench_result *r) {
+static double ill_rows(const struct bench_result *r) {
     return (double)r->ill_rows;
 }
 
-static double peak_fraction(const bench_result *r) {
+static double peak_fraction(const struct bench_result *r) {
     return r->peak_fraction;
 }
 
-static double bandwidth_fraction(const bench_result *r) {
+static double bandwidth_fraction(const struct bench_result *r) {
     return r->bandwidth_fraction;
 }
 
-static double sets(const bench_result *r) {
+static double sets(const struct bench_result *r) {
     return (double)r->sets;
 }
 
-static const column columns[] = {
+static const struct column columns[] = {
     {"ms", ms},
     {"ms_spread", ms_spread},
     {"wall_ms", wall_ms},
@@ -95,7 +95,7 @@ static const char *as_speed(char text[32], double rate) {
     return text;
 }
 
-static void begin_table(const bench_report *r) {
+static void begin_table(const struct bench_report *r) {
     char peak[32];
     fprintf(r->to, "device  %s, driver %s\n", r->machine->label, r->machine->driver);
     fprintf(r->to, "peak    %s in f32 (%s)\n", as_speed(peak, r->limits->flops),
@@ -109,12 +109,13 @@ static void begin_table(const bench_report *r) {
     }
     fputs("\n", r->to);
     fprintf(r->to, "%10s %19s %10s %13s %6s %6s %10s %9s %9s  %s\n", "ms", "p10..p90", "wall ms",
-            "speed", "peak", "copy", "workspace", "error", "bound", "row");
+            "speed", "peak", "copy", "workspace", "error", "bound", "variant");
 }
 
-static void add_to_table(const bench_report *r, const bench_result *results, size_t count) {
+static void add_to_table(const struct bench_report *r, const struct bench_result *results,
+                         size_t count) {
     for (size_t i = 0; i < count; i++) {
-        const bench_result *e = &results[i];
+        const struct bench_result *e = &results[i];
         char range[64], speed[32], workspace[32], ill[64] = "";
         if (i == 0) {
             fprintf(r->to, "\n%s\n", e->problem);
@@ -127,16 +128,17 @@ static void add_to_table(const bench_report *r, const bench_result *results, siz
                 1e3 * e->device.median, range, 1e3 * e->wall.median, as_speed(speed, e->rate),
                 100 * e->peak_fraction, 100 * e->bandwidth_fraction,
                 as_bytes(workspace, (double)e->workspace), e->max_error, e->error_bound,
-                strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->row, e->passed ? "" : "  WRONG",
-                ill, e->by_device ? "" : "  (host clock)");
+                strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->variant,
+                e->passed ? "" : "  WRONG", ill, e->by_device ? "" : "  (host clock)");
     }
 }
 
 /* ---- CSV ------------------------------------------------------------------ */
 
-static void add_to_csv(const bench_report *r, const bench_result *results, size_t count) {
+static void add_to_csv(const struct bench_report *r, const struct bench_result *results,
+                       size_t count) {
     for (size_t i = 0; i < count; i++) {
-        fprintf(r->to, "\"%s\",\"%s\"", results[i].problem, results[i].row);
+        fprintf(r->to, "\"%s\",\"%s\"", results[i].problem, results[i].variant);
         for (size_t c = 0; c < COLUMNS; c++) {
             double value = columns[c].value(&results[i]);
             if (!isfinite(value)) {
@@ -159,11 +161,12 @@ static json_t *number(double value) {
                                                            : json_real(value);
 }
 
-static bool write_json(const bench_report *r, const bench_result *results, size_t count) {
+static bool write_json(const struct bench_report *r, const struct bench_result *results,
+                       size_t count) {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         json_t *entry =
-            json_pack("{s:s, s:s}", "problem", results[i].problem, "row", results[i].row);
+            json_pack("{s:s, s:s}", "problem", results[i].problem, "variant", results[i].variant);
         for (size_t c = 0; c < COLUMNS; c++) {
             json_object_set_new(entry, columns[c].name, number(columns[c].value(&results[i])));
         }
@@ -182,11 +185,11 @@ static bool write_json(const bench_report *r, const bench_result *results, size_
 
 /* ---- Any ------------------------------------------------------------------ */
 
-void bench_report_begin(const bench_report *r) {
+void bench_report_begin(const struct bench_report *r) {
     if (r->format == BENCH_TABLE) {
         begin_table(r);
     } else if (r->format == BENCH_CSV) {
-        fputs("problem,row", r->to);
+        fputs("problem,variant", r->to);
         for (size_t c = 0; c < COLUMNS; c++) {
             fprintf(r->to, ",%s", columns[c].name);
         }
@@ -195,7 +198,8 @@ void bench_report_begin(const bench_report *r) {
     fflush(r->to);
 }
 
-void bench_report_add(const bench_report *r, const bench_result *results, size_t count) {
+void bench_report_add(const struct bench_report *r, const struct bench_result *results,
+                      size_t count) {
     if (r->format == BENCH_TABLE) {
         add_to_table(r, results, count);
     } else if (r->format == BENCH_CSV) {
@@ -204,7 +208,8 @@ void bench_report_add(const bench_report *r, const bench_result *results, size_t
     fflush(r->to);
 }
 
-bool bench_report_end(const bench_report *r, const bench_result *results, size_t count) {
+bool bench_report_end(const struct bench_report *r, const struct bench_result *results,
+                      size_t count) {
     bool written = r->format != BENCH_JSON || write_json(r, results, count);
     return fflush(r->to) == 0 && !ferror(r->to) && written;
 }

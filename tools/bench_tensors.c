@@ -33,14 +33,14 @@ static const char *const fill_source =
     "    }\n"
     "}\n";
 
-typedef struct shape {
+struct shape {
     cl_uint heads, rows, dim;
     size_t element;
-} shape;
+};
 
-static shape shape_of(const clattn_desc *d, int tensor) {
+static struct shape shape_of(const clattn_desc *d, int tensor) {
     const size_t element = d->type == CLATTN_F32 ? 4 : 2;
-    const shape shapes[BENCH_TENSORS] = {
+    const struct shape shapes[BENCH_TENSORS] = {
         {d->heads_q, d->seq_q, d->head_dim, element},
         {d->heads_kv, d->seq_kv, d->head_dim, element},
         {d->heads_kv, d->seq_kv, d->head_dim_v, element},
@@ -51,7 +51,7 @@ static shape shape_of(const clattn_desc *d, int tensor) {
 }
 
 static double bytes_of(const clattn_desc *d, int tensor) {
-    shape s = shape_of(d, tensor);
+    struct shape s = shape_of(d, tensor);
     return (double)d->batch * s.heads * s.rows * s.dim * (double)s.element;
 }
 
@@ -71,7 +71,7 @@ double bench_tensors_bytes(const clattn_desc *desc) {
 /* So many that they fill the cache twice, and at least two; but no more than fit into
  * a quarter of the memory and each tensor's into one allocation.  Some devices name
  * their smallest cache only. */
-static size_t count_sets(const bench_machine *m, const clattn_desc *desc) {
+static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc) {
     double one = bench_tensors_bytes(desc), largest = 1;
     for (int i = 0; i < BENCH_TENSORS; i++) {
         largest = fmax(largest, bytes_of(desc, i) + SET_ALIGNMENT);
@@ -82,7 +82,7 @@ static size_t count_sets(const bench_machine *m, const clattn_desc *desc) {
     return sets < 1 ? 1 : sets > MOST_SETS ? MOST_SETS : (size_t)sets;
 }
 
-static cl_int fill(bench_tensors *t, bench_machine *m, int tensor) {
+static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor) {
     const cl_int type = (cl_int)(tensor == BENCH_LSE ? CLATTN_F32 : t->desc.type);
     const cl_uint seed = 0x243f6a88u * (cl_uint)(tensor + 1);
     const size_t size = shape_of(&t->desc, tensor).element, items = (size_t)1024 * m->units;
@@ -95,10 +95,10 @@ static cl_int fill(bench_tensors *t, bench_machine *m, int tensor) {
     return bench_machine_check(m, status, "clEnqueueNDRangeKernel", "random numbers");
 }
 
-static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
+static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd) {
     cl_int status = CL_SUCCESS;
     for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
-        shape s = shape_of(&t->desc, i);
+        struct shape s = shape_of(&t->desc, i);
         t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim * s.element;
         t->step[i] = (size_t)step_of(&t->desc, i);
         cl_mem buffer =
@@ -123,10 +123,10 @@ static cl_int create(bench_tensors *t, bench_machine *m, bool bshd) {
                : status;
 }
 
-cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd,
-                            unsigned sets) {
+cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
+                            const clattn_desc *desc, bool bshd, unsigned sets) {
     double needed = 0;
-    *t = (bench_tensors){.desc = *desc};
+    *t = (struct bench_tensors){.desc = *desc};
     for (int i = 0; i < BENCH_TENSORS; i++) {
         needed += (sets ? sets : 1) * step_of(desc, i);
     }
@@ -141,7 +141,7 @@ cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_des
     return t->fill ? create(t, m, bshd) : status;
 }
 
-void bench_tensors_destroy(bench_tensors *t) {
+void bench_tensors_destroy(struct bench_tensors *t) {
     for (int i = 0; i < BENCH_TENSORS; i++) {
         if (t->view[i].buffer) {
             clReleaseMemObject(t->view[i].buffer);
@@ -153,8 +153,8 @@ void bench_tensors_destroy(bench_tensors *t) {
     }
 }
 
-cl_int bench_tensors_enqueue(const bench_tensors *t, bench_machine *m, clattn_plan plan,
-                             cl_mem workspace, size_t pass, cl_event *event) {
+cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine *m,
+                             clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
     clattn_tensor views[BENCH_TENSORS];
     for (int i = 0; i < BENCH_TENSORS; i++) {
         views[i] = t->view[i];
@@ -170,7 +170,7 @@ cl_int bench_tensors_enqueue(const bench_tensors *t, bench_machine *m, clattn_pl
     return clattn_enqueue_forward(plan, m->queue, &args, 0, NULL, event);
 }
 
-static cl_int read_back(bench_tensors *t, bench_machine *m, int tensor) {
+static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int tensor) {
     /* The inputs stay as they are: once is enough. */
     if (t->host[tensor] && tensor < FIRST_OUTPUT) {
         return CL_SUCCESS;
@@ -185,8 +185,8 @@ static cl_int read_back(bench_tensors *t, bench_machine *m, int tensor) {
     return bench_machine_check(m, status, "clEnqueueReadBuffer", names[tensor]);
 }
 
-cl_int bench_tensors_verify(bench_tensors *t, bench_machine *m, clattn_plan plan, cl_mem workspace,
-                            verify_result *result) {
+cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, clattn_plan plan,
+                            cl_mem workspace, struct verify_result *result) {
     const cl_uint nan = 0xffffffffu;
     cl_int status = CL_SUCCESS;
     for (int i = FIRST_OUTPUT; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
@@ -200,10 +200,10 @@ cl_int bench_tensors_verify(bench_tensors *t, bench_machine *m, clattn_plan plan
     if (status == CL_SUCCESS) {
         status = bench_machine_check(m, clFinish(m->queue), "clFinish", "");
     }
-    verify_tensor on_host[BENCH_TENSORS];
+    struct verify_tensor on_host[BENCH_TENSORS];
     for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
         status = read_back(t, m, i);
-        on_host[i] = (verify_tensor){t->host[i], &t->view[i]};
+        on_host[i] = (struct verify_tensor){t->host[i], &t->view[i]};
     }
     if (status == CL_SUCCESS &&
         !verify_sample(&t->desc, 1 / sqrt(t->desc.head_dim), on_host[BENCH_Q], on_host[BENCH_K],

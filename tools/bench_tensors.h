@@ -11,7 +11,7 @@
 
 enum { BENCH_Q, BENCH_K, BENCH_V, BENCH_O, BENCH_LSE, BENCH_TENSORS };
 
-typedef struct bench_tensors {
+struct bench_tensors {
     clattn_desc desc; /* heads_kv and head_dim_v filled in */
     size_t sets;
     size_t bytes[BENCH_TENSORS];       /* of one set */
@@ -19,23 +19,23 @@ typedef struct bench_tensors {
     clattn_tensor view[BENCH_TENSORS]; /* of set 0; all sets of a tensor share a buffer */
     cl_kernel fill;
     void *host[BENCH_TENSORS]; /* set 0, as last read */
-} bench_tensors;
+};
 
 /* The bytes of all five in one set: what a pass must read and write at least once. */
 double bench_tensors_bytes(const clattn_desc *desc);
 
 /* sets: 0: as many as outgrow the caches.  Needs bench_tensors_destroy in any case;
  * m->why says what failed. */
-cl_int bench_tensors_create(bench_tensors *t, bench_machine *m, const clattn_desc *desc, bool bshd,
-                            unsigned sets);
-void bench_tensors_destroy(bench_tensors *t);
+cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
+                            const clattn_desc *desc, bool bshd, unsigned sets);
+void bench_tensors_destroy(struct bench_tensors *t);
 
 /* One pass over set number `pass`, modulo their count. */
-cl_int bench_tensors_enqueue(const bench_tensors *t, bench_machine *m, clattn_plan plan,
-                             cl_mem workspace, size_t pass, cl_event *event);
+cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine *m,
+                             clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event);
 
 /* One pass over set 0, whose outputs were NaN before, and its check by definition. */
-cl_int bench_tensors_verify(bench_tensors *t, bench_machine *m, clattn_plan plan, cl_mem workspace,
-                            verify_result *result);
+cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, clattn_plan plan,
+                            cl_mem workspace, struct verify_result *result);
 
 #endif

@@ -30,10 +30,10 @@ struct blas_attention {
     unsigned started;
 };
 
-typedef struct worker {
-    blas_attention *all;
+struct worker {
+    struct blas_attention *all;
     unsigned number;
-} worker;
+};
 
 const char *blas_attention_library(void) {
     return openblas_get_config();
@@ -112,7 +112,7 @@ static float softmax(float *restrict s, unsigned seen, unsigned keys, float scal
 }
 
 /* Rows first ... first + rows - 1 of `head` (batch * heads_q + head). */
-static void attend(const blas_attention *a, float *scores, size_t head, unsigned first,
+static void attend(const struct blas_attention *a, float *scores, size_t head, unsigned first,
                    unsigned rows) {
     const clattn_desc *d = &a->desc;
     const int dim = (int)d->head_dim, dim_v = (int)d->head_dim_v;
@@ -132,7 +132,7 @@ static void attend(const blas_attention *a, float *scores, size_t head, unsigned
                 a->v + key * d->head_dim_v, dim_v, 0, a->o + row * d->head_dim_v, dim_v);
 }
 
-static void work(blas_attention *a, unsigned number) {
+static void work(struct blas_attention *a, unsigned number) {
     const clattn_desc *d = &a->desc;
     float *scores = a->scores + (size_t)number * a->block_rows * d->seq_kv;
     const unsigned heads = d->batch * d->heads_q, tasks = heads * a->blocks;
@@ -145,8 +145,8 @@ static void work(blas_attention *a, unsigned number) {
 }
 
 static void *live(void *argument) {
-    const worker self = *(worker *)argument;
-    blas_attention *a = self.all;
+    const struct worker self = *(struct worker *)argument;
+    struct blas_attention *a = self.all;
     unsigned seen = 0; /* passes */
     free(argument);
     pthread_mutex_lock(&a->lock);
@@ -169,8 +169,8 @@ static void *live(void *argument) {
     return NULL;
 }
 
-void blas_attention_run(blas_attention *a, const float *q, const float *k, const float *v, float *o,
-                        float *lse) {
+void blas_attention_run(struct blas_attention *a, const float *q, const float *k, const float *v,
+                        float *o, float *lse) {
     pthread_mutex_lock(&a->lock);
     a->q = q;
     a->k = k;
@@ -190,12 +190,12 @@ void blas_attention_run(blas_attention *a, const float *q, const float *k, const
     pthread_mutex_unlock(&a->lock);
 }
 
-static bool start(blas_attention *a) {
-    worker *w = malloc(sizeof *w);
+static bool start(struct blas_attention *a) {
+    struct worker *w = malloc(sizeof *w);
     if (!w) {
         return false;
     }
-    *w = (worker){a, a->started};
+    *w = (struct worker){a, a->started};
     if (pthread_create(&a->others[a->started], NULL, live, w) != 0) {
         free(w);
         return false;
@@ -204,9 +204,9 @@ static bool start(blas_attention *a) {
     return true;
 }
 
-blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_rows,
-                                      unsigned threads) {
-    blas_attention *a = calloc(1, sizeof *a);
+struct blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_rows,
+                                             unsigned threads) {
+    struct blas_attention *a = calloc(1, sizeof *a);
     if (!a) {
         return NULL;
     }
@@ -232,7 +232,7 @@ blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_ro
     return a;
 }
 
-void blas_attention_destroy(blas_attention *a) {
+void blas_attention_destroy(struct blas_attention *a) {
     if (!a) {
         return;
     }

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <clattn.h>
 
-typedef struct blas_attention blas_attention;
+struct blas_attention;
 
 /* The library, and the core that it takes this one for: "SkylakeX". */
 const char *blas_attention_library(void);
@@ -24,12 +24,12 @@ unsigned blas_attention_most_threads(void);
 
 /* For F32 tensors without gaps, [batch, head, row, d].  desc: heads_kv and head_dim_v filled in,
  * full or causal, every row sees a key, no softcap.  NULL: too little memory, or no thread. */
-blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_rows,
-                                      unsigned threads);
-void blas_attention_destroy(blas_attention *a); /* NULL: nothing */
+struct blas_attention *blas_attention_create(const clattn_desc *desc, unsigned block_rows,
+                                             unsigned threads);
+void blas_attention_destroy(struct blas_attention *a); /* NULL: nothing */
 
 /* One pass, finished when it returns. */
-void blas_attention_run(blas_attention *a, const float *q, const float *k, const float *v, float *o,
-                        float *lse);
+void blas_attention_run(struct blas_attention *a, const float *q, const float *k, const float *v,
+                        float *o, float *lse);
 
 #endif

@@ -62,18 +62,18 @@ static const char *const codes =
     "Exit code: 0 done; 2 wrong usage; 3 nothing of it is supported; 4 no such device;\n"
     "5 anything else: nothing to compare, a result beyond its bound, out of memory.\n";
 
-typedef struct match {
-    bench_machine *m;
-    bench_limits *limits;
-    bench_tensors tensors;
+struct match {
+    struct bench_machine *m;
+    struct bench_limits *limits;
+    struct bench_tensors tensors;
     clattn_plan plan;
     cl_mem workspace;
     char *host[BENCH_TENSORS]; /* all sets, for OpenBLAS */
-    blas_attention *blas[BLOCKS];
+    struct blas_attention *blas[BLOCKS];
     unsigned rounds, threads, passes[SIDES];
     size_t pass;
     double *seconds[SIDES], *peaks;
-} match;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -87,11 +87,11 @@ static int fail(int outcome, const char *format, ...) {
 
 /* ---- One pass of one side: 0 is clattn ------------------------------------ */
 
-static void *in_set(const match *a, int tensor, size_t pass) {
+static void *in_set(const struct match *a, int tensor, size_t pass) {
     return a->host[tensor] + pass % a->tensors.sets * a->tensors.step[tensor];
 }
 
-static cl_int run(match *a, int side) {
+static cl_int run(struct match *a, int side) {
     const size_t pass = a->pass++;
     if (side > 0) {
         blas_attention_run(a->blas[side - 1], in_set(a, BENCH_Q, pass), in_set(a, BENCH_K, pass),
@@ -115,7 +115,7 @@ static double quantile(double *values, unsigned count, double share) {
 }
 
 /* The median of several passes. */
-static cl_int sample(match *a, int side, unsigned passes, double *seconds) {
+static cl_int sample(struct match *a, int side, unsigned passes, double *seconds) {
     double times[MOST_PASSES];
     cl_int status = CL_SUCCESS;
     for (unsigned i = 0; i < passes && status == CL_SUCCESS; i++) {
@@ -129,7 +129,7 @@ static cl_int sample(match *a, int side, unsigned passes, double *seconds) {
 
 /* ---- One problem ----------------------------------------------------------- */
 
-static cl_int open_sides(match *a, const clattn_desc *asked) {
+static cl_int open_sides(struct match *a, const clattn_desc *asked) {
     size_t bytes;
     cl_int status = bench_tensors_create(&a->tensors, a->m, asked, false, 0);
     if (status == CL_SUCCESS) {
@@ -163,7 +163,7 @@ static cl_int open_sides(match *a, const clattn_desc *asked) {
     return status == CL_SUCCESS && !a->peaks ? CL_OUT_OF_HOST_MEMORY : status;
 }
 
-static void close_sides(match *a) {
+static void close_sides(struct match *a) {
     for (int i = 0; i < BLOCKS; i++) {
         blas_attention_destroy(a->blas[i]);
     }
@@ -182,13 +182,13 @@ static void close_sides(match *a) {
 }
 
 /* Set 0 of a side against the definition; its outputs were NaN before. */
-static cl_int check(match *a, int side, verify_result *result) {
+static cl_int check(struct match *a, int side, struct verify_result *result) {
     if (side == 0) {
         return bench_tensors_verify(&a->tensors, a->m, a->plan, a->workspace, result);
     }
-    verify_tensor on_host[BENCH_TENSORS];
+    struct verify_tensor on_host[BENCH_TENSORS];
     for (int i = 0; i < BENCH_TENSORS; i++) {
-        on_host[i] = (verify_tensor){a->host[i], &a->tensors.view[i]};
+        on_host[i] = (struct verify_tensor){a->host[i], &a->tensors.view[i]};
     }
     memset(a->host[BENCH_O], 0xff, a->tensors.bytes[BENCH_O]);
     memset(a->host[BENCH_LSE], 0xff, a->tensors.bytes[BENCH_LSE]);
@@ -201,7 +201,7 @@ static cl_int check(match *a, int side, verify_result *result) {
                : bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "the check", "");
 }
 
-static cl_int play(match *a) {
+static cl_int play(struct match *a) {
     cl_int status = CL_SUCCESS;
     for (int side = 0; side < SIDES && status == CL_SUCCESS; side++) {
         double once = 1;
@@ -218,7 +218,7 @@ static cl_int play(match *a) {
     return status;
 }
 
-static void report(match *a, const char *problem) {
+static void report(struct match *a, const char *problem) {
     const clattn_desc *d = &a->tensors.desc;
     double ratios[MOST_ROUNDS], medians[SIDES];
     int best = 1;
@@ -254,8 +254,8 @@ static const char *refusal(const clattn_desc *d) {
     return d->seq_kv < d->seq_q ? "it has more queries than keys" : NULL;
 }
 
-static int compare(bench_machine *m, bench_limits *limits, const char *text, unsigned rounds,
-                   unsigned threads) {
+static int compare(struct bench_machine *m, struct bench_limits *limits, const char *text,
+                   unsigned rounds, unsigned threads) {
     clattn_desc desc = CLATTN_DESC_INIT;
     clattn_desc_parse(text, &desc); /* parse_all has seen that it succeeds */
     cl_int status = bench_machine_check_problem(m, &desc);
@@ -271,11 +271,11 @@ static int compare(bench_machine *m, bench_limits *limits, const char *text, uns
     }
     desc.heads_kv = desc.heads_kv ? desc.heads_kv : desc.heads_q;
     desc.head_dim_v = desc.head_dim_v ? desc.head_dim_v : desc.head_dim;
-    match a = {.m = m, .limits = limits, .rounds = rounds, .threads = threads};
+    struct match a = {.m = m, .limits = limits, .rounds = rounds, .threads = threads};
     int outcome = OUTCOME_DONE;
     status = open_sides(&a, &desc);
     for (int side = 0; side < SIDES && status == CL_SUCCESS; side++) {
-        verify_result result;
+        struct verify_result result;
         status = check(&a, side, &result);
         if (status == CL_SUCCESS && !result.passed) {
             outcome =
@@ -298,10 +298,10 @@ static int compare(bench_machine *m, bench_limits *limits, const char *text, uns
 
 /* ---- The run --------------------------------------------------------------- */
 
-static int compare_all(const select_device *device, const char *const *problems, unsigned rounds,
-                       unsigned threads) {
-    bench_machine m;
-    bench_limits limits = {.flops = 0};
+static int compare_all(const struct select_device *device, const char *const *problems,
+                       unsigned rounds, unsigned threads) {
+    struct bench_machine m;
+    struct bench_limits limits = {.flops = 0};
     int outcome = OUTCOME_DONE;
     if (bench_machine_open(&m, device, NULL) != CL_SUCCESS) {
         outcome = fail(OUTCOME_FAILED, "%s: %s", device->label, m.why);
@@ -371,7 +371,7 @@ int main(int argc, char **argv) {
     poptSetOtherOptionHelp(context, "[OPTION...] [PROBLEM...]");
     const int bad = poptGetNextOpt(context);
     const char *const *problems = poptPeekArg(context) ? poptGetArgs(context) : default_problems;
-    select_list list = {0};
+    struct select_list list = {0};
     int outcome;
     if (bad < -1) {
         outcome = fail(OUTCOME_USAGE, "%s: %s; see --help",

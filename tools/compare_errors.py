@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The errors of clattn's solvers beside those of PyTorch's back ends, on inputs that are hard.
 
-clattn-run computes each of --rows from a file; PyTorch's scaled_dot_product_attention computes
+clattn-run computes each of --variants from a file; PyTorch's scaled_dot_product_attention computes
 each of --back-ends from the same 16-bit tensors; attention in float64 on PyTorch's device is the
 truth.  An error is the largest |o - truth| of an input's elements; Inf and NaN in o make it inf,
 and what is at most 2^-40 * max |v| counts as 0, since the truth is rounded, too.  The limit is the
@@ -193,18 +193,18 @@ def read_tensor(torch, path, name, dtype):
 
 
 def run_clattn(torch, options, problem, folder, q):
-    """{row: o} of the file in folder, less the rows that clattn-run refuses."""
+    """{variant: o} of the file in folder, less the variants that clattn-run refuses."""
     found = {}
-    for row in options.rows:
+    for variant in options.variants:
         path = os.path.join(folder, "o.safetensors")
-        command = [options.run, "--row", row, os.path.join(folder, "qkv.safetensors"), "-o", path]
+        command = [options.run, "--variant", variant, os.path.join(folder, "qkv.safetensors"), "-o", path]
         if options.device is not None:
             command += ["--device", options.device]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode == 0:
-            found[row] = read_tensor(torch, path, "o", q.dtype).to(q.device)
+            found[variant] = read_tensor(torch, path, "o", q.dtype).to(q.device)
         else:
-            say(f"{text_of(problem)}: {row}: {(done.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
+            say(f"{text_of(problem)}: {variant}: {(done.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
     return found
 
 
@@ -229,10 +229,10 @@ def ratio_of(error, limit):
     return error / limit if error else 0.0
 
 
-def ratios_of(kind, errors, rows):
-    """{row: ratio}; no row where nothing sets the limit."""
+def ratios_of(kind, errors, variants):
+    """{variant: ratio}; no variant where nothing sets the limit."""
     limits = [errors[name] for name in ("flash",) + ("cudnn",) * (kind not in LONG_SUMS) if name in errors]
-    return {row: ratio_of(errors[row], max(limits)) for row in rows if limits and row in errors}
+    return {variant: ratio_of(errors[variant], max(limits)) for variant in variants if limits and variant in errors}
 
 
 def error_of(o, right, v, rows, ill):
@@ -258,7 +258,7 @@ def compare(torch, options, problem, inputs, folder):
             rows = ill_rows[batch] == ill
             if rows.any():
                 errors = {name: error_of(o[batch], right[batch], v[batch], rows, ill) for name, o in answers.items()}
-                ratios = ratios_of(kind, errors, options.rows)
+                ratios = ratios_of(kind, errors, options.variants)
                 lines.append(Line(name_of(kind, problem, x), problem, int(rows.sum()), ill, errors, ratios))
     return lines
 
@@ -267,9 +267,9 @@ def worst(line):
     return max(line.ratios.values(), default=-1.0)
 
 
-def fails(line, rows):
+def fails(line, variants):
     if line.ill:
-        return any(math.isinf(line.errors.get(row, 0)) for row in rows)
+        return any(math.isinf(line.errors.get(variant, 0)) for variant in variants)
     return worst(line) > LIMIT
 
 
@@ -281,12 +281,12 @@ def chosen(lines, options):
         if key not in largest or worst(line) > worst(largest[key]):
             largest[key] = line
     order = list(dict.fromkeys(line.input for line in lines))
-    some = [line for line in lines if fails(line, options.rows) or line is largest[line.input, line.ill]]
+    some = [line for line in lines if fails(line, options.variants) or line is largest[line.input, line.ill]]
     return sorted(some, key=lambda line: (order.index(line.input), line.ill))
 
 
 def show(lines, options):
-    titles = [*options.names] + [title for row in options.rows for title in (row, "ratio")]
+    titles = [*options.names] + [title for variant in options.variants for title in (variant, "ratio")]
     widths = [max(9, len(title)) for title in titles]
 
     def row_of(name, problem, rows, cells, mark=""):
@@ -296,27 +296,27 @@ def show(lines, options):
     row_of("input", "problem", "rows", titles)
     for line in chosen(lines, options):
         cells = [line.errors.get(name) for name in options.names]
-        cells += [cell for row in options.rows for cell in (line.errors.get(row), line.ratios.get(row))]
+        cells += [cell for variant in options.variants for cell in (line.errors.get(variant), line.ratios.get(variant))]
         cells = ("-" if cell is None else f"{cell:.3g}" for cell in cells)
         rows = f"{line.rows} ill" if line.ill else str(line.rows)
-        row_of(line.input, text_of(line.problem), rows, cells, "  FAILS" if fails(line, options.rows) else "")
+        row_of(line.input, text_of(line.problem), rows, cells, "  FAILS" if fails(line, options.variants) else "")
 
 
 def conclude(lines, options):
     """Says how many fail; the exit code."""
     sound, ill = ([line for line in lines if line.ill == which] for which in (False, True))
-    failed = sum(fails(line, options.rows) for line in lines)
-    missing = sum(len(line.ratios) < len(options.rows) for line in lines)
+    failed = sum(fails(line, options.variants) for line in lines)
+    missing = sum(len(line.ratios) < len(options.variants) for line in lines)
     inputs = len({line.input for line in lines})
     print(f"\n{inputs} inputs, {len({(line.input, line.problem) for line in lines})} with their problems:", end=" ")
     print(f"{failed} lines fail, {missing} could not be compared")
     print(f"ill-conditioned: {sum(line.rows for line in ill)} of {sum(line.rows for line in lines)} rows;", end=" ")
     print(f"in {sum(worst(line) > LIMIT for line in ill)} of {len(ill)} lines of them a ratio is above {LIMIT}")
-    for row in options.rows:
-        some = [line for line in sound if row in line.ratios]
+    for variant in options.variants:
+        some = [line for line in sound if variant in line.ratios]
         if some:
-            line = max(some, key=lambda line: line.ratios[row])
-            print(f"largest ratio of {row}: {line.ratios[row]:.3g} ({line.input}, {text_of(line.problem)})")
+            line = max(some, key=lambda line: line.ratios[variant])
+            print(f"largest ratio of {variant}: {line.ratios[variant]:.3g} ({line.input}, {text_of(line.problem)})")
     return 1 if failed else 5 if missing else 0
 
 
@@ -324,7 +324,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="clattn-run (default: the latest in build*/tools, or on the path)")
     parser.add_argument("--device", help="OpenCL device, as for clattn-run")
-    parser.add_argument("--rows", default="fwd_wgmma;fwd_mma", help="with ; between (default: fwd_wgmma;fwd_mma)")
+    parser.add_argument("--variants", default="fwd_wgmma;fwd_mma", help="with ; between (default: fwd_wgmma;fwd_mma)")
     parser.add_argument("--torch-device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument(
         "--back-ends",
@@ -339,7 +339,7 @@ def parse_options():
     )
     parser.add_argument("--seed", type=int, default=0, help="other random inputs (default 0)")
     options = parser.parse_args()
-    options.rows = [row.strip() for row in options.rows.split(";")]
+    options.variants = [variant.strip() for variant in options.variants.split(";")]
     options.back_ends = options.back_ends.split(",")
     for name in options.back_ends:
         if name not in ("flash", "cudnn", "efficient", "math"):

@@ -12,18 +12,18 @@ what one round showed, so that a clock that drifts does not count.
 each type, head dimension, number of heads and other mask; with --results it draws what an
 earlier run left by --json, on a machine that has gnuplot.
 
-The last lines hold the geometric mean of the ratios of each of --rows and each back end, over
-the problems that all of --rows ran and that this back end ran: means of two back ends can be
+The last lines hold the geometric mean of the ratios of each of --variants and each back end, over
+the problems that all of --variants ran and that this back end ran: means of two back ends can be
 over different problems.  How many they are stands beside each.
 
 --json writes an object:
   torch, torch_device, device  PyTorch's version, its device, and clattn's device
   times      "device" or "wall": which times are compared
   rounds     as asked
-  results    one for each problem and row: problem, asked (of --rows), row (that ran), ms, gflops,
+  results    one for each problem and variant: problem, asked (of --variants), variant (that ran), ms, gflops,
              and torch: for each back end ms, gflops, ratio, ratio_low, ratio_high (the least and
              the greatest of the rounds), or skipped: why
-  means      one for each of --rows and each back end: row, back_end, problems (how many), ratio
+  means      one for each of --variants and each back end: variant, back_end, problems (how many), ratio
 
 Exit code: 0 done, or PyTorch is missing; 2 wrong usage, or a file that cannot be read or
 written; 5 nothing could be compared, no gnuplot, or the results could not be written.
@@ -232,7 +232,7 @@ def unwritable(path):
 
 
 def run_bench(options, text):
-    command = [options.bench, "--json", "--rows", options.rows, "--time", str(options.time)]
+    command = [options.bench, "--json", "--variants", options.variants, "--time", str(options.time)]
     if options.device is not None:
         command += ["--device", options.device]
     done = subprocess.run(command + [text], capture_output=True, encoding="utf-8", errors="replace", check=False)
@@ -259,7 +259,7 @@ def run_torch(torch, options, subject, names, skipped):
 
 
 def compare(torch, options, text):
-    """Results of one problem, one for each row; None if clattn-bench has none."""
+    """Results of one problem, one for each variant; None if clattn-bench has none."""
     problem, subject, rounds, skipped = None, None, [], {}
     names = asked_back_ends(options)
     for turn in range(options.rounds):
@@ -294,7 +294,7 @@ def conclude(options, problem, rounds, skipped):
         entry = {
             "problem": result["problem"],
             "asked": result["asked"],
-            "row": result["row"],
+            "variant": result["variant"],
             "ms": statistics.median(ours),
             "gflops": problem.operations() / statistics.median(ours) / 1e6,
             "torch": {name: {"skipped": why} for name, why in skipped.items()},
@@ -319,7 +319,7 @@ def show(results):
     for i, entry in enumerate(results):
         if i == 0:
             print(f"\n{entry['problem']}")
-        print(f"  {entry['ms']:10.4g} ms {entry['gflops']:10.4g} GFLOP/s  {entry['row']}")
+        print(f"  {entry['ms']:10.4g} ms {entry['gflops']:10.4g} GFLOP/s  {entry['variant']}")
         for name, other in entry["torch"].items():
             if "skipped" in other:
                 print(f"  {'-':>10}    {'-':>10}          PyTorch {name}: {other['skipped']}")
@@ -331,18 +331,18 @@ def show(results):
     sys.stdout.flush()
 
 
-def summarise(rows, problems):
-    """For each of --rows and each back end, the geometric mean of its ratios."""
+def summarise(variants, problems):
+    """For each of --variants and each back end, the geometric mean of its ratios."""
     means = []
-    for place, row in enumerate(rows):
+    for place, variant in enumerate(variants):
         ratios = {}
         for results in problems:
-            for name, other in results[place]["torch"].items() if len(results) == len(rows) else ():
+            for name, other in results[place]["torch"].items() if len(results) == len(variants) else ():
                 if "ratio" in other:
                     ratios.setdefault(name, []).append(other["ratio"])
         for name, some in ratios.items():
             mean = statistics.geometric_mean(some)
-            means.append({"row": row.strip(), "back_end": name, "problems": len(some), "ratio": mean})
+            means.append({"variant": variant.strip(), "back_end": name, "problems": len(some), "ratio": mean})
     return means
 
 
@@ -370,7 +370,7 @@ def panels(results):
     asked, batches, found = {}, {}, {}
     for entry in results:
         p = Problem(entry["problem"])
-        asked.setdefault(entry["row"].split()[0], set()).add(entry.get("asked"))
+        asked.setdefault(entry["variant"].split()[0], set()).add(entry.get("asked"))
         batches.setdefault((family(p), p.k, p.left, p.right), set()).add(p.batch)
     split = {key[0] for key, some in batches.items() if len(some) > 1}
     for entry in results:
@@ -378,7 +378,7 @@ def panels(results):
         title = family(p) + (f", b{p.batch}" if family(p) in split else "")
         panel = found.setdefault(title, {})
         masked = p.left >= 0 or p.right >= 0
-        name = entry["row"].split()[0]
+        name = entry["variant"].split()[0]
         if len(asked[name]) > 1:  # the solver's name is not enough
             name = f"auto: {name}" if entry.get("asked") == "auto" else str(entry.get("asked"))
         panel.setdefault((name, masked), []).append((p.k, float(entry["gflops"])))
@@ -386,7 +386,7 @@ def panels(results):
             if "gflops" in other:
                 point = (p.k, float(other["gflops"]))
                 points = panel.setdefault((f"PyTorch {name}", masked), [])
-                if point not in points:  # once, also beside several rows
+                if point not in points:  # once, also beside several variants
                     points.append(point)
     return found
 
@@ -473,7 +473,7 @@ def parse_options():
     )
     parser.add_argument("--bench", help="clattn-bench (default: the latest in build*/tools, or on the path)")
     parser.add_argument("--device", help="OpenCL device, as for clattn-bench")
-    parser.add_argument("--rows", default="auto", help="as for clattn-bench (default: auto)")
+    parser.add_argument("--variants", default="auto", help="as for clattn-bench (default: auto)")
     parser.add_argument("--torch-device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--time", type=float, default=0.5, help="seconds for each measurement (default 0.5)")
@@ -564,15 +564,15 @@ def main():
         problems.append(found["results"])
         if table:
             show(found["results"])
-    rows = options.rows.split(";")
-    head["means"] = summarise(rows, problems)
-    partial = sum(len(results) != len(rows) for results in problems)
+    variants = options.variants.split(";")
+    head["means"] = summarise(variants, problems)
+    partial = sum(len(results) != len(variants) for results in problems)
     if partial:
         which = f"{partial} of {len(problems)}" if partial < len(problems) else "all"
-        say(f"geometric means: {which} problems are left out, as not all of --rows ran there")
+        say(f"geometric means: {which} problems are left out, as not all of --variants ran there")
     for mean in head["means"] if table else ():
         count = f"{mean['problems']} problem{'s' if mean['problems'] > 1 else ''}"
-        print(f"\ngeometric mean over {count}: {mean['row']} / PyTorch {mean['back_end']}: {mean['ratio']:.3g}")
+        print(f"\ngeometric mean over {count}: {mean['variant']} / PyTorch {mean['back_end']}: {mean['ratio']:.3g}")
     if options.json:
         try:
             with open(1 if options.json == "-" else options.json, "w", encoding="utf-8") as file:

@@ -10,7 +10,7 @@
 
 enum { FIRST_OUTPUT = 3 };
 
-typedef struct machine {
+struct machine {
     const char *program, *tuning;
     bool explained; /* the failure, on stderr */
     cl_context context;
@@ -21,15 +21,15 @@ typedef struct machine {
     cl_mem buffers[EXECUTE_TENSORS];
     cl_mem workspace;
     clattn_forward_args args;
-} machine;
+};
 
 static void CL_CALLBACK say(cl_int status, const char *message, void *user_data) {
-    machine *m = user_data;
+    struct machine *m = user_data;
     fprintf(stderr, "%s: %s%s\n", m->program, status == CL_SUCCESS ? "note: " : "", message);
     m->explained = m->explained || status != CL_SUCCESS;
 }
 
-static cl_int explain(machine *m, cl_int status, const char *call, const char *what) {
+static cl_int explain(struct machine *m, cl_int status, const char *call, const char *what) {
     if (status != CL_SUCCESS) {
         fprintf(stderr, "%s: %s%s%s failed: %s\n", m->program, call, what[0] ? " of " : "", what,
                 clattn_status_name(status));
@@ -38,7 +38,7 @@ static cl_int explain(machine *m, cl_int status, const char *call, const char *w
     return status;
 }
 
-static void destroy(machine *m) {
+static void destroy(struct machine *m) {
     clattn_plan_destroy(m->plan);
     clattn_context_destroy(m->attention);
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
@@ -57,7 +57,7 @@ static void destroy(machine *m) {
     }
 }
 
-static cl_int open_device(machine *m, cl_platform_id platform, cl_device_id device) {
+static cl_int open_device(struct machine *m, cl_platform_id platform, cl_device_id device) {
     cl_int status;
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)platform, 0};
@@ -82,10 +82,11 @@ static cl_int open_device(machine *m, cl_platform_id platform, cl_device_id devi
     return clattn_context_create(&desc, &m->attention);
 }
 
-static cl_int make_buffers(machine *m, execute_tensor tensors[EXECUTE_TENSORS], size_t workspace) {
+static cl_int make_buffers(struct machine *m, struct execute_tensor tensors[EXECUTE_TENSORS],
+                           size_t workspace) {
     cl_int status = CL_SUCCESS;
     for (int i = 0; i < EXECUTE_TENSORS && status == CL_SUCCESS; i++) {
-        execute_tensor *t = &tensors[i];
+        struct execute_tensor *t = &tensors[i];
         if (t->bytes == 0) {
             continue;
         }
@@ -111,13 +112,13 @@ static double seconds_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static cl_int enqueue(machine *m, cl_event *event) {
+static cl_int enqueue(struct machine *m, cl_event *event) {
     return clattn_enqueue_forward(m->plan, m->queue, &m->args, 0, NULL, event);
 }
 
 /* Both ways of timing run one pass more: the first may include a compilation.
  * Here each pass takes from its enqueue until it is finished, by the host's clock. */
-static cl_int time_on_host(machine *m, unsigned repeat, double *seconds) {
+static cl_int time_on_host(struct machine *m, unsigned repeat, double *seconds) {
     cl_int status = CL_SUCCESS;
     for (unsigned i = 0; i <= repeat && status == CL_SUCCESS; i++) {
         double start = seconds_now();
@@ -135,7 +136,7 @@ static cl_int time_on_host(machine *m, unsigned repeat, double *seconds) {
 /* By the device's clock.  A pass may be several kernels, and only the last one's
  * event is known: so all passes are enqueued at once, and each takes from the end of
  * the one before it to its own. */
-static cl_int time_on_device(machine *m, unsigned repeat, double *seconds, bool *measured) {
+static cl_int time_on_device(struct machine *m, unsigned repeat, double *seconds, bool *measured) {
     cl_event *events = calloc(repeat + 1u, sizeof(cl_event));
     cl_int status = events ? CL_SUCCESS : explain(m, CL_OUT_OF_HOST_MEMORY, "timing", "");
     for (unsigned i = 0; i <= repeat && status == CL_SUCCESS; i++) {
@@ -173,7 +174,7 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-static cl_int run(machine *m, unsigned repeat, execute_result *result) {
+static cl_int run(struct machine *m, unsigned repeat, struct execute_result *result) {
     double *seconds = calloc(repeat, sizeof *seconds);
     if (!seconds) {
         return explain(m, CL_OUT_OF_HOST_MEMORY, "timing", "");
@@ -193,15 +194,16 @@ static cl_int run(machine *m, unsigned repeat, execute_result *result) {
     return status;
 }
 
-static cl_int execute(machine *m, cl_platform_id platform, cl_device_id device,
+static cl_int execute(struct machine *m, cl_platform_id platform, cl_device_id device,
                       const clattn_desc *desc, unsigned repeat,
-                      execute_tensor tensors[EXECUTE_TENSORS], execute_result *result) {
+                      struct execute_tensor tensors[EXECUTE_TENSORS],
+                      struct execute_result *result) {
     cl_int status = open_device(m, platform, device);
     if (status == CL_SUCCESS) {
         status = clattn_plan_create(m->attention, desc, &m->plan);
     }
     if (status == CL_SUCCESS) {
-        snprintf(result->row, sizeof result->row, "%s", clattn_plan_row(m->plan));
+        snprintf(result->variant, sizeof result->variant, "%s", clattn_plan_variant(m->plan));
         status = clattn_plan_workspace_size(m->plan, &result->workspace);
     }
     if (status == CL_SUCCESS) {
@@ -223,15 +225,16 @@ static cl_int execute(machine *m, cl_platform_id platform, cl_device_id device,
 
 cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
                        const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
-                       execute_tensor tensors[EXECUTE_TENSORS], execute_result *result) {
-    machine m = {.program = program, .tuning = tuning, .args = CLATTN_FORWARD_ARGS_INIT};
+                       struct execute_tensor tensors[EXECUTE_TENSORS],
+                       struct execute_result *result) {
+    struct machine m = {.program = program, .tuning = tuning, .args = CLATTN_FORWARD_ARGS_INIT};
     m.args.q = &tensors[0].layout;
     m.args.k = &tensors[1].layout;
     m.args.v = &tensors[2].layout;
     m.args.o = &tensors[3].layout;
     m.args.lse = &tensors[4].layout;
     m.args.scale = scale;
-    *result = (execute_result){.seconds = 0};
+    *result = (struct execute_result){.seconds = 0};
     cl_int status = execute(&m, platform, device, desc, repeat, tensors, result);
     if (status != CL_SUCCESS && !m.explained) {
         fprintf(stderr, "%s: failed: %s\n", program, clattn_status_name(status));

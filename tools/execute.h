@@ -10,25 +10,26 @@
 
 enum { EXECUTE_TENSORS = 5 }; /* q, k, v, o, lse */
 
-typedef struct execute_tensor {
+struct execute_tensor {
     const char *name;
     void *data;           /* host memory: read for q, k, v, written for o, lse */
     size_t bytes;         /* may be 0 */
     clattn_tensor layout; /* strides; the memory is filled in here */
-} execute_tensor;
+};
 
-typedef struct execute_result {
-    char row[256];
+struct execute_result {
+    char variant[256];
     size_t workspace; /* bytes */
     double seconds;   /* of one pass: the median of `repeat` */
     bool device_time; /* by the device's clock; otherwise enqueue to finish on the host's */
-} execute_result;
+};
 
-/* Runs one pass to warm up and `repeat` more, all with the same result.  tuning, a file of rows,
- * may be NULL.  On stderr,
- * after "program: ", it explains a failure and passes clattn's remarks on. */
+/* Runs one pass to warm up and `repeat` more, all with the same result.  tuning, a file of
+ * variants, may be NULL.  On stderr, after "program: ", it explains a failure and passes clattn's
+ * remarks on. */
 cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
                        const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
-                       execute_tensor tensors[EXECUTE_TENSORS], execute_result *result);
+                       struct execute_tensor tensors[EXECUTE_TENSORS],
+                       struct execute_result *result);
 
 #endif

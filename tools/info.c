@@ -1,6 +1,6 @@
 /*
  * clattn-info - platforms, devices, the facts that clattn uses, and for a problem
- * the row that would run on each device, with the reasons.
+ * the variant that would run on each device, with the reasons.
  *
  * All is gathered into one JSON value first (inventory.h); --json prints that,
  * otherwise it is printed as text.
@@ -18,11 +18,11 @@
 #include "problem_words.h"
 #include "select.h"
 
-typedef struct job {
+struct job {
     char *problem, *device, *tuning; /* owned; may be NULL */
     bool json;
     clattn_desc desc;
-} job;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -89,7 +89,7 @@ static void print_text(const json_t *platforms) {
 static const char *const about =
     "\n"
     "Without PROBLEM: the OpenCL platforms and devices, and what clattn knows of each device.\n"
-    "With PROBLEM: also which row (solver and parameters) would run it, and why no other.\n"
+    "With PROBLEM: also which variant (solver and parameters) would run it, and why no other.\n"
     "PROBLEM is words as in \"f16 b2 h32:8 q4096 k4096 d128 causal\":\n"
     "  f32 | f16 | bf16   type                    causal       no key after a query's own\n"
     "  bN                 batch                   windowL,R    keys before and after; -1: all\n"
@@ -106,7 +106,7 @@ static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "only these: a number, or part of \"platform / device\"", "N|NAME"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
     {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
     {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
     {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},
@@ -126,7 +126,7 @@ static bool add_words(char **problem, const char *words) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         switch (option) {
@@ -177,7 +177,8 @@ static int parse_options(job *j, poptContext context) {
     return -1;
 }
 
-static int conclude(const job *j, const inventory *inv, const select_list *list) {
+static int conclude(const struct job *j, const struct inventory *inv,
+                    const struct select_list *list) {
     if (list->platform_count == 0) {
         return fail(OUTCOME_NO_DEVICE, "there is no OpenCL platform");
     }
@@ -195,18 +196,18 @@ static int conclude(const job *j, const inventory *inv, const select_list *list)
     return OUTCOME_DONE;
 }
 
-static int inform(job *j) {
-    select_list list;
+static int inform(struct job *j) {
+    struct select_list list;
     cl_int status = select_all(&list);
     if (status != CL_SUCCESS) {
         select_destroy(&list);
         return fail(OUTCOME_FAILED, "the OpenCL platforms cannot be listed: %s",
                     clattn_status_name(status));
     }
-    inventory inv = {.program = "clattn-info",
-                     .device = j->device,
-                     .tuning = j->tuning,
-                     .desc = j->problem ? &j->desc : NULL};
+    struct inventory inv = {.program = "clattn-info",
+                            .device = j->device,
+                            .tuning = j->tuning,
+                            .desc = j->problem ? &j->desc : NULL};
     bool enough = inventory_take(&inv, &list);
     if (inv.wrong) {
         fail(OUTCOME_USAGE, "%s", inv.wrong);
@@ -233,7 +234,7 @@ static int inform(job *j) {
 }
 
 int main(int argc, char **argv) {
-    job j = {.desc = CLATTN_DESC_INIT};
+    struct job j = {.desc = CLATTN_DESC_INIT};
     poptContext context = poptGetContext("clattn-info", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");

@@ -30,14 +30,14 @@ static void put_text(json_t *object, const char *key, char *text) {
     free(text);
 }
 
-typedef struct failure {
+struct failure {
     const char *program;
     json_t *message;
-} failure;
+};
 
 /* Keeps what clattn says of a call that fails; a remark is passed on. */
 static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data) {
-    failure *f = user_data;
+    struct failure *f = user_data;
     if (status == CL_SUCCESS) {
         fprintf(stderr, "%s: note: %s\n", f->program, message);
         return;
@@ -46,7 +46,7 @@ static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data
     f->message = string_of(message, strlen(message));
 }
 
-static void put_failure(json_t *object, cl_int status, const char *what, failure *f) {
+static void put_failure(json_t *object, cl_int status, const char *what, struct failure *f) {
     if (!f->message) {
         f->message = json_sprintf("%s failed", what);
     }
@@ -57,7 +57,7 @@ static void put_failure(json_t *object, cl_int status, const char *what, failure
 }
 
 /* What the caller did wrong is the same on every device. */
-static void note_usage(inventory *inv, cl_int status, const failure *f) {
+static void note_usage(struct inventory *inv, cl_int status, const struct failure *f) {
     if (outcome_of(status) == OUTCOME_USAGE && f->message && !inv->wrong) {
         inv->wrong = strdup(json_string_value(f->message));
     }
@@ -79,8 +79,6 @@ static void put_lines(json_t *into, const char *text) {
     }
 }
 
-typedef cl_int (*describe)(void *object, char *text, size_t capacity, size_t *needed);
-
 static cl_int describe_context(void *object, char *text, size_t capacity, size_t *needed) {
     return clattn_context_describe(object, text, capacity, needed);
 }
@@ -89,12 +87,15 @@ static cl_int describe_plan(void *object, char *text, size_t capacity, size_t *n
     return clattn_plan_describe(object, text, capacity, needed);
 }
 
-static cl_int put_description(json_t *into, describe function, void *object) {
+static cl_int put_description(json_t *into,
+                              cl_int (*describe)(void *object, char *text, size_t capacity,
+                                                 size_t *needed),
+                              void *object) {
     size_t size = 0;
-    cl_int status = function(object, NULL, 0, &size);
+    cl_int status = describe(object, NULL, 0, &size);
     char *text = status == CL_SUCCESS ? calloc(size + 1, 1) : NULL;
     if (status == CL_SUCCESS) {
-        status = text ? function(object, text, size + 1, NULL) : CL_OUT_OF_HOST_MEMORY;
+        status = text ? describe(object, text, size + 1, NULL) : CL_OUT_OF_HOST_MEMORY;
     }
     if (status == CL_SUCCESS) {
         put_lines(into, text);
@@ -103,16 +104,17 @@ static cl_int put_description(json_t *into, describe function, void *object) {
     return status;
 }
 
-/* Which row would run the problem, and why. */
-static void put_plan(json_t *device, clattn_context context, inventory *inv, failure *f) {
+/* Which variant would run the problem, and why. */
+static void put_plan(json_t *device, clattn_context context, struct inventory *inv,
+                     struct failure *f) {
     json_t *plan = json_object();
     clattn_plan made = NULL;
     json_object_set_new(device, "plan", plan);
     cl_int status = clattn_plan_create(context, inv->desc, &made);
     if (status == CL_SUCCESS) {
         json_t *lines = json_array();
-        const char *row = clattn_plan_row(made);
-        json_object_set_new(plan, "row", string_of(row, strlen(row)));
+        const char *variant = clattn_plan_variant(made);
+        json_object_set_new(plan, "variant", string_of(variant, strlen(variant)));
         json_object_set_new(plan, "description", lines);
         status = put_description(lines, describe_plan, made);
     }
@@ -146,8 +148,8 @@ static void put_tuning_name(json_t *device, const json_t *facts) {
     put_text(device, "tuning_name", quoted);
 }
 
-static void put_facts(json_t *device, const select_device *selected, inventory *inv) {
-    failure f = {inv->program, NULL};
+static void put_facts(json_t *device, const struct select_device *selected, struct inventory *inv) {
+    struct failure f = {inv->program, NULL};
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)selected->platform, 0};
     cl_int status;
@@ -187,15 +189,16 @@ static void put_facts(json_t *device, const select_device *selected, inventory *
     }
 }
 
-static json_t *gather_platform(const select_list *list, size_t index, inventory *inv) {
-    const select_platform *platform = &list->platforms[index];
+static json_t *gather_platform(const struct select_list *list, size_t index,
+                               struct inventory *inv) {
+    const struct select_platform *platform = &list->platforms[index];
     json_t *object = json_object(), *devices = json_array();
     put_text(object, "name", select_platform_text(platform->id, CL_PLATFORM_NAME));
     put_text(object, "vendor", select_platform_text(platform->id, CL_PLATFORM_VENDOR));
     put_text(object, "version", select_platform_text(platform->id, CL_PLATFORM_VERSION));
     json_object_set_new(object, "devices", devices);
     if (platform->status != CL_SUCCESS) {
-        failure f = {inv->program, NULL};
+        struct failure f = {inv->program, NULL};
         put_failure(object, platform->status, "listing its devices", &f);
     }
     for (size_t i = platform->first; i < platform->first + platform->count; i++) {
@@ -203,7 +206,7 @@ static json_t *gather_platform(const select_list *list, size_t index, inventory 
             continue;
         }
         inv->matched++;
-        const select_device *selected = &list->devices[i];
+        const struct select_device *selected = &list->devices[i];
         json_t *device = json_object();
         json_object_set_new(device, "number", json_integer((json_int_t)i));
         put_text(device, "name", select_device_text(selected->id, CL_DEVICE_NAME));
@@ -215,7 +218,7 @@ static json_t *gather_platform(const select_list *list, size_t index, inventory 
     return object;
 }
 
-bool inventory_take(inventory *inv, const select_list *list) {
+bool inventory_take(struct inventory *inv, const struct select_list *list) {
     inv->platforms = json_array();
     for (size_t i = 0; i < list->platform_count; i++) {
         json_array_append_new(inv->platforms, gather_platform(list, i, inv));

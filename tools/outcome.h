@@ -21,7 +21,7 @@ static inline int outcome_of(cl_int status) {
         return OUTCOME_DONE;
     case CLATTN_INVALID_DESC:
     case CLATTN_INVALID_ARGS: /* the tools fill in all of args but what options say: the scale */
-    case CLATTN_INVALID_ROW:
+    case CLATTN_INVALID_VARIANT:
     case CLATTN_INVALID_TEXT:
     case CLATTN_INVALID_TUNING:
         return OUTCOME_USAGE;

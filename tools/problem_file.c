@@ -18,9 +18,9 @@ static const struct {
 } dtypes[] = {{"F32", CLATTN_F32, 4}, {"F16", CLATTN_F16, 2}, {"BF16", CLATTN_BF16, 2}};
 
 /* A tensor's lengths, whatever their order in the file. */
-typedef struct lengths {
+struct lengths {
     uint64_t batch, heads, rows, dim;
-} lengths;
+};
 
 static int explain(int outcome, char why[PROBLEM_FILE_WHY], const char *format, ...) {
     va_list values;
@@ -30,7 +30,7 @@ static int explain(int outcome, char why[PROBLEM_FILE_WHY], const char *format, 
     return outcome;
 }
 
-static int outcome_of_file(safetensors_status status) {
+static int outcome_of_file(enum safetensors_status status) {
     return status == SAFETENSORS_OK      ? OUTCOME_DONE
            : status == SAFETENSORS_WRONG ? OUTCOME_WRONG_FILE
                                          : OUTCOME_FAILED;
@@ -46,14 +46,15 @@ static int find_dtype(const char *name) {
     return -1;
 }
 
-static lengths lengths_of(const safetensors_tensor *tensor, bool bshd) {
+static struct lengths lengths_of(const struct safetensors_tensor *tensor, bool bshd) {
     const uint64_t *shape = tensor->shape;
-    return bshd ? (lengths){shape[0], shape[2], shape[1], shape[3]}
-                : (lengths){shape[0], shape[1], shape[2], shape[3]};
+    return bshd ? (struct lengths){shape[0], shape[2], shape[1], shape[3]}
+                : (struct lengths){shape[0], shape[1], shape[2], shape[3]};
 }
 
 /* Finds q, k and v; their ranks and types. */
-static int find_inputs(const safetensors *st, const safetensors_tensor *inputs[INPUTS],
+static int find_inputs(const struct safetensors *st,
+                       const struct safetensors_tensor *inputs[INPUTS],
                        char why[PROBLEM_FILE_WHY]) {
     static const char *const names[INPUTS] = {"q", "k", "v"};
     for (int i = 0; i < INPUTS; i++) {
@@ -83,7 +84,7 @@ static int find_inputs(const safetensors *st, const safetensors_tensor *inputs[I
 }
 
 /* Whether q, k and v belong together. */
-static int match(lengths q, lengths k, lengths v, char why[PROBLEM_FILE_WHY]) {
+static int match(struct lengths q, struct lengths k, struct lengths v, char why[PROBLEM_FILE_WHY]) {
     const struct {
         const char *what, *left_name, *right_name;
         uint64_t left, right;
@@ -110,7 +111,7 @@ static int match(lengths q, lengths k, lengths v, char why[PROBLEM_FILE_WHY]) {
     return OUTCOME_DONE;
 }
 
-static int fill_desc(clattn_desc *desc, lengths q, lengths k, lengths v,
+static int fill_desc(clattn_desc *desc, struct lengths q, struct lengths k, struct lengths v,
                      char why[PROBLEM_FILE_WHY]) {
     const struct {
         const char *what;
@@ -138,9 +139,9 @@ static int fill_desc(clattn_desc *desc, lengths q, lengths k, lengths v,
 
 /* Strides, memory and size of a tensor of elements of `size` bytes.  Where there are
  * no elements the products may be anything: strides stay 0. */
-static int make_tensor(execute_tensor *tensor, const char *name, lengths n, bool bshd, size_t size,
-                       char why[PROBLEM_FILE_WHY]) {
-    *tensor = (execute_tensor){.name = name, .layout = CLATTN_TENSOR_INIT};
+static int make_tensor(struct execute_tensor *tensor, const char *name, struct lengths n, bool bshd,
+                       size_t size, char why[PROBLEM_FILE_WHY]) {
+    *tensor = (struct execute_tensor){.name = name, .layout = CLATTN_TENSOR_INIT};
     uint64_t bytes = size;
     const uint64_t factors[RANK] = {n.batch, n.heads, n.rows, n.dim};
     if (n.batch == 0 || n.heads == 0 || n.rows == 0) {
@@ -166,13 +167,14 @@ static int make_tensor(execute_tensor *tensor, const char *name, lengths n, bool
     return OUTCOME_DONE;
 }
 
-static int load(problem_file *problem, const safetensors *st, char why[PROBLEM_FILE_WHY]) {
-    const safetensors_tensor *inputs[INPUTS];
+static int load(struct problem_file *problem, const struct safetensors *st,
+                char why[PROBLEM_FILE_WHY]) {
+    const struct safetensors_tensor *inputs[INPUTS];
     int outcome = find_inputs(st, inputs, why);
     if (outcome != OUTCOME_DONE) {
         return outcome;
     }
-    lengths n[EXECUTE_TENSORS];
+    struct lengths n[EXECUTE_TENSORS];
     for (int i = 0; i < INPUTS; i++) {
         n[i] = lengths_of(inputs[i], problem->bshd);
     }
@@ -197,8 +199,8 @@ static int load(problem_file *problem, const safetensors *st, char why[PROBLEM_F
     return outcome;
 }
 
-int problem_file_load(problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]) {
-    safetensors st = SAFETENSORS_INIT;
+int problem_file_load(struct problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]) {
+    struct safetensors st = SAFETENSORS_INIT;
     problem->desc = (clattn_desc)CLATTN_DESC_INIT;
     int outcome = outcome_of_file(safetensors_open(&st, path, why));
     if (outcome == OUTCOME_DONE) {
@@ -208,7 +210,8 @@ int problem_file_load(problem_file *problem, const char *path, char why[PROBLEM_
     return outcome;
 }
 
-int problem_file_store(const problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]) {
+int problem_file_store(const struct problem_file *problem, const char *path,
+                       char why[PROBLEM_FILE_WHY]) {
     const clattn_desc *desc = &problem->desc;
     const char *dtype = "";
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
@@ -216,7 +219,7 @@ int problem_file_store(const problem_file *problem, const char *path, char why[P
     }
     uint64_t heads = desc->heads_q, rows = desc->seq_q;
     /* The wider type first: each tensor is then aligned to its elements. */
-    safetensors_tensor outputs[] = {
+    struct safetensors_tensor outputs[] = {
         {.name = "lse",
          .dtype = "F32",
          .rank = 3,
@@ -232,9 +235,9 @@ int problem_file_store(const problem_file *problem, const char *path, char why[P
     return outcome_of_file(safetensors_write(path, outputs, 2, why));
 }
 
-void problem_file_destroy(problem_file *problem) {
+void problem_file_destroy(struct problem_file *problem) {
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
         free(problem->tensors[i].data);
     }
-    *problem = (problem_file){.bshd = problem->bshd};
+    *problem = (struct problem_file){.bshd = problem->bshd};
 }

@@ -12,20 +12,21 @@ enum { PROBLEM_Q, PROBLEM_K, PROBLEM_V, PROBLEM_O, PROBLEM_LSE };
 
 enum { PROBLEM_FILE_WHY = 512 };
 
-typedef struct problem_file {
+struct problem_file {
     clattn_desc desc; /* type, batch, heads, lengths, head dimensions */
-    execute_tensor tensors[EXECUTE_TENSORS];
+    struct execute_tensor tensors[EXECUTE_TENSORS];
     bool bshd; /* the order of q, k, v and o is [batch, row, head, dim] */
-} problem_file;
+};
 
 /* Reads q, k and v and makes room for o and lse.  bshd is set already, all else zero.
  * Returns an exit code (outcome.h) and, if that is not OUTCOME_DONE, a sentence in
  * why.  problem_file_destroy is needed in any case. */
-int problem_file_load(problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]);
+int problem_file_load(struct problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]);
 
 /* Writes o and lse, and nothing unless all of both. */
-int problem_file_store(const problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]);
+int problem_file_store(const struct problem_file *problem, const char *path,
+                       char why[PROBLEM_FILE_WHY]);
 
-void problem_file_destroy(problem_file *problem);
+void problem_file_destroy(struct problem_file *problem);
 
 #endif

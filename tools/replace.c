@@ -31,7 +31,7 @@ static bool write_all(int file, const void *data, uint64_t size) {
     return true;
 }
 
-static bool write_pieces(int file, const replace_piece *pieces, size_t count) {
+static bool write_pieces(int file, const struct replace_piece *pieces, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!write_all(file, pieces[i].data, pieces[i].size)) {
             return false;
@@ -58,7 +58,7 @@ static int open_temporary(const char *target, char *temporary, size_t capacity) 
 
 /* mode is negative for a file that is not there yet.  Without pieces the temporary file is made and
  * removed, and that is all. */
-static bool replace_target(const char *target, int mode, const replace_piece *pieces,
+static bool replace_target(const char *target, int mode, const struct replace_piece *pieces,
                            size_t count) {
     size_t capacity = strlen(target) + SUFFIX;
     char *temporary = malloc(capacity);
@@ -79,7 +79,7 @@ static bool replace_target(const char *target, int mode, const replace_piece *pi
     return good;
 }
 
-const char *replace_file(const char *path, const replace_piece *pieces, size_t count) {
+const char *replace_file(const char *path, const struct replace_piece *pieces, size_t count) {
     struct stat old;
     if (stat(path, &old) != 0) {
         return replace_target(path, -1, pieces, count) ? NULL : strerror(errno);

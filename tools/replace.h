@@ -10,15 +10,15 @@
 #include <stdint.h>
 #include <stddef.h>
 
-typedef struct replace_piece {
+struct replace_piece {
     const void *data;
     uint64_t size; /* bytes */
-} replace_piece;
+};
 
 /* Returns NULL, or why it failed: then path is as it was and the temporary file is
  * gone.  A symbolic link is followed; permissions are kept.  What exists and is not a
  * regular file is refused: renaming over /dev/null would remove the device. */
-const char *replace_file(const char *path, const replace_piece *pieces, size_t count);
+const char *replace_file(const char *path, const struct replace_piece *pieces, size_t count);
 
 /* Returns NULL, or why replace_file would fail, as far as that can be known before the
  * contents are there: whoever computes long asks first. */

@@ -26,16 +26,16 @@
 #include "select.h"
 #include "verify.h"
 
-typedef struct job {
+struct job {
     const char *in;
-    char *out, *device, *row, *tuning; /* owned; may be NULL */
+    char *out, *device, *variant, *tuning; /* owned; may be NULL */
     bool causal, verify;
     cl_int window[2]; /* left, right */
     clattn_align align;
     float scale, softcap;
     unsigned repeat;
-    problem_file problem;
-} job;
+    struct problem_file problem;
+};
 
 static int fail(int outcome, const char *format, ...) {
     va_list values;
@@ -55,9 +55,9 @@ static const char *const about =
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], all F32, all F16 or all\n"
     "BF16; Hkv divides Hq.  OUT gets o [B,Hq,Sq,Dv] of the same type and lse [B,Hq,Sq], F32,\n"
     "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is\n"
-    "replaced only by a complete result.  Device, row, time, rate and workspace go to stderr.\n"
+    "replaced only by a complete result.  Device, variant, time, rate and workspace go to stderr.\n"
     "\n"
-    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong ROW or FILE\n"
+    "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
     "included.\n";
 
@@ -70,7 +70,7 @@ enum {
     OPTION_SCALE,
     OPTION_SOFTCAP,
     OPTION_DEVICE,
-    OPTION_ROW,
+    OPTION_VARIANT,
     OPTION_TUNING,
     OPTION_REPEAT,
     OPTION_VERIFY,
@@ -93,10 +93,10 @@ static const struct poptOption options[] = {
      "a score s becomes X tanh(s/X) (default 0: it does not)", "X"},
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
-    {"row", 0, POPT_ARG_STRING, NULL, OPTION_ROW,
-     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "ROW"},
+    {"variant", 0, POPT_ARG_STRING, NULL, OPTION_VARIANT,
+     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "VARIANT"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "rows to prefer: a file of lines \"DEVICE ; PROBLEM ; ROW\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
      "time N passes and report the median (default 1)", "N"},
     {"verify", 0, POPT_ARG_NONE, NULL, OPTION_VERIFY,
@@ -115,7 +115,7 @@ static const char *const expected[] = {
     [OPTION_SCALE] = "a number like 0.125 or -1e-3, at most 3.4e38 in size",
     [OPTION_SOFTCAP] = "a number like 30 or 1.5e2, from 0 (none) to 1.7e38",
     [OPTION_DEVICE] = "the number of a device or a part of its name",
-    [OPTION_ROW] = "a solver and its parameters",
+    [OPTION_VARIANT] = "a solver and its parameters",
     [OPTION_TUNING] = "the name of a file",
     [OPTION_REPEAT] = "a whole number from 1 to 10000",
 };
@@ -154,7 +154,7 @@ static bool get_string(const char *text, char **value) {
 }
 
 /* One option and its argument.  Returns false if the argument is wrong. */
-static bool set_option(job *j, int option, const char *text) {
+static bool set_option(struct job *j, int option, const char *text) {
     long numbers[2];
     bool start, good = true;
     switch (option) {
@@ -180,8 +180,8 @@ static bool set_option(job *j, int option, const char *text) {
         return get_float(text, &j->softcap) && j->softcap >= 0 && j->softcap <= FLT_MAX / 2;
     case OPTION_DEVICE:
         return get_string(text, &j->device);
-    case OPTION_ROW:
-        return get_string(text, &j->row);
+    case OPTION_VARIANT:
+        return get_string(text, &j->variant);
     case OPTION_TUNING:
         return get_string(text, &j->tuning);
     case OPTION_REPEAT:
@@ -195,7 +195,7 @@ static bool set_option(job *j, int option, const char *text) {
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int parse_options(job *j, poptContext context) {
+static int parse_options(struct job *j, poptContext context) {
     int option;
     while ((option = poptGetNextOpt(context)) > 0) {
         if (option == OPTION_HELP) {
@@ -244,7 +244,8 @@ static int parse_options(job *j, poptContext context) {
 
 /* ---- The job ------------------------------------------------------------ */
 
-static void report(const job *j, const select_device *device, const execute_result *result) {
+static void report(const struct job *j, const struct select_device *device,
+                   const struct execute_result *result) {
     const clattn_desc *desc = &j->problem.desc;
     char text[256];
     clattn_desc_format(desc, text, sizeof text, NULL);
@@ -254,7 +255,7 @@ static void report(const job *j, const select_device *device, const execute_resu
     double rate = result->seconds > 0 ? flops / result->seconds : 0;
     fprintf(stderr, "problem    %s\n", text);
     fprintf(stderr, "device     %s\n", device->label);
-    fprintf(stderr, "row        %s\n", result->row);
+    fprintf(stderr, "variant    %s\n", result->variant);
     fprintf(stderr, "time       %.6g ms, median of %u, %s clock\n", result->seconds * 1e3,
             j->repeat, result->device_time ? "device" : "host");
     fprintf(stderr, "rate       %.4g %s\n", rate >= 1e12 ? rate * 1e-12 : rate * 1e-9,
@@ -262,15 +263,15 @@ static void report(const job *j, const select_device *device, const execute_resu
     fprintf(stderr, "workspace  %zu bytes\n", result->workspace);
 }
 
-static verify_tensor view(const execute_tensor *tensor) {
-    return (verify_tensor){tensor->data, &tensor->layout};
+static struct verify_tensor view(const struct execute_tensor *tensor) {
+    return (struct verify_tensor){tensor->data, &tensor->layout};
 }
 
-static int verify(const job *j) {
+static int verify(const struct job *j) {
     const clattn_desc *desc = &j->problem.desc;
-    const execute_tensor *t = j->problem.tensors;
+    const struct execute_tensor *t = j->problem.tensors;
     double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(desc->head_dim);
-    verify_result result;
+    struct verify_result result;
     if (!verify_forward(desc, scale, view(&t[PROBLEM_Q]), view(&t[PROBLEM_K]), view(&t[PROBLEM_V]),
                         view(&t[PROBLEM_O]), view(&t[PROBLEM_LSE]), &result)) {
         return fail(OUTCOME_FAILED, "--verify: out of memory");
@@ -291,10 +292,10 @@ static int verify(const job *j) {
                : fail(OUTCOME_FAILED, "the result is out of its bound: %s is not written", j->out);
 }
 
-static int compute(job *j) {
-    select_list list;
+static int compute(struct job *j) {
+    struct select_list list;
     cl_int status = select_all(&list);
-    const select_device *device = select_find(&list, j->device);
+    const struct select_device *device = select_find(&list, j->device);
     int outcome = OUTCOME_NO_DEVICE;
     for (size_t i = 0; !device && i < list.platform_count; i++) {
         if (list.platforms[i].status != CL_SUCCESS) {
@@ -310,7 +311,7 @@ static int compute(job *j) {
         fail(outcome, "no OpenCL device is '%s'; clattn-info lists %zu", j->device,
              list.device_count);
     } else {
-        execute_result result;
+        struct execute_result result;
         outcome = outcome_of(execute_forward("clattn-run", device->platform, device->id, j->tuning,
                                              &j->problem.desc, j->scale, j->repeat,
                                              j->problem.tensors, &result));
@@ -322,7 +323,7 @@ static int compute(job *j) {
     return outcome;
 }
 
-static int run(job *j) {
+static int run(struct job *j) {
     char why[PROBLEM_FILE_WHY] = "";
     int outcome = problem_file_load(&j->problem, j->in, why);
     if (outcome != OUTCOME_DONE) {
@@ -337,7 +338,7 @@ static int run(job *j) {
     desc->band_right = j->causal ? 0 : j->window[1];
     desc->align = j->align;
     desc->softcap = j->softcap;
-    desc->row = j->row;
+    desc->variant = j->variant;
     outcome = compute(j);
     if (outcome == OUTCOME_DONE && j->verify) {
         outcome = verify(j);
@@ -354,10 +355,10 @@ static int run(job *j) {
 int main(int argc, char **argv) {
     /* A file that may not grow is an error to report, not a reason to die. */
     signal(SIGXFSZ, SIG_IGN);
-    job j = {.window = {CLATTN_UNBOUNDED, CLATTN_UNBOUNDED},
-             .align = CLATTN_ALIGN_END,
-             .scale = CLATTN_SCALE_DEFAULT,
-             .repeat = 1};
+    struct job j = {.window = {CLATTN_UNBOUNDED, CLATTN_UNBOUNDED},
+                    .align = CLATTN_ALIGN_END,
+                    .scale = CLATTN_SCALE_DEFAULT,
+                    .repeat = 1};
     poptContext context = poptGetContext("clattn-run", argc, (const char **)argv, options, 0);
     if (!context) {
         return fail(OUTCOME_FAILED, "out of memory");
@@ -370,7 +371,7 @@ int main(int argc, char **argv) {
     problem_file_destroy(&j.problem);
     free(j.out);
     free(j.device);
-    free(j.row);
+    free(j.variant);
     free(j.tuning);
     poptFreeContext(context);
     return outcome;

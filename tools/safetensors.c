@@ -20,8 +20,8 @@
 enum { LENGTH_SIZE = 8, CHUNK = 1 << 30 };
 
 /* Names and JSON come from anywhere: whatever a terminal could act on is masked. */
-static safetensors_status explain(safetensors_status status, char why[SAFETENSORS_WHY],
-                                  const char *format, ...) {
+static enum safetensors_status explain(enum safetensors_status status, char why[SAFETENSORS_WHY],
+                                       const char *format, ...) {
     va_list values;
     va_start(values, format);
     vsnprintf(why, SAFETENSORS_WHY, format, values);
@@ -62,8 +62,8 @@ static uint64_t dtype_size(const char *dtype) {
 
 /* ---- Reading ------------------------------------------------------------ */
 
-static safetensors_status read_at(int file, uint64_t offset, void *data, uint64_t size,
-                                  char why[SAFETENSORS_WHY]) {
+static enum safetensors_status read_at(int file, uint64_t offset, void *data, uint64_t size,
+                                       char why[SAFETENSORS_WHY]) {
     char *to = data;
     while (size > 0) {
         ssize_t got = pread(file, to, size < CHUNK ? (size_t)size : CHUNK, (off_t)offset);
@@ -92,9 +92,9 @@ static bool get_unsigned(const json_t *value, uint64_t *result) {
 }
 
 /* One entry of the header.  Its offsets are checked against the others later. */
-static safetensors_status parse_tensor(safetensors_tensor *tensor, const char *name,
-                                       const json_t *entry, char why[SAFETENSORS_WHY]) {
-    const safetensors_status wrong = SAFETENSORS_WRONG;
+static enum safetensors_status parse_tensor(struct safetensors_tensor *tensor, const char *name,
+                                            const json_t *entry, char why[SAFETENSORS_WHY]) {
+    const enum safetensors_status wrong = SAFETENSORS_WRONG;
     if (!json_is_object(entry)) {
         return explain(wrong, why, "tensor '%.80s': the entry is not a JSON object", name);
     }
@@ -107,7 +107,7 @@ static safetensors_status parse_tensor(safetensors_tensor *tensor, const char *n
     if (!json_is_array(shape)) {
         return explain(wrong, why, "tensor '%.80s': shape is missing or not a list", name);
     }
-    *tensor = (safetensors_tensor){
+    *tensor = (struct safetensors_tensor){
         .name = name, .dtype = json_string_value(dtype), .rank = json_array_size(shape)};
 
     if (json_array_size(offsets) != 2 ||
@@ -159,7 +159,7 @@ static bool is_metadata(const json_t *entry) {
 }
 
 static int by_offset(const void *left, const void *right) {
-    const safetensors_tensor *a = left, *b = right;
+    const struct safetensors_tensor *a = left, *b = right;
     if (a->begin != b->begin) {
         return a->begin < b->begin ? -1 : 1;
     }
@@ -168,11 +168,11 @@ static int by_offset(const void *left, const void *right) {
 
 /* The tensors must tile the data: a gap could hide a second meaning, an overlap
  * lets a small file claim much. */
-static safetensors_status check_cover(const safetensors *st, uint64_t data_size,
-                                      char why[SAFETENSORS_WHY]) {
+static enum safetensors_status check_cover(const struct safetensors *st, uint64_t data_size,
+                                           char why[SAFETENSORS_WHY]) {
     uint64_t at = 0;
     for (size_t i = 0; i < st->count; i++) {
-        const safetensors_tensor *tensor = &st->tensors[i];
+        const struct safetensors_tensor *tensor = &st->tensors[i];
         if (tensor->end > data_size) {
             return explain(SAFETENSORS_WRONG, why,
                            "tensor '%.80s' ends at byte %" PRIu64 ", but there are %" PRIu64
@@ -195,8 +195,8 @@ static safetensors_status check_cover(const safetensors *st, uint64_t data_size,
     return SAFETENSORS_OK;
 }
 
-static safetensors_status parse_header(safetensors *st, const char *text, size_t length,
-                                       uint64_t data_size, char why[SAFETENSORS_WHY]) {
+static enum safetensors_status parse_header(struct safetensors *st, const char *text, size_t length,
+                                            uint64_t data_size, char why[SAFETENSORS_WHY]) {
     if (length == 0 || text[0] != '{') {
         return explain(SAFETENSORS_WRONG, why, "the header does not begin with '{'");
     }
@@ -220,7 +220,7 @@ static safetensors_status parse_header(safetensors *st, const char *text, size_t
             }
             continue;
         }
-        safetensors_status status = parse_tensor(&st->tensors[st->count], name, entry, why);
+        enum safetensors_status status = parse_tensor(&st->tensors[st->count], name, entry, why);
         if (status != SAFETENSORS_OK) {
             return status;
         }
@@ -230,8 +230,8 @@ static safetensors_status parse_header(safetensors *st, const char *text, size_t
     return check_cover(st, data_size, why);
 }
 
-static safetensors_status open_checked(safetensors *st, const char *path,
-                                       char why[SAFETENSORS_WHY]) {
+static enum safetensors_status open_checked(struct safetensors *st, const char *path,
+                                            char why[SAFETENSORS_WHY]) {
     const uint16_t one = 1;
     if (*(const unsigned char *)&one != 1) {
         return explain(SAFETENSORS_FAILED, why, "the format is little-endian and this host is not");
@@ -251,7 +251,7 @@ static safetensors_status open_checked(safetensors *st, const char *path,
                        file_size, LENGTH_SIZE);
     }
     unsigned char bytes[LENGTH_SIZE];
-    safetensors_status status = read_at(st->file, 0, bytes, sizeof bytes, why);
+    enum safetensors_status status = read_at(st->file, 0, bytes, sizeof bytes, why);
     if (status != SAFETENSORS_OK) {
         return status;
     }
@@ -282,24 +282,25 @@ static safetensors_status open_checked(safetensors *st, const char *path,
     return status;
 }
 
-safetensors_status safetensors_open(safetensors *st, const char *path, char why[SAFETENSORS_WHY]) {
-    safetensors_status status = open_checked(st, path, why);
+enum safetensors_status safetensors_open(struct safetensors *st, const char *path,
+                                         char why[SAFETENSORS_WHY]) {
+    enum safetensors_status status = open_checked(st, path, why);
     if (status != SAFETENSORS_OK) {
         safetensors_close(st);
     }
     return status;
 }
 
-void safetensors_close(safetensors *st) {
+void safetensors_close(struct safetensors *st) {
     if (st->file >= 0) {
         close(st->file);
     }
     free(st->tensors);
     json_decref(st->header);
-    *st = (safetensors)SAFETENSORS_INIT;
+    *st = (struct safetensors)SAFETENSORS_INIT;
 }
 
-const safetensors_tensor *safetensors_find(const safetensors *st, const char *name) {
+const struct safetensors_tensor *safetensors_find(const struct safetensors *st, const char *name) {
     for (size_t i = 0; i < st->count; i++) {
         if (strcmp(st->tensors[i].name, name) == 0) {
             return &st->tensors[i];
@@ -308,8 +309,9 @@ const safetensors_tensor *safetensors_find(const safetensors *st, const char *na
     return NULL;
 }
 
-safetensors_status safetensors_read(const safetensors *st, const safetensors_tensor *tensor,
-                                    void *data, char why[SAFETENSORS_WHY]) {
+enum safetensors_status safetensors_read(const struct safetensors *st,
+                                         const struct safetensors_tensor *tensor, void *data,
+                                         char why[SAFETENSORS_WHY]) {
     return read_at(st->file, st->data_start + tensor->begin, data, tensor->end - tensor->begin,
                    why);
 }
@@ -317,12 +319,12 @@ safetensors_status safetensors_read(const safetensors *st, const safetensors_ten
 /* ---- Writing ------------------------------------------------------------ */
 
 /* Lays the tensors out and returns the header's text, to be freed; NULL on failure. */
-static char *make_header(safetensors_tensor *tensors, size_t count) {
+static char *make_header(struct safetensors_tensor *tensors, size_t count) {
     uint64_t at = 0;
     json_t *header = json_object();
     bool good = header != NULL;
     for (size_t i = 0; good && i < count; i++) {
-        safetensors_tensor *tensor = &tensors[i];
+        struct safetensors_tensor *tensor = &tensors[i];
         uint64_t size = dtype_size(tensor->dtype);
         json_t *shape = json_array();
         for (size_t j = 0; j < tensor->rank; j++) {
@@ -344,8 +346,8 @@ static char *make_header(safetensors_tensor *tensors, size_t count) {
 
 /* The header is padded with blanks, so that the data begins at a multiple of 8. */
 static const char *write_pieces(const char *path, const char *header,
-                                const safetensors_tensor *tensors, size_t count) {
-    replace_piece *pieces = calloc(count + 3, sizeof *pieces);
+                                const struct safetensors_tensor *tensors, size_t count) {
+    struct replace_piece *pieces = calloc(count + 3, sizeof *pieces);
     if (!pieces) {
         return "out of memory";
     }
@@ -354,19 +356,19 @@ static const char *write_pieces(const char *path, const char *header,
     for (int i = 0; i < LENGTH_SIZE; i++) {
         bytes[i] = (unsigned char)(padded >> 8 * i);
     }
-    pieces[0] = (replace_piece){bytes, sizeof bytes};
-    pieces[1] = (replace_piece){header, length};
-    pieces[2] = (replace_piece){"        ", padded - length};
+    pieces[0] = (struct replace_piece){bytes, sizeof bytes};
+    pieces[1] = (struct replace_piece){header, length};
+    pieces[2] = (struct replace_piece){"        ", padded - length};
     for (size_t i = 0; i < count; i++) {
-        pieces[3 + i] = (replace_piece){tensors[i].data, tensors[i].end - tensors[i].begin};
+        pieces[3 + i] = (struct replace_piece){tensors[i].data, tensors[i].end - tensors[i].begin};
     }
     const char *reason = replace_file(path, pieces, count + 3);
     free(pieces);
     return reason;
 }
 
-safetensors_status safetensors_write(const char *path, safetensors_tensor *tensors, size_t count,
-                                     char why[SAFETENSORS_WHY]) {
+enum safetensors_status safetensors_write(const char *path, struct safetensors_tensor *tensors,
+                                          size_t count, char why[SAFETENSORS_WHY]) {
     char *header = make_header(tensors, count);
     const char *reason =
         header ? write_pieces(path, header, tensors, count) : "too large, or out of memory";

@@ -20,50 +20,52 @@ enum {
     SAFETENSORS_WHY = 256
 };
 
-typedef enum safetensors_status {
+enum safetensors_status {
     SAFETENSORS_OK,
     SAFETENSORS_WRONG, /* the file is at fault */
     SAFETENSORS_FAILED /* the system is: memory, disk, permission to write */
-} safetensors_status;
+};
 
-typedef struct safetensors_tensor {
+struct safetensors_tensor {
     const char *name;  /* UTF-8 */
     const char *dtype; /* "F16"; may be one that is not known here */
     size_t rank;
     uint64_t shape[SAFETENSORS_MAX_RANK];
     uint64_t begin, end; /* bytes in the data; end - begin fits the shape if dtype is known */
     const void *data;    /* end - begin bytes: for safetensors_write; reading leaves it NULL */
-} safetensors_tensor;
+};
 
-typedef struct safetensors {
+struct safetensors {
     int file;
     uint64_t data_start; /* in the file */
     size_t count;
-    safetensors_tensor *tensors; /* in the order of their data */
-    struct json_t *header;       /* owns names and dtypes */
-} safetensors;
+    struct safetensors_tensor *tensors; /* in the order of their data */
+    struct json_t *header;              /* owns names and dtypes */
+};
 
 #define SAFETENSORS_INIT \
     { -1, 0, 0, NULL, NULL }
 
 /* Opens a file and checks all of its header.  Fills an object set to
  * SAFETENSORS_INIT, which needs safetensors_close only if this succeeds. */
-safetensors_status safetensors_open(safetensors *st, const char *path, char why[SAFETENSORS_WHY]);
+enum safetensors_status safetensors_open(struct safetensors *st, const char *path,
+                                         char why[SAFETENSORS_WHY]);
 
 /* Accepts an object set to SAFETENSORS_INIT. */
-void safetensors_close(safetensors *st);
+void safetensors_close(struct safetensors *st);
 
 /* NULL if there is none of that name. */
-const safetensors_tensor *safetensors_find(const safetensors *st, const char *name);
+const struct safetensors_tensor *safetensors_find(const struct safetensors *st, const char *name);
 
 /* Reads a tensor's end - begin bytes. */
-safetensors_status safetensors_read(const safetensors *st, const safetensors_tensor *tensor,
-                                    void *data, char why[SAFETENSORS_WHY]);
+enum safetensors_status safetensors_read(const struct safetensors *st,
+                                         const struct safetensors_tensor *tensor, void *data,
+                                         char why[SAFETENSORS_WHY]);
 
 /* Replaces the file at path, or makes it.  Tensors lie in the order given, their
  * begin and end are set here from dtype and shape.  On failure path is as it was
  * (replace.h). */
-safetensors_status safetensors_write(const char *path, safetensors_tensor *tensors, size_t count,
-                                     char why[SAFETENSORS_WHY]);
+enum safetensors_status safetensors_write(const char *path, struct safetensors_tensor *tensors,
+                                          size_t count, char why[SAFETENSORS_WHY]);
 
 #endif

@@ -85,7 +85,7 @@ static char *join(const char *platform, const char *device) {
 }
 
 /* Appends a platform's devices to the list. */
-static cl_int add_devices(select_list *list, select_platform *platform) {
+static cl_int add_devices(struct select_list *list, struct select_platform *platform) {
     cl_uint count = 0;
     cl_int status = clGetDeviceIDs(platform->id, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
     if (status == CL_DEVICE_NOT_FOUND || (status == CL_SUCCESS && count == 0)) {
@@ -95,14 +95,14 @@ static cl_int add_devices(select_list *list, select_platform *platform) {
         return status;
     }
     cl_device_id *ids = calloc(count, sizeof *ids);
-    select_device *devices =
+    struct select_device *devices =
         realloc(list->devices, (list->device_count + count) * sizeof *list->devices);
     list->devices = devices ? devices : list->devices;
     status = ids && devices ? clGetDeviceIDs(platform->id, CL_DEVICE_TYPE_ALL, count, ids, NULL)
                             : CL_OUT_OF_HOST_MEMORY;
     for (cl_uint i = 0; status == CL_SUCCESS && i < count; i++) {
-        select_device device = {ids[i], platform->id, select_device_text(ids[i], CL_DEVICE_NAME),
-                                NULL};
+        struct select_device device = {ids[i], platform->id,
+                                       select_device_text(ids[i], CL_DEVICE_NAME), NULL};
         device.label = device.name ? join(platform->name, device.name) : NULL;
         list->devices[list->device_count++] = device;
         platform->count++;
@@ -114,8 +114,8 @@ static cl_int add_devices(select_list *list, select_platform *platform) {
     return status;
 }
 
-cl_int select_all(select_list *list) {
-    *list = (select_list){0};
+cl_int select_all(struct select_list *list) {
+    *list = (struct select_list){0};
     cl_uint count = 0;
     cl_int status = clGetPlatformIDs(0, NULL, &count);
     if (status == NO_PLATFORM || (status == CL_SUCCESS && count == 0)) {
@@ -128,7 +128,7 @@ cl_int select_all(select_list *list) {
     list->platforms = calloc(count, sizeof *list->platforms);
     status = ids && list->platforms ? clGetPlatformIDs(count, ids, NULL) : CL_OUT_OF_HOST_MEMORY;
     for (cl_uint i = 0; status == CL_SUCCESS && i < count; i++) {
-        select_platform *platform = &list->platforms[list->platform_count++];
+        struct select_platform *platform = &list->platforms[list->platform_count++];
         platform->id = ids[i];
         platform->first = list->device_count;
         platform->name = select_platform_text(ids[i], CL_PLATFORM_NAME);
@@ -141,7 +141,7 @@ cl_int select_all(select_list *list) {
     return status;
 }
 
-void select_destroy(select_list *list) {
+void select_destroy(struct select_list *list) {
     for (size_t i = 0; i < list->device_count; i++) {
         free(list->devices[i].name);
         free(list->devices[i].label);
@@ -151,7 +151,7 @@ void select_destroy(select_list *list) {
     }
     free(list->devices);
     free(list->platforms);
-    *list = (select_list){0};
+    *list = (struct select_list){0};
 }
 
 /* Whether text holds part, in any case. */
@@ -171,7 +171,7 @@ static bool contains(const char *text, const char *part) {
     }
 }
 
-bool select_matches(const select_list *list, size_t index, const char *wanted) {
+bool select_matches(const struct select_list *list, size_t index, const char *wanted) {
     if (!wanted) {
         return true;
     }
@@ -181,7 +181,7 @@ bool select_matches(const select_list *list, size_t index, const char *wanted) {
     return contains(list->devices[index].label, wanted);
 }
 
-const select_device *select_find(const select_list *list, const char *wanted) {
+const struct select_device *select_find(const struct select_list *list, const char *wanted) {
     for (size_t i = 0; i < list->device_count; i++) {
         if (select_matches(list, i, wanted)) {
             return &list->devices[i];

@@ -10,39 +10,39 @@
 #include <stddef.h>
 #include <clattn.h>
 
-typedef struct select_device {
+struct select_device {
     cl_device_id id;
     cl_platform_id platform;
     char *name;  /* "pthread-AMD EPYC" */
     char *label; /* "Portable Computing Language / pthread-AMD EPYC" */
-} select_device;
+};
 
-typedef struct select_platform {
+struct select_platform {
     cl_platform_id id;
     char *name;
     size_t first, count; /* of its devices in the list */
     cl_int status;       /* CL_SUCCESS, or why its devices could not be listed */
-} select_platform;
+};
 
-typedef struct select_list {
+struct select_list {
     size_t platform_count, device_count;
-    select_platform *platforms;
-    select_device *devices;
-} select_list;
+    struct select_platform *platforms;
+    struct select_device *devices;
+};
 
 /* Lists what there is.  A platform that fails keeps its place, with its status and
  * no devices.  Returns CL_SUCCESS also when there is nothing; select_destroy is
  * needed in any case. */
-cl_int select_all(select_list *list);
+cl_int select_all(struct select_list *list);
 
 /* Accepts a zeroed list. */
-void select_destroy(select_list *list);
+void select_destroy(struct select_list *list);
 
 /* True when wanted (a number, part of a label in any case, or NULL) names device number index. */
-bool select_matches(const select_list *list, size_t index, const char *wanted);
+bool select_matches(const struct select_list *list, size_t index, const char *wanted);
 
 /* The first that matches; NULL if none does. */
-const select_device *select_find(const select_list *list, const char *wanted);
+const struct select_device *select_find(const struct select_list *list, const char *wanted);
 
 /* Strings that OpenCL reports, in UTF-8, without blanks at the ends; "" if it fails.  To be
  * freed; NULL only when out of memory. */

@@ -14,22 +14,22 @@ enum { EXACT_COST = 40, PLAIN_COST = 40 };
 
 /* ---- Storage ------------------------------------------------------------ */
 
-typedef struct format {
+struct format {
     int mantissa; /* stored bits */
     int smallest; /* exponent of the smallest normal number */
     double largest;
-} format;
+};
 
-static format format_of(clattn_type type) {
-    static const format f32 = {23, -126, 0x1.fffffep127};
-    static const format f16 = {10, -14, 65504};
-    static const format bf16 = {7, -126, 0x1.fep127};
+static struct format format_of(clattn_type type) {
+    static const struct format f32 = {23, -126, 0x1.fffffep127};
+    static const struct format f16 = {10, -14, 65504};
+    static const struct format bf16 = {7, -126, 0x1.fep127};
     return type == CLATTN_F32 ? f32 : type == CLATTN_F16 ? f16 : bf16;
 }
 
 /* The distance between neighbours of value. */
 static double spacing(clattn_type type, double value) {
-    format f = format_of(type);
+    struct format f = format_of(type);
     int exponent = value != 0 && isfinite(value) ? ilogb(value) : f.smallest;
     return ldexp(1, (exponent > f.smallest ? exponent : f.smallest) - f.mantissa);
 }
@@ -65,7 +65,7 @@ static float decode(clattn_type type, const void *data, size_t index) {
     return value;
 }
 
-static void decode_row(clattn_type type, verify_tensor t, uint64_t batch, uint64_t head,
+static void decode_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,
                        uint64_t row, cl_uint dim, float *to) {
     uint64_t at = batch * (uint64_t)t.layout->stride_batch +
                   head * (uint64_t)t.layout->stride_head + row * (uint64_t)t.layout->stride_row;
@@ -114,29 +114,29 @@ static uint64_t sample(uint64_t rows, uint64_t count, uint64_t index) {
 
 /* ---- Attention ---------------------------------------------------------- */
 
-typedef struct score {
+struct score {
     const float *v;
     double exact, f32; /* by the definition, and as f32 has it */
     double error;      /* what the exact one may be off by */
     double p, log_p;   /* the key's share in all weights */
-} score;
+};
 
-typedef struct work {
+struct work {
     const clattn_desc *desc;
     double scale;
     float *q, *k, *v; /* one row; all rows of one key head */
     cl_uint begin, end;
-    score *scores;
+    struct score *scores;
     double *exact, *plain, *unlucky, *cell, *centre, *moves; /* of o, one row */
     double largest_value, lse, lse_moves;
-} work;
+};
 
 /* To f32; the largest number stands for what is beyond. */
 static double to_f32(double value) {
     return isfinite(value) ? (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value)) : value;
 }
 
-static void score_key(const work *w, cl_uint key) {
+static void score_key(const struct work *w, cl_uint key) {
     const float *k = w->k + (size_t)key * w->desc->head_dim;
     const double cap = (double)w->desc->softcap;
     double dot = 0, terms = 0;
@@ -145,7 +145,7 @@ static void score_key(const work *w, cl_uint key) {
         dot += term;
         terms += fabs(term);
     }
-    score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
+    struct score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
     s.error = UNIT * (4 * fabs(w->scale) * terms + w->desc->head_dim * fabs(s.exact) / 4);
     s.f32 = to_f32(s.exact);
     if (cap > 0) {
@@ -163,7 +163,7 @@ static void score_key(const work *w, cl_uint key) {
 }
 
 /* The definition: o = sum of p v, p = exp(s - max s) / their sum. */
-static void attend(work *w) {
+static void attend(struct work *w) {
     const cl_uint dim_v = w->desc->head_dim_v;
     double largest = -INFINITY, sum = 0;
     for (cl_uint key = w->begin; key < w->end; key++) {
@@ -176,7 +176,7 @@ static void attend(work *w) {
     const double log_sum = log(sum);
     memset(w->exact, 0, dim_v * sizeof *w->exact);
     for (cl_uint key = w->begin; key < w->end; key++) {
-        score *s = &w->scores[key];
+        struct score *s = &w->scores[key];
         s->p /= sum;
         s->log_p = s->exact - largest - log_sum;
         for (cl_uint d = 0; d < dim_v; d++) {
@@ -188,13 +188,13 @@ static void attend(work *w) {
 
 /* Ascending, and NaN last. */
 static int by_score(const void *a, const void *b) {
-    const double x = ((const score *)a)->f32, y = ((const score *)b)->f32;
+    const double x = ((const struct score *)a)->f32, y = ((const struct score *)b)->f32;
     return isnan(x) || isnan(y) ? isnan(x) - isnan(y) : (x > y) - (x < y);
 }
 
 /* Weights of keys with nearly the same score are rounded alike: their errors add up, and those of
  * others as their squares do. */
-static void close_cell(work *w) {
+static void close_cell(struct work *w) {
     for (cl_uint d = 0; d < w->desc->head_dim_v; d++) {
         w->unlucky[d] += w->cell[d] * w->cell[d];
         w->cell[d] = 0;
@@ -206,7 +206,7 @@ static void close_cell(work *w) {
  * the row's o may be off by: 1.25 times the largest error of that computation, or what weights can
  * do that are rounded against other maxima, if that is more.  A weight of 1 is exact.  Afterwards
  * the keys' order is that of their scores. */
-static double attend_plainly(work *w) {
+static double attend_plainly(struct work *w) {
     const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
     const double relative = spacing(type, 1) / 2, least = spacing(type, 0) / 2;
@@ -219,7 +219,7 @@ static double attend_plainly(work *w) {
     memset(w->unlucky, 0, dim_v * sizeof *w->unlucky);
     memset(w->cell, 0, dim_v * sizeof *w->cell);
     for (cl_uint key = w->begin; key < w->end; key++) {
-        const score *s = &w->scores[key];
+        const struct score *s = &w->scores[key];
         const double weight = to_f32(exp(to_f32(s->f32 - largest)));
         const double rounded = round_to(type, weight);
         const double inexact = weight == 1 ? 0 : fmax(relative * weight, least);
@@ -245,7 +245,7 @@ static double attend_plainly(work *w) {
 
 /* What the errors of the scores can do.  With errors e of them lse moves by log(sum of p exp(e))
  * at most, and o by the sum of p (exp(e + that) - 1) |v - o|. */
-static void measure_moves(work *w) {
+static void measure_moves(struct work *w) {
     const cl_uint dim_v = w->desc->head_dim_v;
     double most = -INFINITY, sum = 0;
     cl_uint best = w->begin;
@@ -279,7 +279,7 @@ static void measure_moves(work *w) {
     }
 }
 
-static void measure_values(work *w) {
+static void measure_values(struct work *w) {
     const size_t dim_v = w->desc->head_dim_v;
     w->largest_value = 0;
     for (size_t i = w->begin * dim_v; i < w->end * dim_v; i++) {
@@ -301,23 +301,24 @@ static double difference(double got, double expected) {
 }
 
 /* The element that lies furthest beyond its bound, or else nearest to it. */
-typedef struct worst {
+struct worst {
     double ratio, error, bound;
-} worst;
+};
 
-static const worst none = {-1, 0, 0};
+static const struct worst none = {-1, 0, 0};
 
 /* A bound that is not finite bounds nothing: that is an error of the check. */
-static void note(worst *w, double error, double bound) {
+static void note(struct worst *w, double error, double bound) {
     const double ratio = !isfinite(bound) ? INFINITY : error == 0 ? 0 : error / bound;
     if (ratio > w->ratio) {
-        *w = (worst){ratio, error, bound};
+        *w = (struct worst){ratio, error, bound};
     }
 }
 
 /* An element of a row whose scores f32 does not determine: inside the range of its column of V,
  * up to `slack` and, in 16 bits, a unit in the last place. */
-static void note_range(const work *w, cl_uint d, double o, double slack, worst *worst_o) {
+static void note_range(const struct work *w, cl_uint d, double o, double slack,
+                       struct worst *worst_o) {
     double low = INFINITY, high = -INFINITY;
     for (cl_uint key = w->begin; key < w->end; key++) {
         low = fmin(low, (double)w->scores[key].v[d]);
@@ -330,7 +331,8 @@ static void note_range(const work *w, cl_uint d, double o, double slack, worst *
 }
 
 /* Returns whether the row is ill-conditioned. */
-static bool check_row(work *w, const float *o, double lse, worst *worst_o, worst *worst_lse) {
+static bool check_row(struct work *w, const float *o, double lse, struct worst *worst_o,
+                      struct worst *worst_lse) {
     const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
     for (cl_uint key = w->begin; key < w->end; key++) {
@@ -367,11 +369,12 @@ static bool check_row(work *w, const float *o, double lse, worst *worst_o, worst
     return ill;
 }
 
-static void check_rows(work *w, verify_tensor q, verify_tensor k, verify_tensor v, verify_tensor o,
-                       verify_tensor lse, float *row_o, verify_result *result) {
+static void check_rows(struct work *w, struct verify_tensor q, struct verify_tensor k,
+                       struct verify_tensor v, struct verify_tensor o, struct verify_tensor lse,
+                       float *row_o, struct verify_result *result) {
     const clattn_desc *desc = w->desc;
     uint64_t group = desc->heads_q / desc->heads_kv, loaded = UINT64_MAX;
-    worst worst_o = none, worst_lse = none;
+    struct worst worst_o = none, worst_lse = none;
     for (uint64_t i = 0; i < result->checked; i++) {
         uint64_t row = sample(result->rows, result->checked, i);
         uint64_t query = row % desc->seq_q, head = row / desc->seq_q % desc->heads_q;
@@ -399,16 +402,17 @@ static void check_rows(work *w, verify_tensor q, verify_tensor k, verify_tensor 
     result->passed = worst_o.ratio <= 1 && worst_lse.ratio <= 1;
 }
 
-bool verify_forward(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
-                    verify_tensor v, verify_tensor o, verify_tensor lse, verify_result *result) {
+bool verify_forward(const clattn_desc *desc, double scale, struct verify_tensor q,
+                    struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
+                    struct verify_tensor lse, struct verify_result *result) {
     return verify_sample(desc, scale, q, k, v, o, lse, BUDGET, result);
 }
 
-bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
-                   verify_tensor v, verify_tensor o, verify_tensor lse, double operations,
-                   verify_result *result) {
+bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q,
+                   struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
+                   struct verify_tensor lse, double operations, struct verify_result *result) {
     const size_t keys = (size_t)desc->seq_kv + 1, dim = desc->head_dim, dim_v = desc->head_dim_v;
-    *result = (verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
+    *result = (struct verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
     double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
     double pair_cost = (double)dim + 3 * (double)dim_v + EXACT_COST;
     if (desc->type != CLATTN_F32) {
@@ -420,7 +424,7 @@ bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verif
         const uint64_t least = result->rows < 2 ? result->rows : 2;
         result->checked = affordable < (double)least ? least : (uint64_t)affordable;
     }
-    work w = {.desc = desc, .scale = scale};
+    struct work w = {.desc = desc, .scale = scale};
     w.q = calloc(dim, sizeof *w.q);
     w.k = calloc(keys * dim, sizeof *w.k);
     w.v = calloc(keys * dim_v, sizeof *w.v);

@@ -31,31 +31,32 @@
 #include <stdint.h>
 #include <clattn.h>
 
-typedef struct verify_tensor {
+struct verify_tensor {
     const void *data;
     const clattn_tensor *layout; /* strides; its memory and offset are not looked at */
-} verify_tensor;
+};
 
-typedef struct verify_result {
+struct verify_result {
     uint64_t rows, checked;      /* fewer are checked where all would take too long */
     uint64_t ill_rows;           /* of those checked: ill-conditioned */
     double error, bound;         /* of the element of o furthest beyond its bound, or else nearest
                                   * to it; the bound of what passed is finite */
     double lse_error, lse_bound; /* likewise */
     bool passed;
-} verify_result;
+};
 
 /* desc with heads_kv and head_dim_v filled in.  A row that sees no key must be 0
  * and -INFINITY; NaN and infinities must lie where the definition has them.
  * Returns false only when out of memory. */
-bool verify_forward(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
-                    verify_tensor v, verify_tensor o, verify_tensor lse, verify_result *result);
+bool verify_forward(const clattn_desc *desc, double scale, struct verify_tensor q,
+                    struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
+                    struct verify_tensor lse, struct verify_result *result);
 
 /* The same with fewer rows: about `operations` multiply-adds may be spent, but two rows
  * are always checked.  1e9 take a second or two. */
-bool verify_sample(const clattn_desc *desc, double scale, verify_tensor q, verify_tensor k,
-                   verify_tensor v, verify_tensor o, verify_tensor lse, double operations,
-                   verify_result *result);
+bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q,
+                   struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
+                   struct verify_tensor lse, double operations, struct verify_result *result);
 
 /* Keys [*begin, *end) that a query sees. */
 void verify_span(const clattn_desc *desc, cl_uint query, cl_uint *begin, cl_uint *end);

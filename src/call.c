@@ -1,0 +1,265 @@
+#include "call.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+
+enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
+
+#define MOST_FACTOR 0x1p112f /* of q.k on matrix engines: state_level in cl/state.cl */
+
+static cl_int check_queue(clattn_context c, cl_command_queue queue, struct status *status) {
+    if (!queue) {
+        return status_set(status, CL_INVALID_COMMAND_QUEUE, "queue: it is NULL");
+    }
+    cl_context context = NULL;
+    cl_device_id id = NULL;
+    cl_int code =
+        clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof(cl_context), &context, NULL);
+    if (code == CL_SUCCESS) {
+        code = clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(cl_device_id), &id, NULL);
+    }
+    if (code != CL_SUCCESS) {
+        return status_set(status, code, "queue: the driver tells nothing about it");
+    }
+    if (context != c->context) {
+        return status_set(status, CL_INVALID_CONTEXT, "queue: it is of another context");
+    }
+    if (id != c->id) {
+        return status_set(status, CL_INVALID_DEVICE, "queue: it is of another device");
+    }
+    return CL_SUCCESS;
+}
+
+static cl_int check_events(clattn_context c, cl_uint count, const cl_event *list,
+                           struct status *status) {
+    if ((count == 0) != (list == NULL)) {
+        return status_set(status, CL_INVALID_EVENT_WAIT_LIST,
+                          "event_wait_list: %u events, but the list is %s", count,
+                          list ? "not NULL" : "NULL");
+    }
+    for (cl_uint i = 0; i < count; i++) {
+        cl_context context = NULL;
+        if (!list[i]) {
+            return status_set(status, CL_INVALID_EVENT_WAIT_LIST,
+                              "event_wait_list: event %u is NULL", i);
+        }
+        cl_int code = clGetEventInfo(list[i], CL_EVENT_CONTEXT, sizeof(cl_context), &context, NULL);
+        if (code != CL_SUCCESS) {
+            return status_set(status, code,
+                              "event_wait_list: the driver tells nothing about event %u", i);
+        }
+        if (context != c->context) {
+            return status_set(status, CL_INVALID_CONTEXT,
+                              "event_wait_list: event %u is of another context", i);
+        }
+    }
+    return CL_SUCCESS;
+}
+
+cl_int call_check_queue(const struct call *c, struct status *status) {
+    const cl_int code = check_queue(c->plan->context, c->queue, status);
+    return code == CL_SUCCESS ? check_events(c->plan->context, c->count, c->list, status) : code;
+}
+
+/* A length that the args leave to the desc, or a smaller one. */
+static cl_int check_length(cl_uint *length, cl_uint most, const char *name, struct status *status) {
+    if (*length == CLATTN_FROM_DESC) {
+        *length = most;
+    }
+    return *length <= most
+               ? CL_SUCCESS
+               : status_set(status, CLATTN_INVALID_ARGS,
+                            "args: %s is %u, but the plan was made for %u", name, *length, most);
+}
+
+cl_int call_check_numbers(struct call *c, struct status *status) {
+    const struct problem *p = &c->plan->problem;
+    cl_int code = check_length(&c->lengths.batch, p->batch, "batch", status);
+    if (code == CL_SUCCESS) {
+        code = check_length(&c->lengths.seq_q, p->seq_q, "seq_q", status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_length(&c->lengths.seq_kv, p->seq_kv, "seq_kv", status);
+    }
+    if (code == CL_SUCCESS && !isfinite(c->scale)) {
+        code = status_set(status, CLATTN_INVALID_ARGS, "args: scale is not a finite number");
+    }
+    return code;
+}
+
+static cl_int check_operand(struct call *c, size_t i, struct status *status) {
+    const struct operand *operand = &operands_table[i];
+    clattn_context context = c->plan->context;
+    struct tensor *t = &c->tensors[i];
+    *t = (struct tensor){.name = operand->name};
+    if (!((c->reads | c->writes) >> i & 1)) {
+        return CL_SUCCESS; /* not an operand of this pass */
+    }
+    t->shape = operand->shape(&c->plan->problem, &c->lengths);
+    t->read = c->reads >> i & 1;
+    t->written = c->writes >> i & 1;
+    if (c->given[i]) {
+        return tensor_check(t, c->given[i], context->context, &context->device, status);
+    }
+    return operand->optional
+               ? CL_SUCCESS
+               : status_set(status, CL_INVALID_VALUE, "args: %s is NULL", operand->name);
+}
+
+static cl_int check_workspace(struct call *c, struct status *status) {
+    clattn_context context = c->plan->context;
+    const cl_ulong bytes = c->plan->workspace;
+    struct tensor *t = &c->tensors[WORKSPACE];
+    *t = (struct tensor){.name = "workspace",
+                         .shape = {1, 1, 1, bytes / sizeof(cl_float), sizeof(cl_float)},
+                         .read = true,
+                         .written = true};
+    if (bytes == 0) {
+        return CL_SUCCESS; /* whatever the caller passes is not looked at */
+    }
+    if (!c->workspace) {
+        return status_set(status, CLATTN_INVALID_WORKSPACE,
+                          "workspace: it is NULL, but the plan needs %llu bytes",
+                          (unsigned long long)bytes);
+    }
+    if (c->workspace_offset % WORKSPACE_ALIGNMENT != 0) {
+        return status_set(status, CLATTN_INVALID_WORKSPACE,
+                          "workspace: workspace_offset %zu is not a multiple of %d",
+                          c->workspace_offset, WORKSPACE_ALIGNMENT);
+    }
+    clattn_tensor from = CLATTN_TENSOR_INIT;
+    from.buffer = c->workspace;
+    from.offset = c->workspace_offset;
+    const cl_int code = tensor_check(t, &from, context->context, &context->device, status);
+    if (code == CLATTN_OUT_OF_BOUNDS || code == CLATTN_INVALID_TENSOR) {
+        status->code = CLATTN_INVALID_WORKSPACE;
+    }
+    return status->code;
+}
+
+cl_int call_check_memory(struct call *c, struct status *status) {
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
+        code = check_operand(c, i, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_workspace(c, status);
+    }
+    for (size_t i = 0; i <= WORKSPACE && code == CL_SUCCESS; i++) {
+        if (c->tensors[i].written) {
+            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1, status);
+        }
+    }
+    return code;
+}
+
+static cl_int fill_params(struct call *c, struct status *status) {
+    const struct problem *p = &c->plan->problem;
+    const struct operand_lengths *n = &c->lengths;
+    const struct tensor *t = c->tensors;
+    const double log2_e = 1.4426950408889634;
+    const double scale =
+        c->scale == CLATTN_SCALE_DEFAULT ? 1 / sqrt((double)p->head_dim) : (double)c->scale;
+    const double softcap = (double)p->softcap;
+    assert(c->batch <= p->batch && c->seq_q <= p->seq_q && c->seq_kv <= p->seq_kv);
+    /* No bound needs to be further away than all keys and queries together. */
+    const cl_int far = (cl_int)(n->seq_q + n->seq_kv);
+    c->params = (struct params){
+        .workspace = t[WORKSPACE].strides.offset,
+        .batch = (cl_int)n->batch,
+        .heads_q = (cl_int)p->heads_q,
+        .group = (cl_int)(p->heads_q / p->heads_kv),
+        .seq_q = (cl_int)n->seq_q,
+        .seq_kv = (cl_int)n->seq_kv,
+        .diagonal = p->align == CLATTN_ALIGN_END ? (cl_int)n->seq_kv - (cl_int)n->seq_q : 0,
+        .band_left = p->band_left == CLATTN_UNBOUNDED ? far : p->band_left,
+        .band_right = p->band_right == CLATTN_UNBOUNDED ? far : p->band_right,
+        .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
+        .cap = (float)(softcap * log2_e),
+    };
+    for (size_t i = 0; i < OPERANDS; i++) {
+        c->params.strides[i] = t[i].strides;
+        c->params.written |= (cl_int)(t[i].present && t[i].written) << i;
+        c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
+    }
+    const float factor = fabsf(c->params.factor);
+    if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
+        return status_set(status, CLATTN_INVALID_ARGS,
+                          "args: scale %g with softcap %g is beyond 32-bit floating point", scale,
+                          softcap);
+    }
+    if (p->type != CLATTN_F32 && factor > MOST_FACTOR) {
+        return status_set(status, CLATTN_INVALID_ARGS,
+                          "args: scale %g with softcap %g: |scale| log2(e), or with a softcap "
+                          "|scale / softcap|, is at most 2^112 with 16-bit elements",
+                          scale, softcap);
+    }
+    return CL_SUCCESS;
+}
+
+/* The step that can do what is asked; NULL, after saying why, where there is none. */
+static const struct plan_step *find_step(const struct call *c, struct status *status) {
+    const struct plan_step *steps = c->plan->steps;
+    const struct solver *first = steps[0].solver;
+    if (!first->accepts || first->accepts(&steps[0].variant, &c->params)) {
+        return &steps[0];
+    }
+    if (!steps[1].solver) {
+        status_set(status, CLATTN_UNSUPPORTED,
+                   "enqueue: %s cannot run with %s, and no other solver's kernel builds",
+                   first->name, first->misses);
+        return NULL;
+    }
+    return &steps[1];
+}
+
+/* The kernels' arguments are set and captured under the plan's lock. */
+static cl_int launch(const struct call *c, struct status *status) {
+    const struct plan_step *step = find_step(c, status);
+    if (!step) {
+        return status->code;
+    }
+    const struct solver *solver = step->solver;
+    const struct launch l = {
+        .problem = &c->plan->problem,
+        .device = &c->plan->context->device,
+        .variant = &step->variant,
+        .params = &c->params,
+        .tensors = c->tensors,
+        .kernels = step->kernels,
+        .operands = step->operands,
+        .workspace = c->tensors[WORKSPACE].buffer,
+        .queue = c->queue,
+        .count = c->count,
+        .list = c->list,
+        .event = c->event,
+    };
+    const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
+    struct ndrange ranges[SOLVER_KERNELS];
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
+        ranges[i] = solver->ndrange(&step->variant, &c->params, i);
+        code = launch_check(&ranges[i], limit, solver->name, status);
+    }
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    lock_take(&c->plan->lock);
+    code = solver->enqueue ? solver->enqueue(solver, &l, status)
+                           : launch_chain(&l, ranges, solver->kernels, status);
+    lock_give(&c->plan->lock);
+    return code;
+}
+
+cl_int call_run(struct call *c, bool empty, struct status *status) {
+    if (empty) {
+        const cl_int code = clEnqueueMarkerWithWaitList(c->queue, c->count, c->list, c->event);
+        return code == CL_SUCCESS
+                   ? code
+                   : status_set(status, code, "enqueue: the driver refuses a marker");
+    }
+    const cl_int code = fill_params(c, status);
+    return code == CL_SUCCESS ? launch(c, status) : code;
+}

@@ -1,0 +1,232 @@
+#include "choose.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "sources.h"
+
+static const char baseline[] = "a baseline runs only when its variant is asked for";
+
+struct search {
+    const struct choose_question *question;
+    struct choice *choice;
+    struct text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
+};
+
+static size_t index_of(const struct solver *solver) {
+    size_t i = 0;
+    while (solvers_table[i] != solver) {
+        i++;
+        assert(i < SOLVERS);
+    }
+    return i;
+}
+
+static void remark_completion(struct search *s, const struct variant *v,
+                              const struct variant *complete, const char *origin, const char *why) {
+    text_printf(&s->choice->remarks, "variant from %s: ", origin);
+    variant_format(v, &s->choice->remarks);
+    text_printf(&s->choice->remarks, ": %s; filled in:", why);
+    for (size_t i = 0; i < complete->count; i++) {
+        if (!variant_find(v, complete->parameters[i].name)) {
+            text_printf(&s->choice->remarks, " %s=%s", complete->parameters[i].name,
+                        complete->parameters[i].value);
+        }
+    }
+    text_printf(&s->choice->remarks, "\n");
+}
+
+/* Lowers the local memory that the solver is to do with, until it would no longer give the variant
+ * whose kernel takes `bytes` too many.  False when there is no other. */
+static bool lower_local_memory(const struct search *s, const struct solver *solver,
+                               const struct variant *v, const struct variant *too_large,
+                               cl_ulong bytes, struct device *limited) {
+    enum { LEAST = 64 };
+    const cl_ulong step = bytes > LEAST ? bytes : LEAST;
+    bool other = false, complete = bytes > 0;
+    while (!other && complete && limited->local_memory > step) {
+        struct variant next = *v;
+        struct text why = {0};
+        limited->local_memory -= step;
+        complete = solver->complete(s->question->problem, limited, &next, &why);
+        other = complete && !variant_is(&next, too_large);
+        text_destroy(&why);
+    }
+    return other;
+}
+
+/* Tries a variant that may lack parameters.  On success the choice is made. */
+static cl_int attempt(struct search *s, const struct solver *solver, const struct variant *v,
+                      const char *origin, struct status *status) {
+    struct text *reason = &s->reasons[index_of(solver)];
+    const char *refusal = solver->refuses(s->question->problem, s->question->device);
+    text_destroy(reason);
+    if (refusal) {
+        text_printf(reason, "refused: %s", refusal);
+        return status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
+                          refusal);
+    }
+    struct text lacking = {0};
+    if (solver->lacks && solver->lacks(s->question->device, v, &lacking)) {
+        text_printf(reason, "refused: %s (variant from %s)", text_chars(&lacking), origin);
+        status_set(status, CLATTN_UNSUPPORTED, "variant: %s", text_chars(&lacking));
+        text_destroy(&lacking);
+        return status->code;
+    }
+    struct device limited = *s->question->device;
+    for (;;) {
+        struct text why = {0};
+        struct variant complete = *v;
+        if (!solver->complete(s->question->problem, &limited, &complete, &why)) {
+            text_printf(reason, "refused: %s (variant from %s)", text_chars(&why), origin);
+            status_set(status, CLATTN_INVALID_VARIANT, "variant: %s", text_chars(&why));
+            text_destroy(&why);
+            return status->code;
+        }
+        struct choose_excess excess = {0};
+        const struct choose_builder *b = s->question->builder;
+        cl_int code = b ? b->build(b->data, solver, &complete, &excess, status) : CL_SUCCESS;
+        if (code == CL_SUCCESS && why.length) {
+            remark_completion(s, v, &complete, origin, text_chars(&why));
+        }
+        text_destroy(&why);
+        if (code == CL_SUCCESS) {
+            s->choice->solver = solver;
+            s->choice->variant = complete;
+            text_printf(reason, "chosen: ");
+            variant_format(&complete, reason);
+            text_printf(reason, " (from %s)", origin);
+            return CL_SUCCESS;
+        }
+        bool again = excess.work_group && excess.work_group < limited.work_group;
+        if (again) {
+            limited.work_group = excess.work_group;
+        } else {
+            again = lower_local_memory(s, solver, v, &complete, excess.local_memory, &limited);
+        }
+        if (!again) {
+            const char *sentence = text_chars(&status->sentence);
+            text_printf(reason, "refused: %.*s (%s)", (int)strcspn(sentence, "\n"), sentence,
+                        clattn_status_name(code));
+            return code;
+        }
+    }
+}
+
+static cl_int choose_asked(struct search *s, const char *asked, struct status *status) {
+    enum { LONGEST = 1024 };
+    struct variant v;
+    if (strlen(asked) > LONGEST) {
+        return status_set(status, CLATTN_INVALID_VARIANT, "variant: its text is longer than %d",
+                          LONGEST);
+    }
+    cl_int code = variant_parse(&v, asked, strlen(asked), status);
+    if (code != CL_SUCCESS) {
+        return code;
+    }
+    const struct solver *solver = solvers_find(v.solver);
+    if (!solver) {
+        return status_set(status, CLATTN_INVALID_VARIANT, "variant: there is no solver \"%s\"",
+                          v.solver);
+    }
+    return attempt(s, solver, &v, "the caller", status);
+}
+
+static bool choose_from_table(struct search *s, const char *table, const char *name) {
+    struct variant v;
+    size_t at = 0, line;
+    while (!s->choice->solver &&
+           tuning_next(table, s->question->problem, s->question->device, &at, &v, &line)) {
+        const struct solver *solver = solvers_find(v.solver);
+        struct status ignored = {0}; /* its sentence is in the solver's reason */
+        struct text origin = {0};
+        text_printf(&origin, "%s:%zu", name, line);
+        if (solver && solver == s->question->without) {
+            solver = NULL;
+        } else if (solver && solver->baseline) {
+            text_printf(&s->choice->remarks, "%s is passed over: %s: %s\n", text_chars(&origin),
+                        v.solver, baseline);
+            solver = NULL;
+        } else if (solver) {
+            attempt(s, solver, &v, text_chars(&origin), &ignored);
+        } else {
+            text_printf(&s->choice->remarks, "%s names no solver: %s\n", text_chars(&origin),
+                        v.solver);
+        }
+        if (solver && !s->choice->solver) {
+            text_printf(&s->choice->remarks, "%s is passed over: %s %s\n", text_chars(&origin),
+                        solver->name, text_chars(&s->reasons[index_of(solver)]));
+        }
+        text_destroy(&origin);
+        status_destroy(&ignored);
+    }
+    return s->choice->solver != NULL;
+}
+
+static cl_int choose_by_formula(struct search *s, struct status *status) {
+    cl_int code = CLATTN_UNSUPPORTED;
+    for (size_t i = 0; i < SOLVERS && !s->choice->solver; i++) {
+        const struct solver *solver = solvers_table[i];
+        if (solver == s->question->without) {
+            continue;
+        }
+        const char *unsuited = solver->baseline ? baseline
+                               : solver->unsuited
+                                   ? solver->unsuited(s->question->problem, s->question->device)
+                                   : NULL;
+        if (unsuited) {
+            text_destroy(&s->reasons[i]);
+            text_printf(&s->reasons[i], "passed over: %s", unsuited);
+            continue;
+        }
+        struct variant v = {.count = 0};
+        memcpy(v.solver, solver->name, strlen(solver->name) + 1);
+        code = attempt(s, solver, &v, "the device's facts", status);
+    }
+    return s->choice->solver ? CL_SUCCESS : code;
+}
+
+/* The reason of a solver that was not tried. */
+static void describe_untried(const struct choose_question *q, const struct solver *solver,
+                             struct text *reason) {
+    const char *refusal = solver->refuses(q->problem, q->device);
+    const char *unsuited = solver->baseline   ? baseline
+                           : solver->unsuited ? solver->unsuited(q->problem, q->device)
+                                              : NULL;
+    if (refusal) {
+        text_printf(reason, "refused: %s", refusal);
+    } else if (unsuited) {
+        text_printf(reason, "passed over: %s", unsuited);
+    } else {
+        text_printf(reason, "not tried: %s",
+                    q->asked ? "the caller asked for a variant" : "another one was chosen before");
+    }
+}
+
+cl_int choose_variant(const struct choose_question *q, struct choice *c, struct status *status) {
+    struct search s = {.question = q, .choice = c};
+    cl_int code = CL_SUCCESS;
+    if (q->asked) {
+        code = choose_asked(&s, q->asked, status);
+    } else if (!(q->user && choose_from_table(&s, q->user->text, q->user->name)) &&
+               !choose_from_table(&s, sources_find("tuning.txt")->text, "tuning.txt")) {
+        code = choose_by_formula(&s, status);
+    }
+    for (size_t i = 0; i < SOLVERS; i++) {
+        if (!s.reasons[i].length) {
+            describe_untried(q, solvers_table[i], &s.reasons[i]);
+        }
+        text_printf(&c->description, "%s %s\n", solvers_table[i]->name, text_chars(&s.reasons[i]));
+        c->description.failed = c->description.failed || s.reasons[i].failed;
+        text_destroy(&s.reasons[i]);
+    }
+    if (code == CL_SUCCESS) {
+        status_destroy(status); /* of variants that were tried before */
+    }
+    return code;
+}
+
+void choose_destroy(struct choice *c) {
+    text_destroy(&c->description);
+    text_destroy(&c->remarks);
+}

@@ -1,0 +1,45 @@
+/*
+ * variant - a solver and its parameters as text, "fwd_tile BLOCK_M=64 BLOCK_N=32": what
+ * tuning tables, the caller's override, messages and a plan's description hold.
+ */
+#ifndef VARIANT_H
+#define VARIANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "status.h"
+
+enum { VARIANT_PARAMETERS = 12, VARIANT_WORD = 24 };
+
+struct variant {
+    char solver[VARIANT_WORD];
+    size_t count;
+    struct {
+        char name[VARIANT_WORD], value[VARIANT_WORD];
+    } parameters[VARIANT_PARAMETERS];
+};
+
+/* Reads chars[0..length).  The sentence of a failure quotes the word. */
+cl_int variant_parse(struct variant *v, const char *chars, size_t length, struct status *status);
+
+/* Appends the variant's text. */
+void variant_format(const struct variant *v, struct text *out);
+
+/* Is it that solver with the same parameters and values, in the same order? */
+bool variant_is(const struct variant *v, const struct variant *other);
+
+/* The parameter's value, NULL when the variant does not have it. */
+const char *variant_find(const struct variant *v, const char *name);
+
+/* The parameter's value as a number, `missing` when the variant does not have it or
+ * it is no number. */
+long long variant_number(const struct variant *v, const char *name, long long missing);
+
+/* Sets a parameter to a number, in place or as the last one. */
+void variant_set(struct variant *v, const char *name, long long value);
+
+/* Sets a parameter to a word, likewise. */
+void variant_set_word(struct variant *v, const char *name, const char *value);
+
+#endif

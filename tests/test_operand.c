@@ -1,0 +1,99 @@
+/*
+ * The table of operands: shapes, sets written as words, and what a kernel is given.
+ */
+#include "operand.h"
+
+#include "fixtures.h"
+#include "program.h"
+
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+/* Every dimension has a number of its own, so that none can stand for another. */
+static void shapes_are_those_of_the_header(void **state) {
+    (void)state;
+    const struct problem p = fixtures_problem("f16 b9 h6:2 q50 k70 d33:65");
+    const struct operand_lengths lengths = {3, 40, 60};
+    static const struct operand_shape expected[OPERANDS] = {
+        [OPERAND_Q] = {3, 6, 40, 33, 2},  [OPERAND_K] = {3, 2, 60, 33, 2},
+        [OPERAND_V] = {3, 2, 60, 65, 2},  [OPERAND_O] = {3, 6, 40, 65, 2},
+        [OPERAND_LSE] = {3, 6, 40, 1, 4},
+    };
+    for (size_t i = 0; i < OPERANDS; i++) {
+        const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
+        if (s.batch != e->batch || s.heads != e->heads || s.rows != e->rows ||
+            s.width != e->width || s.element_size != e->element_size) {
+            fail_msg("%s", operands_table[i].name);
+        }
+    }
+}
+
+static void sets_are_read_from_words(void **state) {
+    (void)state;
+    assert_int_equal(operand_set(NULL), 0);
+    assert_int_equal(operand_set(""), 0);
+    assert_int_equal(operand_set("q k v"),
+                     OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) | OPERAND_BIT(OPERAND_V));
+    assert_int_equal(operand_set("workspace lse o"), OPERAND_BIT(OPERAND_O) |
+                                                         OPERAND_BIT(OPERAND_LSE) |
+                                                         OPERAND_BIT(OPERAND_WORKSPACE));
+    for (size_t i = 0; i < OPERANDS; i++) {
+        assert_int_equal(operand_set(operands_table[i].name), OPERAND_BIT(i));
+    }
+}
+
+/* What a kernel is given follows from what its recipe reads and writes. */
+static void signatures_follow_reads_and_writes(void **state) {
+    (void)state;
+    static const struct {
+        const char *reads, *writes, *composed;
+    } cases[] = {
+        {"q k v", "o lse",
+         "#define OPERAND_Q 1\n#define OPERAND_K 2\n#define OPERAND_V 4\n#define OPERAND_O 8\n"
+         "#define OPERAND_LSE 16\n"
+         "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict q, "
+         "__global const element *restrict k, __global const element *restrict v, "
+         "__global element *restrict o, __global float *restrict lse\n"},
+        {"workspace v", "o",
+         "#define OPERAND_V 4\n#define OPERAND_O 8\n"
+         "#define PARAMS_STRIDES struct strides v, o\n"
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict v, "
+         "__global element *restrict o, __global float *restrict workspace\n"},
+        {"lse", "lse",
+         "#define OPERAND_LSE 16\n"
+         "#define PARAMS_STRIDES struct strides lse\n"
+         "#define KERNEL_ARGUMENTS const struct params p, __global float *restrict lse\n"},
+    };
+    const struct problem p = fixtures_problem("f16 q9 d8");
+    const struct variant v = {.solver = "fwd_rows"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct program_recipe recipe = {.kernel = "fwd_rows",
+                                              .parts = {"params.h"},
+                                              .reads = cases[i].reads,
+                                              .writes = cases[i].writes,
+                                              .constants = ""};
+        struct text composed = {0}, options = {0}, map = {0};
+        struct status status = {0};
+        assert_int_equal(program_compose(&recipe, &p, &v, &composed, &options, &map, &status),
+                         CL_SUCCESS);
+        if (!strstr(text_chars(&composed), cases[i].composed)) {
+            fail_msg("%s", text_chars(&composed));
+        }
+        text_destroy(&composed);
+        text_destroy(&options);
+        text_destroy(&map);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shapes_are_those_of_the_header),
+        cmocka_unit_test(sets_are_read_from_words),
+        cmocka_unit_test(signatures_follow_reads_and_writes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
