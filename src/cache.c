@@ -1,5 +1,6 @@
 #include "cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ static cl_int add(struct cache *c, cl_ulong hash, const char *composed, const ch
         }
         return code;
     }
+    assert(entry->program);
     entry->hash = hash;
     entry->next = c->first;
     c->first = entry;
@@ -80,6 +82,7 @@ static cl_int add(struct cache *c, cl_ulong hash, const char *composed, const ch
 
 cl_int cache_get(struct cache *c, const char *composed, const char *options,
                  const struct cache_builder *builder, cl_program *program, struct status *status) {
+    assert(c->ready);
     const cl_ulong hash = cache_hash(composed);
     cl_int code = CL_SUCCESS;
     *program = NULL;

@@ -1,5 +1,6 @@
 #include "choose.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "sources.h"
@@ -16,6 +17,7 @@ static size_t index_of(const struct solver *solver) {
     size_t i = 0;
     while (solvers_table[i] != solver) {
         i++;
+        assert(i < SOLVERS);
     }
     return i;
 }

@@ -2,6 +2,7 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "context.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ void context_retain(clattn_context c) {
 
 void context_release(clattn_context c) {
     lock_take(&c->lock);
+    assert(c->references > 0);
     bool last = --c->references == 0;
     lock_give(&c->lock);
     if (last) {
@@ -42,6 +44,7 @@ void context_release(clattn_context c) {
 
 static cl_int report(clattn_notify notify, void *user_data, struct status *status) {
     cl_int code = status->code;
+    assert(code != CL_SUCCESS); /* remarks go another way */
     if (notify) {
         notify(code, text_chars(&status->sentence), user_data);
     }

@@ -1,5 +1,6 @@
 #include "device.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char *const type_names[] = {"other", "cpu", "gpu"};
@@ -34,6 +35,7 @@ void device_format(const struct device *d, struct text *out) {
         cl_ulong number;
         memcpy(&number, member, sizeof number);
         if (facts[i].offset == offsetof(struct device, type)) {
+            assert(number < sizeof type_names / sizeof *type_names);
             text_printf(out, "type %s\n", type_names[number]);
         } else if (facts[i].capacity) {
             text_printf(out, "%s%s%s\n", facts[i].name, *member ? " " : "", member);

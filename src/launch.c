@@ -92,6 +92,7 @@ cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t
                     struct status *status) {
     bool ordered = false;
     cl_event before = NULL;
+    assert(count > 0); /* or nobody would set the caller's event */
     cl_int code = count > 1 ? read_order(l->queue, &ordered, status) : CL_SUCCESS;
     for (size_t i = 0; i < count && code == CL_SUCCESS; i++) {
         const bool first = i == 0, last = i + 1 == count;

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
                            const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
     const cl_kernel kernel = m->step->kernels[index];
+    assert(kernel);
     const cl_device_id id = m->plan->context->id;
     size_t most = 0;
     cl_ulong bytes = 0;
@@ -123,6 +125,8 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
     const struct making *m = data;
     struct plan_step *step = m->step;
     cl_int code = CL_SUCCESS;
+    assert(solver->kernels > 0 && solver->kernels <= SOLVER_KERNELS);
+    assert(!step->kernels[0]); /* what was tried before is gone */
     step->workspace = 0;
     if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
                               step->workspace > SIZE_MAX)) {

@@ -1,5 +1,6 @@
 #include "problem.h"
 
+#include <assert.h>
 #include <float.h>
 
 #include "sized.h"
@@ -27,6 +28,7 @@ cl_uint problem_element_size(const struct problem *p) {
             return types[i].element_size;
         }
     }
+    assert(!"problem_from_desc has let another type pass");
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -109,6 +110,7 @@ static const struct source *find_part(const char *name, const struct variant *v)
     struct text word = {0}, whole = {0};
     text_append(&word, open + 1, (size_t)(close - open - 1));
     const char *value = variant_find(v, text_chars(&word));
+    assert(value || word.failed); /* the solver has completed the variant */
     text_printf(&whole, "%.*s%s%s", (int)(open - name), name, value ? value : "", close + 1);
     const struct source *found = sources_find(text_chars(&whole));
     text_destroy(&word);
@@ -123,7 +125,8 @@ cl_int program_compose(const struct program_recipe *recipe, const struct problem
     compose_parameters(recipe, p, v, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;
     text_printf(map, "lines 1-%zu: parameters\n", line - 1);
-    for (size_t i = 0; i < PROGRAM_PARTS && recipe->parts[i]; i++) {
+    assert(!recipe->parts[PROGRAM_PARTS - 1]); /* the NULL behind the last one */
+    for (size_t i = 0; recipe->parts[i]; i++) {
         const struct source *source = find_part(recipe->parts[i], v);
         if (!source) {
             return status_set(status, CLATTN_INTERNAL, "program: no source named %s",

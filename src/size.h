@@ -7,6 +7,7 @@
 #ifndef SIZE_H
 #define SIZE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,6 +41,7 @@ static inline uint64_t size_mul_capped(uint64_t a, uint64_t b) {
 
 /* The smallest number of steps of b that covers a; b > 0. */
 static inline uint64_t size_div_up(uint64_t a, uint64_t b) {
+    assert(b > 0);
     return a / b + (a % b != 0);
 }
 

@@ -1,5 +1,6 @@
 #include "sized.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Bytes of the structs of release 0.1, up to the end of the last member.  Never to change: programs
@@ -50,6 +51,7 @@ bool sized_is_readable(const struct sized *s, const void *theirs) {
 cl_int sized_copy(const struct sized *s, const char *name, void *ours, const void *theirs,
                   struct status *status) {
     const size_t size = size_of(theirs);
+    assert(s->least <= s->size && s->size <= SIZED_MOST);
     if (!sized_is_readable(s, theirs)) {
         return status_set(status, s->code,
                           "%s: size is %zu, not from %zu to %d: set the struct by %s", name, size,

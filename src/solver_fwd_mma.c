@@ -5,6 +5,7 @@
  * device's local memory and its work-group limit wins.  On a device without an engine it runs
  * only where the caller names one, for tests: plain, which is none, or with EMULATED=1 any.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "engines.h"
@@ -63,6 +64,7 @@ static const char *refuses(const struct problem *p, const struct device *d) {
 static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
                   struct text *why) {
     const struct engine *engine = engine_of(v);
+    assert(engine); /* complete has set it */
     const bool emulated = variant_number(v, "EMULATED", 0) != 0;
     const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
     const cl_ulong threads = (cl_ulong)variant_number(v, "WAVES", 0) * engine->lanes;

@@ -6,6 +6,7 @@
  * them share all blocks of query rows.  Strides that a tensor map cannot express come
  * only at enqueue: accepts() says so, and another solver's kernel runs.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -116,6 +117,7 @@ static cl_ulong tasks(const struct variant *v, const struct params *params) {
 }
 
 static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
+    assert(kernel < 2);
     if (kernel == 0) {
         return (struct ndrange){{32, 1}, {32, 1}};
     }

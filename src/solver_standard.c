@@ -16,6 +16,7 @@
  * What a baseline does not promise: CLBlast compiles its kernels at the first call
  * (seconds), keeps them for the process, and allocates device memory for copies.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "clblast_product.h"
@@ -393,6 +394,8 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
     run.unordered = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
     const cl_ulong begin = origin + 4 * (cl_ulong)l->params->workspace;
     run.start = (size_div_up(begin, PART_BYTES) * PART_BYTES - origin) / 4;
+    assert(4 * run.start <
+           4 * (cl_ulong)l->params->workspace + PART_BYTES); /* as workspace() counts */
     code = steps(&run);
     if (code == CL_SUCCESS && l->event) {
         code = clEnqueueMarkerWithWaitList(l->queue, 0, NULL, l->event);

@@ -1,5 +1,6 @@
 #include "solvers.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "size.h"
@@ -22,6 +23,7 @@ const struct solver *solvers_find(const char *name) {
 }
 
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
+    assert(params->batch > 0 && params->heads_q > 0 && params->seq_q > 0); /* or nothing is run */
     return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *
            (cl_ulong)params->heads_q;
 }
@@ -92,6 +94,7 @@ bool solvers_complete(const struct problem *p, const struct device *d, struct va
                       bool (*legal)(const struct problem *, const struct device *,
                                     const struct variant *, struct text *why),
                       struct text *why) {
+    assert(count <= VARIANT_PARAMETERS && candidates_count > 0);
     if (!solvers_check_parameters(v, parameters, count, why) ||
         !has_words(v, parameters, count, why)) {
         return false;

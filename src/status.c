@@ -1,8 +1,10 @@
 #include "status.h"
 
+#include <assert.h>
 #include <stdarg.h>
 
 cl_int status_set(struct status *s, cl_int code, const char *format, ...) {
+    assert(code != CL_SUCCESS); /* a sentence says what went wrong */
     text_destroy(&s->sentence);
     s->code = code;
     va_list values;

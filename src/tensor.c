@@ -1,5 +1,6 @@
 #include "tensor.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ struct dimension {
 
 /* Dimensions with more than one element, innermost stride first.  Returns their number. */
 static size_t dimensions_of(const struct tensor *t, struct dimension out[DIMENSIONS]) {
+    assert(t->strides.row >= 0 && t->strides.head >= 0 && t->strides.batch >= 0);
     const struct dimension all[DIMENSIONS] = {
         {t->shape.rows, (cl_ulong)t->strides.row * t->shape.element_size},
         {t->shape.heads, (cl_ulong)t->strides.head * t->shape.element_size},
@@ -234,6 +236,7 @@ cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *ot
         return CL_SUCCESS;
     }
     const char *name = output->name;
+    assert(output->written);
     if (overlaps_itself(output)) {
         return status_set(status, CLATTN_OVERLAP, "%s: its strides make rows overlap", name);
     }

@@ -1,5 +1,6 @@
 #include "variant.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,9 +121,8 @@ void variant_set_word(struct variant *v, const char *name, const char *value) {
     while (at < v->count && strcmp(v->parameters[at].name, name) != 0) {
         at++;
     }
-    if (at == VARIANT_PARAMETERS) {
-        return; /* solvers have fewer; variant_parse refuses more */
-    }
+    assert(at < VARIANT_PARAMETERS); /* solvers have fewer; variant_parse refuses more */
+    assert(strlen(name) < VARIANT_WORD && strlen(value) < VARIANT_WORD);
     if (at == v->count) {
         snprintf(v->parameters[at].name, VARIANT_WORD, "%s", name);
         v->count++;
