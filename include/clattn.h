@@ -43,6 +43,10 @@ extern "C" {
 #define CLATTN_VERSION_MINOR 1
 #define CLATTN_VERSION_PATCH 0
 
+/* As one number, which compares: 102 is 0.1.2. */
+#define CLATTN_VERSION \
+    (CLATTN_VERSION_MAJOR * 10000 + CLATTN_VERSION_MINOR * 100 + CLATTN_VERSION_PATCH)
+
 #if defined(_WIN32) && defined(CLATTN_SHARED)
 #ifdef CLATTN_BUILDING
 #define CLATTN_API __declspec(dllexport)
@@ -54,6 +58,9 @@ extern "C" {
 #else
 #define CLATTN_API
 #endif
+
+/* CLATTN_VERSION of the library that runs; that of the header is of the one compiled against. */
+CLATTN_API cl_uint clattn_version(void);
 
 /* ---- Status ------------------------------------------------------------ */
 
