@@ -220,6 +220,15 @@ typedef struct clattn_plan_s *clattn_plan;
 CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc,
                                      clattn_plan *result);
 
+/* What clattn_plan_create would answer, short of compiling: its code, and in text what
+ * clattn_plan_describe would say of the plan or, where there would be none, the sentence that
+ * refuses and then why each solver was refused.  Costs microseconds.  What only the
+ * device's compiler can tell is not known: the plan may still take a smaller variant or another
+ * solver, or fail.  notify hears of misuse alone (text NULL).  capacity and needed as in
+ * clattn_context_describe. */
+CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
+                                  size_t capacity, size_t *needed);
+
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
