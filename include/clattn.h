@@ -43,6 +43,10 @@ extern "C" {
 #define CLATTN_VERSION_MINOR 1
 #define CLATTN_VERSION_PATCH 0
 
+/* As one number, which compares: 102 is 0.1.2. */
+#define CLATTN_VERSION \
+    (CLATTN_VERSION_MAJOR * 10000 + CLATTN_VERSION_MINOR * 100 + CLATTN_VERSION_PATCH)
+
 #if defined(_WIN32) && defined(CLATTN_SHARED)
 #ifdef CLATTN_BUILDING
 #define CLATTN_API __declspec(dllexport)
@@ -54,6 +58,9 @@ extern "C" {
 #else
 #define CLATTN_API
 #endif
+
+/* CLATTN_VERSION of the library that runs; that of the header is of the one compiled against. */
+CLATTN_API cl_uint clattn_version(void);
 
 /* ---- Status ------------------------------------------------------------ */
 
@@ -212,6 +219,15 @@ typedef struct clattn_plan_s *clattn_plan;
  * *result is NULL on failure. */
 CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc,
                                      clattn_plan *result);
+
+/* What clattn_plan_create would answer, short of compiling: its code, and in text what
+ * clattn_plan_describe would say of the plan or, where there would be none, the sentence that
+ * refuses and then why each solver was refused.  Costs microseconds.  What only the
+ * device's compiler can tell is not known: the plan may still take a smaller variant or another
+ * solver, or fail.  notify hears of misuse alone (text NULL).  capacity and needed as in
+ * clattn_context_describe. */
+CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
+                                  size_t capacity, size_t *needed);
 
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);

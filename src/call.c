@@ -163,7 +163,7 @@ static cl_int fill_params(struct call *c, struct status *status) {
     const double scale =
         c->scale == CLATTN_SCALE_DEFAULT ? 1 / sqrt((double)p->head_dim) : (double)c->scale;
     const double softcap = (double)p->softcap;
-    assert(c->batch <= p->batch && c->seq_q <= p->seq_q && c->seq_kv <= p->seq_kv);
+    assert(n->batch <= p->batch && n->seq_q <= p->seq_q && n->seq_kv <= p->seq_kv);
     /* No bound needs to be further away than all keys and queries together. */
     const cl_int far = (cl_int)(n->seq_q + n->seq_kv);
     c->params = (struct params){

@@ -119,20 +119,29 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
     return check_kernel(m, solver, v, index, excess, status);
 }
 
+/* A choose_builder's that compiles nothing. */
+static cl_int measure(void *data, const struct solver *solver, const struct variant *v,
+                      struct choose_excess *excess, struct status *status) {
+    const struct making *m = data;
+    struct plan_step *step = m->step;
+    (void)excess;
+    step->workspace = 0;
+    if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
+                              step->workspace > SIZE_MAX)) {
+        return status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
+                          solver->name, (int)(8 * sizeof(size_t)));
+    }
+    return CL_SUCCESS;
+}
+
 /* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
                     struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
     struct plan_step *step = m->step;
-    cl_int code = CL_SUCCESS;
     assert(solver->kernels > 0 && solver->kernels <= SOLVER_KERNELS);
     assert(!step->kernels[0]); /* what was tried before is gone */
-    step->workspace = 0;
-    if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
-                              step->workspace > SIZE_MAX)) {
-        code = status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
-                          solver->name, (int)(8 * sizeof(size_t)));
-    }
+    cl_int code = measure(data, solver, v, excess, status);
     for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
         code = build_kernel(m, solver, v, i, excess, status);
     }
@@ -158,7 +167,10 @@ static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *
     clattn_context context = plan->context;
     struct making m = {plan, step};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
-    const struct choose_builder builder = {asked ? build : build_or_remark, &m};
+    const struct choose_builder builder = {plan->on_paper ? measure
+                                           : asked        ? build
+                                                          : build_or_remark,
+                                           &m};
     const struct choose_question question = {.problem = &plan->problem,
                                              .device = &context->device,
                                              .asked = asked,
@@ -193,7 +205,9 @@ static void choose_second(clattn_plan plan, struct text *description) {
         *second = (struct plan_step){0};
         text_printf(&line, "refused, as no other solver can run: %.*s (%s)",
                     (int)strcspn(sentence, "\n"), sentence, clattn_status_name(code));
-        context_remark(plan->context, text_chars(&line));
+        if (!plan->on_paper) {
+            context_remark(plan->context, text_chars(&line));
+        }
     }
     text_printf(description, "%s\n", text_chars(&line));
     description->failed = description->failed || line.failed;
@@ -218,14 +232,16 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     }
     text_append(description, text_chars(&c.description), c.description.length);
     text_append(description, text_chars(&c.remarks), c.remarks.length);
-    context_remark_lines(plan->context, &c.remarks);
+    if (!plan->on_paper) {
+        context_remark_lines(plan->context, &c.remarks);
+    }
     description->failed = description->failed || c.description.failed;
     choose_destroy(&c);
     return code;
 }
 
-static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *desc,
-                   struct status *status) {
+static cl_int fill_checked(clattn_plan plan, clattn_context context, const clattn_desc *desc,
+                           struct status *status) {
     context_retain(context);
     plan->context = context;
     cl_int code = problem_from_desc(&plan->problem, desc, status);
@@ -250,6 +266,16 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     return CL_SUCCESS;
 }
 
+/* On failure the description of what was found on the way stands behind the sentence. */
+static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *desc,
+                   struct status *status) {
+    const cl_int code = fill_checked(plan, context, desc, status);
+    if (code != CL_SUCCESS && plan->description.length) {
+        text_printf(&status->sentence, "\n%s", text_chars(&plan->description));
+    }
+    return code;
+}
+
 cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clattn_plan *result) {
     if (result) {
         *result = NULL;
@@ -268,14 +294,35 @@ cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clatt
         return context_report(context, &status);
     }
     if (fill(plan, context, desc, &status) != CL_SUCCESS) {
-        if (plan->description.length) {
-            text_printf(&status.sentence, "\n%s", text_chars(&plan->description));
-        }
         destroy(plan);
         return context_report(context, &status);
     }
     *result = plan;
     return CL_SUCCESS;
+}
+
+cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *out, size_t capacity,
+                       size_t *needed) {
+    if (!context) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    if (!desc || (!out && capacity)) {
+        status_set(&status, CL_INVALID_VALUE, "supports: %s is NULL", desc ? "text" : "desc");
+        return context_report(context, &status);
+    }
+    clattn_plan plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        status_set(&status, CL_OUT_OF_HOST_MEMORY, "supports: no memory for the answer");
+        return context_report(context, &status);
+    }
+    plan->on_paper = true;
+    const cl_int code = fill(plan, context, desc, &status);
+    const struct text *answer = code == CL_SUCCESS ? &plan->description : &status.sentence;
+    text_copy_out(text_chars(answer), out, capacity, needed);
+    destroy(plan);
+    status_destroy(&status);
+    return code;
 }
 
 void clattn_plan_destroy(clattn_plan plan) {

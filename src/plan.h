@@ -30,6 +30,7 @@ struct clattn_plan_s {
     cl_ulong workspace; /* bytes, for any step */
     struct lock lock;   /* of the kernels' arguments */
     bool locked;
+    bool on_paper; /* nothing is compiled, and nobody hears a remark: clattn_supports */
 };
 
 #endif

@@ -14,6 +14,9 @@ cl_int check_header(cl_mem buffer) {
     clattn_context context;
     clattn_plan plan;
     cl_int status = clattn_context_create(&context_desc, &context);
+    if (clattn_version() < CLATTN_VERSION) {
+        return CLATTN_UNSUPPORTED;
+    }
     if (status == CL_SUCCESS) {
         status = clattn_plan_create(context, &desc, &plan);
     }

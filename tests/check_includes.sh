@@ -8,7 +8,7 @@ complain() { echo "$*"; failed=1; }
 # A file of src/ may include a file of its own rank or of a lower one.
 rank() {
     case $1 in
-    clattn | size | sources | text) echo 0 ;;
+    clattn | version | size | sources | text) echo 0 ;;
     status | lock | sized) echo 0 ;;
     ptx | problem* | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;

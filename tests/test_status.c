@@ -1,4 +1,4 @@
-/* Every status has its name: ours, and each of OpenCL 3.0. */
+/* Every status has its name: ours, and each of OpenCL 3.0.  The version is the header's. */
 #include "clattn.h"
 
 #include <limits.h>
@@ -99,9 +99,18 @@ static void every_status_has_its_name(void **state) {
     }
 }
 
+static void the_library_is_the_headers(void **state) {
+    (void)state;
+    assert_int_equal(clattn_version(), CLATTN_VERSION);
+    assert_int_equal(clattn_version() / 10000, CLATTN_VERSION_MAJOR);
+    assert_int_equal(clattn_version() / 100 % 100, CLATTN_VERSION_MINOR);
+    assert_int_equal(clattn_version() % 100, CLATTN_VERSION_PATCH);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_status_has_its_name),
+        cmocka_unit_test(the_library_is_the_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,18 +43,14 @@ cl_int bench_machine_check_problem(struct bench_machine *m, const clattn_desc *d
     return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
 }
 
-/* A plan describes every solver, a line each after that of the workspace. */
+/* A description has every solver, a line each after that of the workspace. */
 static bool is_solver(struct bench_machine *m, const char *name) {
     clattn_desc desc = CLATTN_DESC_INIT;
-    clattn_plan plan;
     char text[4096] = "", line[64];
     desc.seq_q = desc.head_dim = 1;
-    desc.variant = "fwd_rows";
-    if (clattn_plan_create(m->attention, &desc, &plan) != CL_SUCCESS) {
+    if (clattn_supports(m->attention, &desc, text, sizeof text, NULL) != CL_SUCCESS) {
         return true; /* nobody knows */
     }
-    clattn_plan_describe(plan, text, sizeof text, NULL);
-    clattn_plan_destroy(plan);
     const char *solvers = strstr(text, "\nworkspace ");
     snprintf(line, sizeof line, "\n%s ", name);
     return !solvers || strstr(solvers + 1, line);
