@@ -75,10 +75,12 @@ INLINE ulong slice_rows(const struct params *p) {
     return (ulong)slice_count(p) * (ulong)p->seq_q;
 }
 
-/* The slice of row `index` of all slices; *row: its number in the slice. */
+/* The slice of row `index` of all slices; *row: its number in the slice.  Both divisions are of 64
+ * bits: with the second one of 32, clang unrolls fwd_rows so far that it spills on gfx1100. */
 INLINE struct slice slice_of_row(const struct params *p, ulong index, int *row) {
     *row = (int)(index % (ulong)p->seq_q);
-    return slice_of_number(p, (uint)(index / (ulong)p->seq_q));
+    const ulong number = index / (ulong)p->seq_q, heads = (ulong)p->heads_q;
+    return slice_of_head(p, (int)(number / heads), (int)(number % heads));
 }
 
 /* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */
