@@ -33,6 +33,10 @@
  * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
  * gets them back at the end (finite.cl).
  *
+ * Rows count as aligned when those of q, k, v and o are (OPERANDS_TOGETHER): with an answer for
+ * each, AMD's compiler keeps more scalars through the loops and spills them (offline, 2026-11-27,
+ * all 36 programs together: gfx90a 122 spills, 176 with four answers; gfx942 77 and 105).
+ *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
  */
@@ -107,7 +111,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     const int last = span.y - 1;
     element4 next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
-        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM, p.aligned & OPERAND_K);
+        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM,
+                   p.aligned & OPERANDS_TOGETHER);
     }
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
         const int boundary = span_is_boundary(span, key0, BLOCK_N);
@@ -125,7 +130,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
-                           p.aligned & OPERAND_K);
+                           p.aligned & OPERANDS_TOGETHER);
             }
             tile_put(tile_kv, next, BLOCK_N, 1);
             if (!Q_RESIDENT) {
@@ -136,13 +141,13 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 /* nothing is under way */
             } else if (z + 1 < STRIPS) {
                 tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
-                           p.aligned & OPERAND_K);
+                           p.aligned & OPERANDS_TOGETHER);
             } else if (PASS != 1) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
-                           p.aligned & OPERAND_V);
+                           p.aligned & OPERANDS_TOGETHER);
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
-                           p.aligned & OPERAND_K);
+                           p.aligned & OPERANDS_TOGETHER);
             }
             const int d = td * (BLOCK_D / THREADS_D);
             __local const float *part = tile_q + (Q_RESIDENT ? z * BLOCK_M * TILE_ROW : 0) + d;
@@ -222,7 +227,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the strip before; tile_p is written */
             if (!PREFETCH) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
-                           p.aligned & OPERAND_V);
+                           p.aligned & OPERANDS_TOGETHER);
             }
             tile_put(tile_kv, next, BLOCK_N, 0);
             if (boundary && tile_is_odd(next)) {
@@ -234,10 +239,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 /* nothing is under way */
             } else if (z + 1 < STRIPS_V) {
                 tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
-                           p.aligned & OPERAND_V);
+                           p.aligned & OPERANDS_TOGETHER);
             } else {
                 tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
-                           p.aligned & OPERAND_K);
+                           p.aligned & OPERANDS_TOGETHER);
             }
             __local const float *weights = tile_p + om * P_ROW;
             tile_accumulate(sum[z], tile_r + om, weights, tile_kv + on * 4);
@@ -290,7 +295,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERAND_O);
+                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERANDS_TOGETHER);
             }
         }
     }

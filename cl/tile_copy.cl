@@ -123,7 +123,8 @@ INLINE void tile_clean(__local float *tile) {
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
-    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM, p->aligned & OPERAND_Q);
+    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM,
+               p->aligned & OPERANDS_TOGETHER);
     tile_put(tile, chunks, BLOCK_M, 0);
 }
 

@@ -55,6 +55,15 @@ static bool lower_local_memory(const struct search *s, const struct solver *solv
     return other;
 }
 
+/* Takes `why` for the reason and the sentence; returns code. */
+static cl_int refuse(struct text *reason, struct text *why, const char *origin, cl_int code,
+                     struct status *status) {
+    text_printf(reason, "refused: %s (variant from %s)", text_chars(why), origin);
+    status_set(status, code, "variant: %s", text_chars(why));
+    text_destroy(why);
+    return code;
+}
+
 /* Tries a variant that may lack parameters.  On success the choice is made. */
 static cl_int attempt(struct search *s, const struct solver *solver, const struct variant *v,
                       const char *origin, struct status *status) {
@@ -68,20 +77,19 @@ static cl_int attempt(struct search *s, const struct solver *solver, const struc
     }
     struct text lacking = {0};
     if (solver->lacks && solver->lacks(s->question->device, v, &lacking)) {
-        text_printf(reason, "refused: %s (variant from %s)", text_chars(&lacking), origin);
-        status_set(status, CLATTN_UNSUPPORTED, "variant: %s", text_chars(&lacking));
-        text_destroy(&lacking);
-        return status->code;
+        return refuse(reason, &lacking, origin, CLATTN_UNSUPPORTED, status);
     }
     struct device limited = *s->question->device;
     for (;;) {
         struct text why = {0};
         struct variant complete = *v;
         if (!solver->complete(s->question->problem, &limited, &complete, &why)) {
-            text_printf(reason, "refused: %s (variant from %s)", text_chars(&why), origin);
-            status_set(status, CLATTN_INVALID_VARIANT, "variant: %s", text_chars(&why));
+            return refuse(reason, &why, origin, CLATTN_INVALID_VARIANT, status);
+        }
+        struct text over = {0};
+        if (!solvers_arguments_fit(solver, &complete, &limited, &over)) {
             text_destroy(&why);
-            return status->code;
+            return refuse(reason, &over, origin, CLATTN_UNSUPPORTED, status);
         }
         struct choose_excess excess = {0};
         const struct choose_builder *b = s->question->builder;

@@ -22,7 +22,7 @@ static const struct {
     FACT_NUMBER(local_memory), FACT_NUMBER(local_memory_reported),
     FACT_NUMBER(float_width),  FACT_NUMBER(address_bits),
     FACT_NUMBER(svm),          FACT_NUMBER(base_alignment),
-    FACT_NUMBER(loop_limit),
+    FACT_NUMBER(loop_limit),   FACT_NUMBER(argument_bytes),
 #undef FACT_TEXT
 #undef FACT_NUMBER
 };

@@ -32,6 +32,7 @@ struct device {
     cl_ulong svm;                   /* 1: SVM pointers may be passed */
     cl_ulong base_alignment;        /* bytes; of every buffer */
     cl_ulong loop_limit;            /* iterations after which a work-item silently stops; 0: none */
+    cl_ulong argument_bytes;        /* of all arguments of a kernel, at most; 0: unknown */
 };
 
 /* Appends the facts, one "name value" a line; "name" alone where the value is "". */

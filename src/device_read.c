@@ -107,7 +107,7 @@ cl_int device_read(struct device *d, cl_device_id id, struct status *status) {
     cl_platform_id platform = NULL;
     cl_device_type type = 0;
     cl_uint compute_units = 0, width = 0, address_bits = 0, base_bits = 0, dimensions = 0;
-    size_t work_group = 0, work_items[16] = {0};
+    size_t work_group = 0, work_items[16] = {0}, argument_bytes = 0;
     cl_ulong local_memory = 0;
     static const char failed[] = "device: the driver does not answer %s";
 #define READ(what, variable)                                                           \
@@ -126,6 +126,7 @@ cl_int device_read(struct device *d, cl_device_id id, struct status *status) {
     READ(CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS, dimensions);
     READ(CL_DEVICE_MAX_WORK_GROUP_SIZE, work_group);
     READ(CL_DEVICE_LOCAL_MEM_SIZE, local_memory);
+    READ(CL_DEVICE_MAX_PARAMETER_SIZE, argument_bytes);
 #undef READ
     cl_int code = dimensions > 16 ? CL_INVALID_DEVICE
                                   : clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES,
@@ -160,6 +161,7 @@ cl_int device_read(struct device *d, cl_device_id id, struct status *status) {
     d->work_group = work_group ? work_group : 1;
     d->work_items = work_items[0] ? work_items[0] : 1;
     d->local_memory = d->local_memory_reported = local_memory;
+    d->argument_bytes = argument_bytes;
     /* Mesa's llvmpipe leaves a shader's loops after 65,535 iterations in all (its
      * LP_MAX_TGSI_LOOP_ITERATIONS) and reports success. */
     d->loop_limit = strstr(d->name, "llvmpipe") ? 65535 : 0;

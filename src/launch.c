@@ -8,6 +8,16 @@ _Static_assert(sizeof(struct params) ==
                    offsetof(struct params, aligned) + sizeof((struct params *)0)->aligned,
                "params end without padding");
 
+cl_ulong launch_argument_bytes(cl_uint operands, cl_ulong address_bits) {
+    cl_ulong bytes = sizeof(struct params) - offsetof(struct params, workspace);
+    for (size_t i = 0; i <= OPERAND_WORKSPACE; i++) {
+        if (operands >> i & 1) {
+            bytes += address_bits / 8 + (i < OPERANDS ? sizeof(struct strides) : 0);
+        }
+    }
+    return bytes;
+}
+
 /* Params as the kernel has them: the strides of its operands, then the numbers. */
 static size_t pack(const struct params *params, cl_uint operands,
                    unsigned char to[sizeof(struct params)]) {

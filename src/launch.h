@@ -25,6 +25,9 @@ struct ndrange {
 cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
                     struct status *status);
 
+/* Bytes of all arguments of a kernel with these operands, where addresses have so many bits. */
+cl_ulong launch_argument_bytes(cl_uint operands, cl_ulong address_bits);
+
 /* What one call of clattn_enqueue_forward asks for, checked. */
 struct launch {
     const struct problem *problem;

@@ -18,6 +18,10 @@ enum operand_index { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_O, OPERAND_LSE, OP
 #define OPERAND_BIT(i) (1u << (i))
 enum { OPERAND_WORKSPACE = OPERANDS };
 
+/* Among the bits by which kernels are told of each operand's alignment: q, k, v and o, all of them.
+ */
+enum { OPERANDS_TOGETHER = OPERANDS };
+
 /* What a call asks for. */
 struct operand_lengths {
     cl_uint batch, seq_q, seq_kv;

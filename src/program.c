@@ -63,6 +63,7 @@ static void compose_operands(const struct program_recipe *recipe, struct text *c
     if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
         text_printf(&arguments, ", __global float *restrict workspace");
     }
+    text_printf(composed, "#define OPERANDS_TOGETHER %u\n", OPERAND_BIT(OPERANDS_TOGETHER));
     text_printf(composed, "#define PARAMS_STRIDES %s\n", text_chars(&members));
     text_printf(composed, "#define KERNEL_ARGUMENTS const struct params p%s\n",
                 text_chars(&arguments));

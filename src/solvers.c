@@ -22,6 +22,21 @@ const struct solver *solvers_find(const char *name) {
     return NULL;
 }
 
+bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
+                           const struct device *d, struct text *why) {
+    for (size_t i = 0; d->argument_bytes && i < solver->kernels; i++) {
+        const struct program_recipe *recipe = solver->recipe(v, i);
+        const cl_ulong bytes = launch_argument_bytes(program_operands(recipe), d->address_bits);
+        if (bytes > d->argument_bytes) {
+            text_printf(why, "%llu bytes of arguments of kernel %s are over the device's %llu",
+                        (unsigned long long)bytes, recipe->kernel,
+                        (unsigned long long)d->argument_bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
     assert(params->batch > 0 && params->heads_q > 0 && params->seq_q > 0); /* or nothing is run */
     return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *

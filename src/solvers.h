@@ -66,6 +66,10 @@ extern const struct solver *const solvers_table[SOLVERS];
 /* NULL when there is none of that name. */
 const struct solver *solvers_find(const char *name);
 
+/* Can the device be given the arguments of all the variant's kernels?  Else why says so. */
+bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
+                           const struct device *d, struct text *why);
+
 /* ---- For the solvers' own use ---- */
 
 /* Of the compiler, for fwd_tile's kernels: on NVIDIA exp2 is four instructions where denormals

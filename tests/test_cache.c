@@ -8,6 +8,7 @@
 #include "dumped.h"
 #include "heard.h"
 #include "program.h"
+#include "solvers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,13 +204,8 @@ static void dumped_texts_are_complete(void **state) {
 static void failed_builds_carry_log_and_map(void **state) {
     (void)state;
     static const char constants[] = "#define LANES 1\n#error planted in the parameters\n";
-    const struct program_recipe recipe = {
-        .kernel = "fwd_rows",
-        .reads = "q k v",
-        .writes = "o lse",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
-        .constants = constants,
-    };
+    struct program_recipe recipe = *solvers_find("fwd_rows")->recipe(NULL, 0);
+    recipe.constants = constants;
     struct status status = {0};
     struct text remarks = {0};
     struct problem p;
@@ -246,14 +242,8 @@ static void failed_builds_carry_log_and_map(void **state) {
  * a kernel without marks. */
 static void the_binary_of_the_device_is_taken(void **state) {
     (void)state;
-    const struct program_recipe recipe = {
-        .kernel = "fwd_rows",
-        .reads = "q k v",
-        .writes = "o lse",
-        .parts = {"params.h", "base.cl", "span.cl", "score.cl", "state.cl", "fwd_rows.cl"},
-        .constants = "#define LANES 1\n",
-        .sm_90a = true,
-    };
+    struct program_recipe recipe = *solvers_find("fwd_rows")->recipe(NULL, 0);
+    recipe.sm_90a = true;
     cl_device_id ids[64];
     cl_uint count = 0;
     cl_int code;

@@ -332,6 +332,37 @@ static void a_smaller_work_group_is_tried(void **state) {
     }
 }
 
+/* fwd_rows has no workspace, and so one pointer less than fwd_tile. */
+static void arguments_have_to_fit(void **state) {
+    (void)state;
+    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
+    struct device d = fixtures_find(fixtures, "mali_g78")->device;
+    static const struct {
+        cl_ulong bytes;
+        const char *chosen; /* NULL: none */
+    } cases[] = {
+        {264, "fwd_tile"}, {263, "fwd_rows"}, {256, "fwd_rows"}, {255, NULL}, {0, "fwd_tile"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        d.argument_bytes = cases[i].bytes;
+        struct answer a = choose(&p, &d, NULL, NULL);
+        if (cases[i].chosen) {
+            assert_int_equal(a.code, CL_SUCCESS);
+            assert_string_equal(a.choice.solver->name, cases[i].chosen);
+        } else {
+            assert_int_equal(a.code, CLATTN_UNSUPPORTED);
+            assert_non_null(strstr(text_chars(&a.status.sentence),
+                                   "256 bytes of arguments of kernel fwd_rows are over the "
+                                   "device's 255"));
+        }
+        if (cases[i].bytes == 263) {
+            assert_non_null(strstr(text_chars(&a.choice.description),
+                                   "fwd_tile refused: 264 bytes of arguments of kernel fwd_tile "
+                                   "are over the device's 263"));
+        }
+        drop(&a);
+    }
+}
+
 static void the_callers_variant_is_that_variant_or_none(void **state) {
     (void)state;
     const struct problem p = fixtures_problem("f32 h32 q4096 d64");
@@ -428,6 +459,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(little_is_refused),
         cmocka_unit_test(variants_that_do_not_build_are_passed_over),
         cmocka_unit_test(a_smaller_work_group_is_tried),
+        cmocka_unit_test(arguments_have_to_fit),
         cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
         cmocka_unit_test(the_rows_are_the_reviewed_ones),
     };

@@ -54,17 +54,20 @@ static void signatures_follow_reads_and_writes(void **state) {
         {"q k v", "o lse",
          "#define OPERAND_Q 1\n#define OPERAND_K 2\n#define OPERAND_V 4\n#define OPERAND_O 8\n"
          "#define OPERAND_LSE 16\n"
+         "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict q, "
          "__global const element *restrict k, __global const element *restrict v, "
          "__global element *restrict o, __global float *restrict lse\n"},
         {"workspace v", "o",
          "#define OPERAND_V 4\n#define OPERAND_O 8\n"
+         "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict v, "
          "__global element *restrict o, __global float *restrict workspace\n"},
         {"lse", "lse",
          "#define OPERAND_LSE 16\n"
+         "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global float *restrict lse\n"},
     };
