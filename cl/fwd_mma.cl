@@ -12,18 +12,16 @@
  * WIDTH is HEAD_DIM up to a multiple of 16, with zeros.  While a block is scored, its V is
  * copied; while it is weighed, the next K is.
  *
- * What happens seldom is found at the end of a pass over the keys, and costs the work-group
- * another pass:
+ * What happens seldom is found at the end of the pass over the keys, and then all is done once
+ * more, carefully:
  *
  * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
- * engine.  Sums that are not finite are the sign of it.  In the CAREFUL pass boundary blocks, where
+ * engine.  Sums that are not finite are the sign of it.  In the second pass boundary blocks, where
  * keys are hidden, get zeros for them, and what the rows that see such a key lose by it is made
- * good at the end.  A NaN that comes by right costs its work-group all passes.
+ * good at the end.  A NaN that comes by right costs its work-group that second pass, too.
  *
- * Large scores: a row that is far (state.cl) at the end, or whose sums are not finite, as it may
- * have been far in between, is answered in the EXACT pass.  There the scores are multiplied by the
- * factor before their maximum is taken.  Only rows that were far take the result of that pass:
- * others have theirs already.
+ * Large scores: in the second pass a row that is far (state.cl) has its reference subtracted from
+ * the scores first (mma_level).
  *
  * Rows longer than a segment: the row's sums wait in private memory (mma_totals).
  *
@@ -46,12 +44,6 @@
 #define FAR 2
 #define LARGE 4
 
-/* Passes over the keys, in their order: all the first, some work-groups more. */
-#define PLAIN 0
-#define CAREFUL 1
-#define EXACT 2
-#define DONE 3
-
 #define BLOCK_M (WAVES * ROW_FRAGMENTS * ENGINE_QUERIES)
 #define WIDTH ((HEAD_DIM + 15) / 16 * 16)
 #define WIDTH_V ((HEAD_DIM_V + 15) / 16 * 16)
@@ -60,7 +52,6 @@
 #define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
 #define KEYS (BLOCK_N / 16)
 #define COLS (WIDTH_V / 16)
-#define FAR_WORDS ((BLOCK_M + 31) / 32)
 #define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
 
 /* s = Q K^T of one block of keys. */
@@ -193,44 +184,36 @@ INLINE int mma_far(float m[ROW_FRAGMENTS][ENGINE_SLOTS]) {
     return far;
 }
 
-/* Scores times the factor. */
-INLINE void mma_scale(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float factor) {
+/* Subtracts from the scores of far rows their reference (state_level), and sets that reference to
+ * 0. */
+INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
+                      float reference[ROW_FRAGMENTS][ENGINE_SLOTS]) {
     ENGINE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
         ENGINE_UNROLL
-        for (int e = 0; e < ENGINE_ACC; e++) {
-            s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e] *= factor;
+        for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+            ENGINE_UNROLL
+            for (int e = 0; e < ENGINE_ACC; e++) {
+                float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
+                *one = state_level(*one, unit, reference[a][engine_acc_slot(e)]);
+            }
+        }
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            reference[a][i] = state_is_far(reference[a][i]) ? 0.0f : reference[a][i];
         }
     }
-}
-
-/* Notes the rows that are far; `rows`: this wave's first. */
-INLINE void mma_note_far(volatile __local uint *far_rows, float m[ROW_FRAGMENTS][ENGINE_SLOTS],
-                         int rows, struct engine_wave w) {
-    ENGINE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * ENGINE_ACC; n++) {
-        const int a = n / ENGINE_ACC, e = n % ENGINE_ACC;
-        const int row = rows + a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
-        if (state_is_far(m[a][engine_acc_slot(e)])) {
-            atomic_or(far_rows + row / 32, 1u << row % 32);
-        }
-    }
-}
-
-/* Does a row of the work-group take the result of a pass? */
-INLINE int mma_takes(const __local uint *far_rows, int pass, int row) {
-    return pass != EXACT || (far_rows[row / 32] >> row % 32 & 1u);
 }
 
 /* Scores of 16 keys to weights, and their sums to l. */
 INLINE void mma_weigh(float s[ENGINE_SPLIT][ENGINE_ACC], float l[ENGINE_SLOTS],
-                      const float m[ENGINE_SLOTS], float unit) {
+                      const float reference[ENGINE_SLOTS], float unit) {
     ENGINE_UNROLL
     for (int f = 0; f < ENGINE_SPLIT; f++) {
         ENGINE_UNROLL
         for (int e = 0; e < ENGINE_ACC; e++) {
             const int slot = engine_acc_slot(e);
-            s[f][e] = state_weight_in(s[f][e], unit, state_reference(m[slot]));
+            s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
             l[slot] += s[f][e];
         }
     }
@@ -268,7 +251,7 @@ INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
                            float l[ROW_FRAGMENTS][ENGINE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                           float m[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
+                           float reference[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
                            __local const element *tile_v, struct engine_wave w) {
     float part[ROW_FRAGMENTS][ENGINE_SLOTS]; /* sums by blocks are more precise than by keys */
     ENGINE_UNROLL
@@ -280,7 +263,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
         uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
         ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_weigh(s[a][n], part[a], m[a], unit);
+            mma_weigh(s[a][n], part[a], reference[a], unit);
             engine_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
@@ -400,33 +383,21 @@ INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
     return sum;
 }
 
-/* Q again where O was.  Element by element: for engine_copy the compiler would keep addresses in
- * registers, of which none is left over. */
-INLINE void mma_reload(__local element *tile, __global const element *q, long stride, int first,
-                       int last) {
-    ROLL
-    for (int i = (int)get_local_id(0); i < BLOCK_M * WIDTH; i += THREADS) {
-        const int row = first + i / WIDTH, d = i % WIDTH;
-        tile[i / WIDTH * (WIDTH_Q + ENGINE_PAD) + d] =
-            row <= last && d < HEAD_DIM ? q[row * stride + d] : 0;
-    }
-}
-
 __kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
 fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_q[BLOCK_M * (WIDTH_Q + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * ENGINE_SCRATCH];
-    __local int found;                /* NOT_FINITE, FAR, LARGE */
-    __local uint far_rows[FAR_WORDS]; /* bit r of all: row r was far in the EXACT pass */
-    /* Needed seldom, and so not kept in registers, of which none is left over.  At most 80 bytes
+    __local int found; /* NOT_FINITE, FAR, LARGE */
+    /* Needed seldom, and so not kept in registers, of which none is left over.  At most 72 bytes
      * with found and padding: `rest` in src/solver_fwd_mma.c. */
     __local struct {
-        long band[2];      /* span_first and span_last of row0 */
-        long q, v, o, lse; /* where their slices begin */
-        int pass;
+        long band[2];    /* span_first and span_last of row0 */
+        long v, o, lse;  /* where their slices begin */
+        int careful;     /* is this the second pass? */
         int row0, begin; /* the first row and key */
+        int full[2];     /* keys that all rows see */
     } kept;
 
     const int wave = (int)get_local_id(0) / ENGINE_LANES;
@@ -436,42 +407,39 @@ fwd_mma(KERNEL_ARGUMENTS) {
     const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
+    q += slice_begin(&p.q, &slice);
     k += slice_begin_kv(&p.k, &slice);
 
     const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
+    engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q,
+                p.aligned & OPERAND_Q);
     if (get_local_id(0) == 0) {
         found = 0;
-        kept.q = slice_begin(&p.q, &slice);
         kept.o = slice_begin(&p.o, &slice);
         kept.lse = slice_begin(&p.lse, &slice);
         kept.v = slice_begin_kv(&p.v, &slice);
         kept.row0 = row0;
         kept.begin = span.x;
-        kept.pass = PLAIN;
+        kept.full[0] = span.z;
+        kept.full[1] = span.w;
+        kept.careful = 0;
         kept.band[0] = span_first(&slice.band, row0);
         kept.band[1] = span_last(&slice.band, row0);
     }
-    for (int i = (int)get_local_id(0); i < FAR_WORDS; i += THREADS) {
-        far_rows[i] = 0;
-    }
     const int wave_row = wave * ROW_FRAGMENTS * ENGINE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + ENGINE_PAD);
+    const float unit = score_unit(&p);
     uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
     float m[ROW_FRAGMENTS][ENGINE_SLOTS],
         l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
-    int next;
-    engine_copy(tile_q, q + slice_begin(&p.q, &slice), p.q.row, row0, row_last, BLOCK_M, HEAD_DIM,
-                WIDTH, WIDTH_Q, p.aligned & OPERAND_Q);
-    if (score_sign(&p) != 1.0f) {
+    int again = 0, begin = span.x;
+    if (score_sign(&p) != 1.0f) { /* here, so that Q's address waits in no register, either */
         engine_copied();
         engine_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
     do {
-        const int begin = kept.begin;
-        const float unit = kept.pass == EXACT ? 1.0f : score_unit(&p);
         if (begin < span.y) {
             engine_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
                         p.aligned & OPERAND_K);
@@ -508,8 +476,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
             mma_totals_begin(&totals);
         }
 
-        /* Where the band takes registers, begin waits in none until here. */
-        for (int key0 = MASKED ? kept.begin : begin; key0 < span.y; key0 += BLOCK_N) {
+        for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
             float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
             engine_copied();
             barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the last V */
@@ -517,7 +484,9 @@ fwd_mma(KERNEL_ARGUMENTS) {
                         WIDTH_V, p.aligned & OPERAND_V);
             mma_scores(s, fragments, rows, tile_k, w);
             engine_copied();
-            if (span_is_boundary(span, key0, BLOCK_N) && kept.pass != PLAIN) {
+            const int careful = kept.careful;
+            const int full_end = MASKED ? kept.full[1] : span.w;
+            if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
                 engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -528,16 +497,12 @@ fwd_mma(KERNEL_ARGUMENTS) {
 
             if (SOFTCAP) {
                 mma_cap(s, &p);
-            } else if (kept.pass == EXACT) {
-                const struct engine_wave here = {MMA_LANE, w.scratch};
-                mma_scale(s, p.factor); /* Q has its own sign then */
-                mma_note_far(far_rows, m, wave_row, here);
             }
-            if (MASKED && key0 < span.z) {
+            if (MASKED && key0 < kept.full[0]) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
             }
-            if (key0 + BLOCK_N > span.w) {
+            if (key0 + BLOCK_N > full_end) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
                 mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
             }
@@ -567,7 +532,16 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     }
                 }
             }
-            mma_accumulate(sum, l, s, m, unit, tile_v, w);
+            float reference[ROW_FRAGMENTS][ENGINE_SLOTS];
+            ENGINE_UNROLL
+            for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+                reference[i / ENGINE_SLOTS][i % ENGINE_SLOTS] =
+                    state_reference(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
+            }
+            if (!SOFTCAP && careful) {
+                mma_level(s, unit, reference);
+            }
+            mma_accumulate(sum, l, s, reference, unit, tile_v, w);
             if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
                 mma_total(&totals, sum, m, l, 0);
             }
@@ -583,82 +557,72 @@ fwd_mma(KERNEL_ARGUMENTS) {
         if (here_found) {
             atomic_or(&found, here_found);
         }
-        const struct engine_wave here = {MMA_LANE, w.scratch};
-        const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
-        if (!SOFTCAP && kept.pass == EXACT) {
-            mma_note_far(far_rows, m, here_row, here);
-        }
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
-        const int pass = kept.pass;
-        next = (found & NOT_FINITE) && pass == PLAIN                      ? CAREFUL
-               : !SOFTCAP && (found & (NOT_FINITE | FAR)) && pass < EXACT ? EXACT
-                                                                          : DONE;
+        begin = kept.begin;
+        again = (found & (NOT_FINITE | FAR)) && !kept.careful;
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody knows it */
         if (get_local_id(0) == 0) {
-            kept.pass = next;
+            kept.careful = again;
         }
-        if (next == CAREFUL) {
-            continue;
-        }
-        const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
+    } while (again);
+    o += kept.o;
+    lse += kept.lse;
+    const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
+    const struct engine_wave here = {MMA_LANE, w.scratch};
+    const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
+
+    ENGINE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float normaliser[ENGINE_SLOTS];
         ENGINE_UNROLL
-        for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            float normaliser[ENGINE_SLOTS];
-            ENGINE_UNROLL
-            for (int i = 0; i < ENGINE_SLOTS; i++) {
-                l[a][i] = engine_sum(l[a][i], here);
-            }
-            ENGINE_UNROLL
-            for (int e = 0; e < ENGINE_ACC; e++) {
-                const int slot = engine_acc_slot(e);
-                if (e == 0 || slot != engine_acc_slot(e - 1)) {
-                    const int row =
-                        to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
-                    const int2 keys = span_of_row(&slice.band, row);
-                    const int taken = mma_takes(far_rows, pass, row - to_row);
-                    normaliser[slot] = state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
-                                                    (p.written & OPERAND_LSE) && row <= to_last &&
-                                                        taken && (here.lane & ENGINE_SHARE) == 0,
-                                                    lse + kept.lse + row * p.lse.row);
-                }
-            }
-            if (TYPE == F16 && (found & LARGE)) {
-                mma_limit(sum[a], normaliser);
-            }
-            __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
-            mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
-            mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            l[a][i] = engine_sum(l[a][i], here);
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        ROLL
-        for (int i = 0; i < ENGINE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
-            int row, d;
-            if (engine_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && mma_takes(far_rows, pass, row) &&
-                to_row + row <= to_last && d < HEAD_DIM_V) {
-                __local element *from = tile_q + row * (WIDTH_Q + ENGINE_PAD) + d;
-                __global element *to = o + kept.o + (to_row + row) * p.o.row + d;
-                if (found & NOT_FINITE) {
-                    ROLL
-                    for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-                        const float more =
-                            finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
-                                        span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
-                        from[j] = more == 0.0f ? from[j]
-                                               : (element)engine_pack(widen(from[j]) + more, 0.0f);
-                    }
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            if (e == 0 || slot != engine_acc_slot(e - 1)) {
+                const int row =
+                    to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
+                const int2 keys = span_of_row(&slice.band, row);
+                normaliser[slot] = state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
+                                                (p.written & OPERAND_LSE) && row <= to_last &&
+                                                    (here.lane & ENGINE_SHARE) == 0,
+                                                lse + row * p.lse.row);
+            }
+        }
+        if (TYPE == F16 && (found & LARGE)) {
+            mma_limit(sum[a], normaliser);
+        }
+        __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
+        mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
+        mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    ROLL
+    for (int i = 0; i < ENGINE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+        int row, d;
+        if (engine_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && to_row + row <= to_last &&
+            d < HEAD_DIM_V) {
+            __local element *from = tile_q + row * (WIDTH_Q + ENGINE_PAD) + d;
+            __global element *to = o + (to_row + row) * p.o.row + d;
+            if (found & NOT_FINITE) {
+                ROLL
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    const float more =
+                        finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
+                                    span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
+                    from[j] =
+                        more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
                 }
-                if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
-                    *(__global ushort8 *)to = *(__local const ushort8 *)from;
-                } else {
-                    for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-                        to[j] = from[j];
-                    }
+            }
+            if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
+                *(__global ushort8 *)to = *(__local const ushort8 *)from;
+            } else {
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    to[j] = from[j];
                 }
             }
         }
-        barrier(CLK_LOCAL_MEM_FENCE); /* O is stored: its place takes Q */
-        if (next == EXACT) {
-            mma_reload(tile_q, q + kept.q, p.q.row, to_row, to_last);
-        }
-    } while (next != DONE);
+    }
 }

@@ -40,8 +40,7 @@ static cl_ulong local_bytes(const struct problem *p, const struct engine *engine
                               keys * (row_k + pad) + keys * (row_v + pad);
     const cl_ulong scratch =
         variant_number(v, "EMULATED", 0) ? engine->lanes * (engine->left + engine->right) : 1;
-    /* What one work-item notes for all, and which rows are far: `kept`, `found`, `far_rows`. */
-    const cl_ulong rest = 80 + size_div_up(rows, 32) * 4;
+    const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `found` */
     return elements * 2 + waves * scratch * 4 + rest;
 }
 
