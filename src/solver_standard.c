@@ -136,7 +136,7 @@ static cl_ulong score_stride(const struct problem *p) {
     return size_div_up(p->seq_kv, ROW_FLOATS) * ROW_FLOATS;
 }
 
-/* Keys of a segment, 0: all of them.  The kernels' rows have no BLOCK_N. */
+/* Keys of a segment, 0: all of them.  The variant has no BLOCK_N. */
 static cl_uint segment_of(const struct problem *p) {
     return program_segment(p, &(struct variant){.count = 0});
 }

@@ -411,7 +411,7 @@ static void list_variants(struct text *list) {
     }
 }
 
-static void the_rows_are_the_reviewed_ones(void **state) {
+static void the_variants_are_the_reviewed_ones(void **state) {
     (void)state;
     char *reviewed = fixtures_read(CLATTN_TEST_DATA, "variants.txt");
     struct text list = {0};
@@ -461,7 +461,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_smaller_work_group_is_tried),
         cmocka_unit_test(arguments_have_to_fit),
         cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
-        cmocka_unit_test(the_rows_are_the_reviewed_ones),
+        cmocka_unit_test(the_variants_are_the_reviewed_ones),
     };
     return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
 }

@@ -86,7 +86,7 @@ static long build(const char *chars) {
     return bytes;
 }
 
-static void built_in_rows_keep_to_registers(void **state) {
+static void built_in_variants_keep_to_registers(void **state) {
     (void)state;
     static const char *const types[] = {"f16", "bf16"};
     static const int dims[] = {64, 128, 256};
@@ -144,7 +144,7 @@ static int close_context(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_are_read),
-        cmocka_unit_test(built_in_rows_keep_to_registers),
+        cmocka_unit_test(built_in_variants_keep_to_registers),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }
