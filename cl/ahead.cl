@@ -1,13 +1,13 @@
 /*
  * ahead - asks memory for rows before they are read, for CPU devices.
  *
- * A core's own prefetching makes little of a tile's way through its rows.  So what the
- * next work-group reads (of O: writes) for the first time is asked for during the
- * products of this one, row by row, as many at once would hold up the core; a thread
- * usually goes through the work-groups along dimension 0 (blocks of rows), then 1
- * (heads, then batch).  The first of a head asks for its own keys, BLOCK_N before it
- * reads them.  All this is a hint: it changes no result, and where the order is another
- * one, little is lost.
+ * A core's own prefetcher foresees little of the order in which tiles are read.  So during
+ * its products a work-group prefetches what the next one reads (of O: writes) for the first
+ * time, row by row, since many rows at once would stall the core.  A thread usually goes
+ * through the work-groups along dimension 0 (blocks of rows), then 1 (heads, then batch).
+ * The first work-group of a head prefetches its own keys, BLOCK_N before it reads them.  All
+ * this is a hint: it changes no result, and with another order of the work-groups little is
+ * lost.
  *
  * Two cores with AVX-512, PoCL 3.1, f32 h8 D 64 causal, tensors that were in no cache,
  * 2026-11-21, us without and with: S 128 125, 89; S 256 310, 226; S 512 830, 717; S 1024

@@ -170,14 +170,13 @@ INLINE void engine_copy8_plain(__local element *to, __global const element *from
 #endif
 
 /*
- * Work-items move chunks of eight elements, the i-th of each work-item `THREADS` after the
- * last.  False past the end of the tile.  Where it can, a work-item stays in its column: the
- * compiler then adds constants, instead of dividing for each chunk.
+ * Work-items move chunks of eight elements, each work-item every THREADS-th chunk of a tile.  Where
+ * it can (ENGINE_STAYS), a work-item stays in its column, ENGINE_STEP rows from chunk to chunk: the
+ * compiler then adds constants, instead of dividing for each chunk.  engine_chunk is false past the
+ * end of the tile.
  */
 #define ENGINE_CHUNKS(rows, width) (((rows) * ((width) / 8) + THREADS - 1) / THREADS)
-#define ENGINE_STEP(width)                                                \
-    (THREADS / ((width) / 8)) /* rows between a work-item's chunks, if so \
-                               */
+#define ENGINE_STEP(width) (THREADS / ((width) / 8))
 #define ENGINE_STAYS(rows, width) \
     (THREADS % ((width) / 8) == 0 && (rows) * ((width) / 8) % THREADS == 0)
 

@@ -6,9 +6,10 @@
  * rows that do see such a key lose by it is added to O at the end (finite_lost), without weights: a
  * weight changes neither NaN nor Inf.
  *
- * fwd_mma looks for them only where a sum came out NaN or Inf, and then does all once more;
- * fwd_wgmma has warps of their own that look for them; fwd_lanes, which may read V in place and so
- * has nothing to clean, marks the weights instead.
+ * fwd_tile looks for NaN and Inf in each such block.  fwd_mma looks for them only where a sum is
+ * NaN or Inf at the end, in a second pass over the keys.  In fwd_wgmma some warps do nothing but
+ * look for them.  fwd_lanes may read V in place, where nothing can be replaced, and marks the
+ * weights instead.
  */
 
 /* By the bits: one driver (Rusticl 22.3) takes x times 0 for 0, whatever x is. */

@@ -1,7 +1,7 @@
 /*
  * fwd_lanes - for CPU devices: SIMD lanes run over query rows.
  *
- * One work-item, alone in its work-group, answers BLOCK_M = LANES * ROW_VECTORS
+ * One work-item, alone in its work-group, computes BLOCK_M = LANES * ROW_VECTORS
  * query rows.  With a query per lane, S^T = K Q^T and O^T += V^T P^T are outer
  * products "one element of K or V times a vector": maxima, sums and rescaling are
  * lane by lane, K and V are read as they lie, and there is neither local memory nor
@@ -10,8 +10,10 @@
  *     q_t[HEAD_DIM][BLOCK_M]    s_t[BLOCK_N][BLOCK_M]    o_t[HEAD_DIM_V][BLOCK_M]
  *
  * and, where rows are longer than a segment (state.cl), total_t like o_t: the row's sums before
- * this segment, touched once a segment. Register blocks: KEY_UNROLL keys (COL_UNROLL columns of O)
- * by ROW_VECTORS vectors. Grid: dimension 0 blocks of rows, dimension 1 heads, then batch.
+ * this segment, read and written once in each segment.  Register blocks: KEY_UNROLL keys
+ * (COL_UNROLL columns of O) by ROW_VECTORS vectors.
+ *
+ * Grid: dimension 0 runs over blocks of rows, dimension 1 over heads, then batch.
  */
 #ifndef ROW_VECTORS
 #error "ROW_VECTORS: vectors of LANES query rows per work-item"

@@ -1,7 +1,7 @@
 /*
  * fwd_mma - for matrix engines: the tiled loop over the contract of engines (engine.cl).
  *
- * A work-group of WAVES waves answers BLOCK_M = WAVES * ROW_FRAGMENTS * ENGINE_QUERIES rows, over
+ * A work-group of WAVES waves computes BLOCK_M = WAVES * ROW_FRAGMENTS * ENGINE_QUERIES rows, over
  * blocks of BLOCK_N keys.  Wave w owns ROW_FRAGMENTS fragments of ENGINE_QUERIES rows, and of them
  * everything: scores, weights, sums; waves share only the tiles of K and V.
  *
@@ -9,19 +9,19 @@
  *     tile_k[BLOCK_N][WIDTH + ENGINE_PAD]
  *     tile_v[BLOCK_N][WIDTH_V + ENGINE_PAD]
  *
- * WIDTH is HEAD_DIM up to a multiple of 16, with zeros.  While a block is scored, its V is
- * copied; while it is weighed, the next K is.
+ * WIDTH is HEAD_DIM rounded up to a multiple of 16; the additional elements are 0.  While the
+ * scores of a block are computed, its V is copied; during the sums of V, the next K is.
  *
- * What happens seldom is found at the end of the pass over the keys, and then all is done once
- * more, carefully:
+ * Two things that are rare are found at the end of the pass over the keys.  Then the work-group
+ * starts from nothing with a second, careful pass, so that it takes about twice the time:
  *
- * NaN and Inf in V: a hidden key has the weight 0, which they would survive inside the
- * engine.  Sums that are not finite are the sign of it.  In the second pass boundary blocks, where
- * keys are hidden, get zeros for them, and what the rows that see such a key lose by it is made
- * good at the end.  A NaN that comes by right costs its work-group that second pass, too.
+ * NaN and Inf in V: a hidden key has the weight 0, and the engine's 0 * NaN is NaN.  A sum that is
+ * not finite tells that this may have happened.  In the second pass NaN and Inf are replaced by 0
+ * in boundary blocks, those with hidden keys, and are added at the end to the rows that do see them
+ * (finite.cl).  A NaN that belongs in the result costs its work-group the second pass, too.
  *
- * Large scores: in the second pass a row that is far (state.cl) has its reference subtracted from
- * the scores first (mma_level).
+ * Large scores: a row is far (state.cl), so that its weights are not exact.  In the second pass the
+ * reference of a far row is subtracted from its scores first (mma_level).
  *
  * Rows longer than a segment: the row's sums wait in private memory (mma_totals).
  *
@@ -117,15 +117,16 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
     }
 }
 
-/* The lane and the wave, for where they are seldom needed: computed anew, they keep no register
- * from the loop.  Unsigned, which the loop's own are not, or a compiler would see that they are
- * the same. */
+/* The numbers of the lane and of the wave, where they are seldom needed: computed again, so that
+ * they take no register through the loop.  With unsigned arithmetic, unlike the lane and the wave
+ * of the loop: of two equal expressions a compiler would compute one, and keep it in a register. */
 #define MMA_LANE ((int)((uint)get_local_id(0) % ENGINE_LANES))
 #define MMA_WAVE ((int)((uint)get_local_id(0) / ENGINE_LANES))
 
-/* -INFINITY for keys that a row does not see, those before what it sees or those after: a causal
- * block has one kind.  kept: span_first and span_last of a row, this wave's first is `rows`
- * after it. */
+/* -INFINITY for the scores of keys that a row does not see: where `after` (a literal) those behind
+ * its last key, else those before its first one.  Blocks of a causal mask have the former alone.
+ * kept: span_first and span_last of the work-group's first row; `rows` rows after it this wave's
+ * begin. */
 INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
                      __local const long *kept, int seq_kv, int rows, int key0, const int after,
                      struct engine_wave w) {
@@ -135,7 +136,8 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
         ENGINE_UNROLL
         for (int e = 0; e < ENGINE_ACC; e++) {
             const int r = a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
-            /* As seen from the first fragment's element: the others are constants away. */
+            /* Counted from this lane's element of the first fragment: those of the other fragments
+             * are constants away. */
             const int begin = seen.x + r - engine_acc_other(w.lane, e);
             const int end =
                 (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - engine_acc_other(w.lane, e);
@@ -149,8 +151,8 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
     }
 }
 
-/* m of one more block of scores, in units of `unit`; rescale is for what was summed before.  m
- * is in base-2 units, so that it rescales by exactly 1 as long as it stays. */
+/* Raises the maxima m to those of one more block.  Its scores are in units of `unit` (score.cl), m
+ * is not.  rescale is the factor for what was summed before, exactly 1 where m stays. */
 INLINE void mma_raise(float m[ENGINE_SLOTS], float rescale[ENGINE_SLOTS],
                       float s[KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit, struct engine_wave w) {
     float most[ENGINE_SLOTS];
@@ -205,7 +207,7 @@ INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], fl
     }
 }
 
-/* Scores of 16 keys to weights, and their sums to l. */
+/* Scores of 16 keys become weights, which are added to l. */
 INLINE void mma_weigh(float s[ENGINE_SPLIT][ENGINE_ACC], float l[ENGINE_SLOTS],
                       const float reference[ENGINE_SLOTS], float unit) {
     ENGINE_UNROLL
@@ -332,7 +334,7 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][ENGINE_
     }
 }
 
-/* Sums become elements of O that are within F16's range, and are to be multiplied by 1. */
+/* Multiplies sums by the normaliser and limits them to F16's range; the normaliser becomes 1. */
 INLINE void mma_limit(float sum[COLS][ENGINE_SPLIT][ENGINE_ACC], float normaliser[ENGINE_SLOTS]) {
     ENGINE_UNROLL
     for (int n = 0; n < COLS * ENGINE_SPLIT; n++) {
@@ -511,10 +513,10 @@ fwd_mma(KERNEL_ARGUMENTS) {
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
                 mma_raise(m[a], rescale[a], s[a], unit, w);
             }
-            /* Ever more seldom, the longer the rows.  With one fragment the engine has so much to
-             * do that the branch costs more than the products (H200, D 256: 314 without it, 287
-             * with it, TFLOP/s; with two and D 128 301 and 281, causal; f16, S 4096, 2026-11-21).
-             */
+            /* A maximum rises ever more seldom, the longer the rows.  With one fragment the engine
+             * has so much to do that the branch costs more than the multiplications by rescale
+             * (H200, f16, S 4096, 2026-11-21, TFLOP/s: D 256 314 without it, 287 with it; with two
+             * fragments and D 128 301 and 281, causal). */
             if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
                 ENGINE_UNROLL
                 for (int a = 0; a < ROW_FRAGMENTS; a++) {
@@ -560,7 +562,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
         barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
         begin = kept.begin;
         again = (found & (NOT_FINITE | FAR)) && !kept.careful;
-        barrier(CLK_LOCAL_MEM_FENCE); /* everybody knows it */
+        barrier(CLK_LOCAL_MEM_FENCE); /* everybody has read found and kept */
         if (get_local_id(0) == 0) {
             kept.careful = again;
         }

@@ -1,7 +1,7 @@
 /*
  * fwd_tile - for GPUs: tiles in local memory, plain OpenCL C 1.2.
  *
- * A work-group of THREADS_M * THREADS_N * THREADS_D work-items answers BLOCK_M query rows,
+ * A work-group of THREADS_M * THREADS_N * THREADS_D work-items computes BLOCK_M query rows,
  * over blocks of BLOCK_N keys.  Head dimensions go in strips of BLOCK_D elements, padded
  * with zeros, so any of them fits any local memory.  Work-item (td, tm, tn) sums, over its
  * part td of a strip,
@@ -24,7 +24,7 @@
  *     tile_kv[BLOCK_N][BLOCK_D + 4]           one strip of K, later one of V
  *     tile_p [BLOCK_M][P_ROW]                 weights; before, sums for the other half
  *     tile_m [BLOCK_M][THREADS_N]             maxima of each work-item
- *     tile_r [BLOCK_M]                        what sums of O are to be multiplied by
+ *     tile_r [BLOCK_M]                        factors of the sums of O
  *     tile_odd                                1 where NaN or Inf of V became 0 (finite.cl)
  *
  * Where rows are longer than a segment (state.cl), each work-item keeps the row's sums in private
@@ -33,9 +33,9 @@
  * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
  * gets them back at the end (finite.cl).
  *
- * Rows count as aligned when those of q, k, v and o are (OPERANDS_TOGETHER): with an answer for
- * each, AMD's compiler keeps more scalars through the loops and spills them (offline, 2026-11-27,
- * all 36 programs together: gfx90a 122 spills, 176 with four answers; gfx942 77 and 105).
+ * Rows count as aligned when those of q, k, v and o all are (OPERANDS_TOGETHER): with a flag for
+ * each tensor, AMD's compiler keeps more scalars through the loops and spills them (offline,
+ * 2026-11-27, all 36 programs together: gfx90a 122 spills, 176 with four flags; gfx942 77 and 105).
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
@@ -62,7 +62,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     const int td = id / (THREADS_M * THREADS_N);
     const int tm = id / THREADS_N % THREADS_M;
     const int tn = id % THREADS_N;
-    const int first = td * OWN * THREADS_M + tm; /* of the rows of S that it owns */
+    const int first = td * OWN * THREADS_M + tm; /* of the rows of S that this work-item owns */
     const int rest = (THREADS_D - 1 - td) * OWN * THREADS_M + tm;
     const int om = id / THREADS_O;
     const int on = id % THREADS_O;
@@ -293,7 +293,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             UNROLL
             for (int c = 0; c < COLS; c++) {
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
-                /* A row that saw nothing: Rusticl 22.3 has 0 * x + 0 as -0 where x is negative. */
+                /* 0 for a row that sees no key: Rusticl 22.3 gives -0 for 0 * x + 0 where x < 0. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
                 tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERANDS_TOGETHER);
             }

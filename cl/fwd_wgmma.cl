@@ -1,11 +1,11 @@
 /*
- * fwd_wgmma - Hopper's own forward main loop: matrix unit, tensor copy engine, warpgroups
- * that specialise.  F16 and BF16.
+ * fwd_wgmma - for NVIDIA Hopper: matrix unit, tensor copy engine, warpgroups with different work.
+ * F16 and BF16.
  *
- * A work-group answers BLOCK_M query rows of one head, a task, and then takes the next
- * one (wgmma_tasks.cl): as many groups as the device holds at once do all of
- * them, and the loads of a task begin during the one before: K's first block, then Q, as
- * soon as the last scores have been read off.  Its warpgroups:
+ * A work-group computes BLOCK_M query rows of one head, a task, and then takes the next task
+ * (wgmma_tasks.cl): as many work-groups as the device holds at once compute all of them.  The loads
+ * of a task begin during the task before: K's first block, then Q, as soon as the last scores of
+ * the task before are there.  The warpgroups of a work-group:
  *
  *     0 ... CONSUMERS - 1   64 query rows each: scores, softmax, output, in registers
  *     CONSUMERS             brings Q, K and V, and looks through V (wgmma_tasks.cl)
@@ -17,27 +17,30 @@
  *
  *     barrier    arrives                        then
  *     q_full     the copy engine                the task and Q can be read
- *     q_empty    all who read them              ... Q be loaded anew; the task before is stored
+ *     q_empty    all who read them              Q can be loaded anew; the task before is stored
  *     k_full     the copy engine                K can be read
- *     k_empty    the consumers                  ... be loaded anew
+ *     k_empty    the consumers                  K can be loaded anew
  *     v_full     the copy engine                V can be looked through
  *     v_ready    the watchers                   V can be read
- *     v_empty    the consumers                  ... be loaded anew
+ *     v_empty    the consumers                  V can be loaded anew
  *
- * A consumer starts the scores of block j, then the weighted sum of block j - 1, and works
- * out the softmax of j while the matrix unit does that sum.  While accumulators are under
- * way nothing may touch them, a branch around the product included: ptxas would make
- * everything wait (its message C7514).  So the first and the last block are outside the loop.
- * Blocks behind the last one that its own 64 rows see are only passed over.
+ * A consumer starts the scores of block j, then the weighted sum of block j - 1, and computes the
+ * softmax of block j while the matrix unit computes that sum.  Until a product is complete no
+ * instruction may touch its accumulators, and no branch may go around it: ptxas would serialise all
+ * products (its message C7514).  So the first and the last block are outside the loop.  For blocks
+ * behind the last one that its own 64 rows see a consumer computes nothing (pass_over).
  *
- * What a row is and how it ends: wgmma_rows.cl.
+ * The softmax and the end of a row: wgmma_rows.cl.
  *
- * Large scores: rows that are far at the end of a task (state.cl) were answered inexactly, as if
- * they were near.  The consumers note them in `late`, and the producer hands the task out once
- * more, with them in `far`: then their scores are multiplied by the unit before their maximum is
- * taken, and their unit is 1.  So large scores cost twice the time, and small ones a vote per task.
- * To ask in each block costs 1 to 9% (H100, 2026-11-26, f16, D 64 most), once per task 1%. Rows
- * longer than a segment (state.cl): the row's sums wait in private memory, struct totals.
+ * Large scores: whether a row is far (state.cl) is known when its task ends.  The weights of a far
+ * row were not exact then: the row is late, its warp notes it in rows_apart.late, and the producer
+ * hands the task out again, with the row in rows_apart.far.  The second time the scores of far rows
+ * are multiplied by the unit before the maximum is taken, and the rows' unit is 1, so that all
+ * their weights are exact; the other rows get the same results again.  So a task with a far row
+ * takes twice the time, and any other task one vote.  To ask in each block cost 1 to 9% (H100,
+ * 2026-11-26, f16; D 64 most); as it is, exact weights cost 1% (2026-11-27; BENCHMARKS.md).
+ *
+ * Rows longer than a segment (state.cl): the row's sums wait in private memory, struct totals.
  *
  * Grid: dimension 0, at most GROUPS work-groups; tasks go by slices_together().
  */
@@ -48,7 +51,7 @@
 #define THREADS ((CONSUMERS + 1) * WARPGROUP)
 #define STEPS ((HEAD_DIM + WGMMA_STEP - 1) / WGMMA_STEP)
 
-/* Registers of a work-item: 65,536 are there, in units of 8 per work-item. */
+/* Registers of a work-item, a multiple of 8; a multiprocessor has 65,536. */
 #if BLOCK_M == 64
 #elif BLOCK_M == 128
 #define REGISTERS_PRODUCER 40
@@ -88,8 +91,8 @@ INLINE void start_sums(float *o, const uint *weights, uint v) {
     wgmma_commit();
 }
 
-/* Block `count` holds no key that this warpgroup's rows see: its turn is ended and the block given
- * back, as others wait for both. */
+/* Block `count` holds no key that this warpgroup's rows see: the warpgroup only takes its turn and
+ * releases the block, since others wait for both. */
 INLINE void pass_over(const struct places *at, uint group, uint count) {
     const uint stage = ring_stage(count), parity = ring_parity(count);
     mbarrier_wait(at->k_full + 8 * stage, parity);
@@ -149,7 +152,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
             totals_begin(&totals);
         }
         if (part.blocks > 0) {
-            /* block 0: scores alone */
+            /* block 0: scores, no sum yet */
             uint stage = ring_stage(count);
             mbarrier_wait(at->k_full + 8 * stage, ring_parity(count));
             turn_begin(group);
@@ -201,7 +204,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
                 }
             }
 
-            /* the last block: its sum alone */
+            /* the sum of the last block */
             wgmma_pin_output(sums);
             wgmma_begin();
             start_sums(sums, weights, at->v + stage * TILE_V);
@@ -237,7 +240,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_wgmma(KER
     __local struct task tasks[TASKS];
     __local struct rows_apart apart;
 
-    (void)q; /* the copy engine has their maps */
+    (void)q; /* q and k are read by the copy engine, through their maps */
     (void)k;
     const uint b = wgmma_address(barriers);
     const struct places at = {

@@ -10,7 +10,8 @@
  * with the lengths of the launch: what a box covers beyond them is read as 0, and not read
  * from memory.  PTX documents each field (tensormap.replace); all others are 0.
  *
- *     workspace, in bytes:  0 map of q   128 map of k   256 map of v   384 uint: blocks given out
+ *     workspace, in bytes:  0 map of q   128 map of k   256 map of v   384 uint: tasks handed out,
+ *                           beyond the first GROUPS
  *
  * Grid: one work-group.
  */

@@ -59,7 +59,7 @@ INLINE struct slice slice_of_head(const struct params *p, int batch, int head) {
     return s;
 }
 
-/* How many there are. */
+/* How many slices there are. */
 INLINE uint slice_count(const struct params *p) {
     return (uint)p->batch * (uint)p->heads_q;
 }

@@ -54,16 +54,15 @@ INLINE int span_is_boundary(int4 span, int begin, int count) {
     return begin < span.z || begin + count > span.w;
 }
 
-/* How many keys away, where more than any block has is all the same. */
+/* A distance in keys, clamped: beyond the length of any block one value is as good as another. */
 INLINE int span_near(long keys) {
     const long far = 1L << 30;
     return (int)clamp(keys, -far, far);
 }
 
 /*
- * Which keys of a few the queries of a few see, without anything kept for each query: of
- * the keys key0 + k and the queries row0 + r, k and r small, span_sees tells by k - r
- * and by where the keys end.
+ * For span_sees(within, r, k): does query row0 + r see key key0 + k?  r and k are small.  The
+ * answer depends on k - r and on where the keys end, so that nothing has to be kept for each query.
  */
 INLINE int3 span_within(const struct band *b, int row0, int key0) {
     const long row = (long)row0 - key0;
@@ -71,7 +70,7 @@ INLINE int3 span_within(const struct band *b, int row0, int key0) {
                   MASKED ? span_near(span_last(b, row)) : 0, b->seq_kv - key0);
 }
 
-/* The same, where span_first and span_last of the row row0 - rows wait in local memory. */
+/* The same, from kept: span_first and span_last of the row row0 - rows, in local memory. */
 INLINE int3 span_within_kept(__local const long *kept, int seq_kv, int rows, int key0) {
     return (int3)(MASKED ? span_near(kept[0] + (rows - key0)) : 0,
                   MASKED ? span_near(kept[1] + (rows - key0)) : 0, seq_kv - key0);

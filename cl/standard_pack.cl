@@ -1,7 +1,7 @@
 /*
  * standard_pack - q, k and v as dense floats, for matrix products.
  *
- * A tensor that comes as NULL lies like that already and is left out.  The workspace:
+ * A tensor whose pointer is NULL is dense and F32 already, and is left out.  The workspace:
  *
  *     flags [batch, head_kv] (int, 0 beforehand)
  *     q, k [batch, head, row, d]    v [block][batch, head, row of the block, d]
@@ -9,7 +9,7 @@
  * each part, and each block of PRODUCT_KEYS keys of v, from a multiple of PART_FLOATS on.  A
  * product multiplies the rows of V that a query does not see by 0, and 0 * NaN is NaN.  Where a
  * band can hide keys, a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then
- * adds what it means to the rows that do see it.
+ * adds its product with its weight to the rows that do see it.
  *
  * Grid: dimension 0 runs over the rows of q, k and v.  A work-group packs
  * WORK_GROUP rows, four elements at a time, neighbours side by side.

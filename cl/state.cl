@@ -42,24 +42,25 @@ INLINE floatn state_weight(floatn score, floatn reference) {
  * The same for weights that are rounded to 16 bits: by the device's own exp2, of a score in units
  * of `unit`, in one fma.  The best key's weight is then 2^(rounding error of the reference), which
  * rounds to 1 as long as the row is not far (state_is_far).  Where the row is far, the caller makes
- * the difference exact before: fwd_mma subtracts the reference (state_level) and gives one of 0;
- * fwd_wgmma multiplies the scores by the unit and gives a unit of 1.
+ * the difference exact before: fwd_mma subtracts the reference from the scores (state_level) and
+ * passes a reference of 0; fwd_wgmma multiplies the scores by the unit and passes a unit of 1.
  */
 INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
     return base_exp2_native(fma(score, unit, -reference));
 }
 
-/* Is a row, by its maximum, too far from 0 for state_weight_in?  Up to 2^9 the rounding error of a
- * reference is at most 2^-15, also where it is rounded upwards: 1/16 of what rounding to F16
- * allows. */
+/* Is a row far: is its maximum m too far from 0 for state_weight_in?  Up to 2^9 the rounding error
+ * of a reference is at most 2^-15, also where it is rounded upwards, and the weight's relative
+ * error then below 1/16 of that of rounding to F16 (2^-11). */
 INLINE int state_is_far(float m) {
     return fabs(m) > 512.0f && m != -INFINITY;
 }
 
 /* The score, in units of `unit`, less the reference of a row that is far.  score * unit is rounded
- * as the reference was, so the best key's difference is exactly 0.  Any other is at least 2^-15,
- * and the unit at most 2^112: no difference becomes subnormal.  Of a row that is not far the score
- * comes back as it is, because a row's weights must not depend on the rows beside it. */
+ * as the reference was, so the best key's difference is exactly 0.  Any other is at least 2^-14
+ * (two floats of which the larger magnitude is above 2^9), and the unit at most 2^112: no
+ * difference becomes subnormal.  Of a row that is not far the score is returned unchanged, because
+ * a row's weights must not depend on the rows beside it. */
 INLINE float state_level(float score, float unit, float reference) {
     const float difference = score * unit - reference;
     return state_is_far(reference) ? difference * (1.0f / unit) : score;

@@ -1,9 +1,9 @@
 /*
  * tile_copy - strips of tensors between global memory and fwd_tile's tiles.
  *
- * A strip is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, the
- * i-th of each work-item THREADS after the last; a tile's row is 4 floats longer than a strip's
- * (fwd_tile.cl tells why), and what lies beyond the head is 0.
+ * A strip is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, each
+ * work-item every THREADS-th chunk of a strip; a tile's row is 4 floats longer than a strip's
+ * (fwd_tile.cl tells why), and what lies beyond the head dimension is 0.
  */
 #ifndef BLOCK_M
 #error "BLOCK_M: query rows per work-group; a multiple of THREADS_M * THREADS_D"
@@ -119,7 +119,7 @@ INLINE void tile_clean(__local float *tile) {
     }
 }
 
-/* One strip of Q in one go: it is read once, or by a device short of local memory. */
+/* A strip of Q to its tile, without prefetching: Q is read once, or local memory is short. */
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];

@@ -67,7 +67,7 @@ INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local con
     }
 }
 
-/* Leaves the sums of rows that the other half of the work-items owns for it. */
+/* Writes, for the other half of the work-items, the sums of the rows that it owns. */
 INLINE void tile_send(__local float *exchange, float s[ROWS][KEYS]) {
     UNROLL
     for (int i = OWN; i < ROWS; i++) {
@@ -145,7 +145,7 @@ INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
 }
 
 /*
- * The sums of the row up to the segment, which wait in memory: volatile, or a compiler would want
+ * The sums of the row before this segment, which wait in memory: volatile, or a compiler would want
  * registers for them.
  */
 struct tile_totals {
@@ -166,7 +166,7 @@ INLINE void tile_totals_begin(struct tile_totals *t) {
 }
 
 /*
- * Adds the segment's sums to those of the row.  After it they are those of the row where `back`,
+ * Adds the segment's sums to the row's.  Afterwards o and l are the row's where `back` (a literal),
  * else 0.  `own` is tile_r from this work-item's first row of S on where the work-item writes
  * there, else NULL; `of_o` is tile_r from its first row of O on.
  */

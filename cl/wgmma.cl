@@ -9,7 +9,7 @@
  *     tile[slab][row][64 elements]     slab begins at a multiple of 1024 bytes
  *
  * Within 8 rows (1024 bytes) the 16-byte chunks are swizzled: chunk c of row r lies at place
- * c ^ (r % 8).  Engine and matrix unit both do that, nobody else needs to.
+ * c ^ (r % 8).  The copy engine writes and the matrix unit reads in that order.
  *
  * "//@90a " before an instruction: the driver's front end knows only what all chips have.
  * It passes a comment on, and src/ptx.c takes the marker away.
@@ -181,15 +181,16 @@ INLINE void wgmma_wait(const int left) {
 
 /* ---- Barriers in local memory (mbarrier) ----
  *
- * A barrier counts arrivals, and bytes that the copy engine has promised; when all have
- * come, its phase is complete and the next one begins.  Who waits says the parity of the
- * phase: 0 for the first. */
+ * A barrier counts arrivals, and bytes that the copy engine is still to bring; when none is
+ * missing, its phase is complete and the next one begins.  A wait names the phase by its
+ * parity: 0 for the first. */
 
 INLINE void mbarrier_init(uint at, uint arrivals) {
     __asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(arrivals) : "memory");
 }
 
-/* To be called once after the last init, by who did it: the copy engine sees them. */
+/* Makes the initialised barriers visible to the copy engine; once, after the last init, by the same
+ * work-item. */
 INLINE void mbarrier_publish(void) {
     __asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -199,7 +200,7 @@ INLINE void mbarrier_arrive(uint at) {
                    : "memory");
 }
 
-/* Arrives, and promises `bytes` by the copy engine. */
+/* Arrives, and makes the phase wait for `bytes` of the copy engine. */
 INLINE void mbarrier_arrive_expecting(uint at, uint bytes) {
     __asm volatile(
         "{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(at),
@@ -252,14 +253,14 @@ INLINE void copy_publish(void) {
 
 /* ---- Within a warp ---- */
 
-/* The value of the work-item whose number differs by `mask`. */
+/* The value of the work-item whose number differs in the bits of `mask`. */
 INLINE uint warp_exchange(uint x, int mask) {
     uint y;
     __asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(y) : "r"(x), "r"(mask));
     return y;
 }
 
-/* Everybody gets what any one says; also a barrier of the warp. */
+/* Vote: 1 in every work-item of the warp where x is not 0 in any; also a barrier of the warp. */
 INLINE int warp_any(int x) {
     int any;
     __asm volatile("{ .reg .pred one, any; setp.ne.s32 one, %1, 0; vote.sync.any.pred any, one, "
@@ -270,7 +271,7 @@ INLINE int warp_any(int x) {
     return any;
 }
 
-/* Bit i: what work-item i of the warp says. */
+/* Ballot: bit i is set where x is not 0 in work-item i of the warp. */
 INLINE uint warp_ballot(int x) {
     uint bits;
     __asm volatile("{ .reg .pred one; setp.ne.s32 one, %1, 0; vote.sync.ballot.b32 %0, one, "
@@ -281,7 +282,7 @@ INLINE uint warp_ballot(int x) {
     return bits;
 }
 
-/* Whoever of the warp is here waits for the others. */
+/* A barrier of the warp. */
 INLINE void warp_sync(void) {
     __asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
 }
@@ -297,7 +298,7 @@ INLINE uint wgmma_pack(float low, float high) {
     return pair;
 }
 
-/* For pairs of F16: sum + a * b. */
+/* sum + a * b, each a pair of F16; nothing for BF16. */
 INLINE uint wgmma_add_products(uint a, uint b, uint sum) {
 #if TYPE == F16
     __asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
@@ -308,13 +309,13 @@ INLINE uint wgmma_add_products(uint a, uint b, uint sum) {
     return sum;
 }
 
-/* Is such a sum Inf or NaN?  It is where any factor is, and is not where the factors of 32 products
- * are below 45. */
+/* Is a sum of wgmma_add_products Inf or NaN?  It is where any factor is; it is not where all
+ * factors of 32 products are below 45. */
 INLINE int wgmma_not_finite(uint sum) {
     return (sum & 0x7c00u) == 0x7c00u || (sum & 0x7c000000u) == 0x7c000000u;
 }
 
-/* Rounded upwards. */
+/* a * b, rounded upwards. */
 INLINE float wgmma_multiply_up(float a, float b) {
     float product;
     __asm("mul.rp.f32 %0, %1, %2;" : "=f"(product) : "f"(a), "f"(b));

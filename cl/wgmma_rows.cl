@@ -1,19 +1,19 @@
 /*
- * wgmma_rows - the rows of a warpgroup of fwd_wgmma: scores become weights, the state of each row,
- * its sums, its end.
+ * wgmma_rows - the rows of a warpgroup of fwd_wgmma: scores become weights; state, sums and end of
+ * each row.
  *
- * Work-item i of the warpgroup has, of rows i / 32 * 16 + i % 32 / 4 and that + 8, the columns
- * 8c + 2 (i % 4) + 0, 1 (wgmma.cl): four neighbours share two rows.
+ * Work-item i of the warpgroup has two rows, i / 32 * 16 + i % 32 / 4 and that + 8, and of both the
+ * columns 8c + 2 (i % 4) and 8c + 2 (i % 4) + 1 (wgmma.cl): four neighbours share two rows.
  */
 #define SCORES (BLOCK_N / 2)     /* floats of a work-item */
 #define SUMS (WGMMA_COLUMNS / 2) /* likewise */
 #define PAIRS (BLOCK_N / 4)      /* pairs of weights, likewise */
-#define FAR INT_MIN              /* full1 of a warp with far rows */
+#define FAR INT_MIN              /* part.full1 for a warp with far rows */
 
-/* Of work-item i of the warpgroup: rows[0] and rows[0] + 8, columns 8c + 2 (i % 4) + 0, 1. */
+/* The two rows of a work-item. */
 struct rows {
     float m[2], l[2]; /* m: base 2; l: of this work-item's own columns */
-    float unit[2];    /* of the scores: score_unit, or 1 where the row is far (scale_far) */
+    float unit[2];    /* of the scores: score_unit, or 1 where the row is known to be far */
     int2 keys[2];     /* that each row sees */
 };
 
@@ -32,7 +32,7 @@ INLINE void hide(float *s, const struct rows *rows, int key0, const int behind) 
     }
 }
 
-/* Scores of rows that are far, times the unit. */
+/* Multiplies by the unit the scores of rows that are known to be far. */
 INLINE void scale_far(float *s, const struct rows *rows, float unit) {
     UNROLL
     for (int i = 0; i < SCORES; i++) {
@@ -41,9 +41,10 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
 }
 
 /*
- * Products become weights, in place; rescale is for what was summed before.  sign and unit: see
- * score.cl.  Where the warp has a far row all blocks count as boundary blocks, full1 is FAR: to ask
- * for far rows costs other blocks nothing.
+ * Products become weights, in place.  rescale: the factors for what was summed before; sign and
+ * unit: see score.cl.  Where the warp has a row that is known to be far, full1 is FAR, so that
+ * every block takes the branch of boundary blocks: blocks without a far row need no branch of their
+ * own.
  */
 INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
                    const struct part *part, float sign, float unit) {
@@ -125,7 +126,8 @@ INLINE void totals_begin(struct totals *t) {
     }
 }
 
-/* Adds a segment's sums, which then are those of the row where `back` (a literal), else 0. */
+/* Adds a segment's sums to the row's.  Afterwards sums and rows->l are the row's where `back` (a
+ * literal), else 0. */
 INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const int back) {
     float rescale[2];
     UNROLL
@@ -152,7 +154,7 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
     }
 }
 
-/* Adds the NaN and Inf of V that the watchers took out and that the rows see. */
+/* Adds the NaN and Inf of V that the watchers have replaced and that the rows see. */
 INLINE void restore(const struct params *p, float *o, __local const struct task *t, int row,
                     __global const element *v) {
     const int4 span = t->span;
@@ -180,7 +182,8 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
     }
 }
 
-/* Four work-items with four chunks of a row in pairs: each gets one chunk, whole. */
+/* Four neighbours hold a pair each of four chunks (x[0] to x[3]) of a row: afterwards the work-item
+ * with the number i among them holds chunk i, whole. */
 INLINE void gather_chunk(uint *x) {
     const int odd = (int)get_local_id(0) & 1, high = (int)get_local_id(0) & 2;
     UNROLL
@@ -197,8 +200,8 @@ INLINE void gather_chunk(uint *x) {
     }
 }
 
-/* A row of O: its sums times its normaliser; within F16's range where `within` (a literal). Returns
- * products and those of its pairs, for wgmma_not_finite. */
+/* Stores a row of O, its sums times its normaliser; limited to F16's range where `within` (a
+ * literal).  Returns `products` plus products of the row's elements, for wgmma_not_finite. */
 INLINE uint put_row(const float *sums, const int r, float normaliser, __global element *to,
                     int live, uint products, const int within) {
     const int quarter = (int)(get_local_id(0) % 4);
@@ -222,8 +225,12 @@ INLINE uint put_row(const float *sums, const int r, float normaliser, __global e
     return products;
 }
 
-/* What happens seldom is asked at the end, in one vote: is a row late, and has an element of o
- * overflowed? */
+/*
+ * The end of a row: o and lse.  One vote of the warp asks for two things that are rare.  Where an
+ * element of o is beyond F16's range, the rows are stored again, limited to it.  Where a row is far
+ * and its unit is not 1, its weights were not exact: the row is late, and the task is handed out
+ * again (fwd_wgmma.cl).
+ */
 INLINE void finish(const struct params *p, const float *sums, const struct rows *rows,
                    __local struct task *t, __local uint *late_rows, int row, __global element *o,
                    __global float *lse) {

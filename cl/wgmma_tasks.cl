@@ -1,17 +1,20 @@
 /*
- * wgmma_tasks - the work of fwd_wgmma handed out and brought: tasks, rings of blocks, and the
- * warpgroup that serves the consumers.
+ * wgmma_tasks - who computes which rows in fwd_wgmma, and the loads: tasks, rings of blocks, and
+ * the warpgroup that loads for the others, the consumers.
  *
- * A task is BLOCK_M query rows of one head.  A work-group takes one after the other, from a counter
- * in global memory.  The last warpgroup works ahead of the others:
+ * A task is BLOCK_M query rows of one head.  A work-group computes one task after another; a
+ * counter in global memory tells the next one.  The last warpgroup works ahead of the consumers:
  *
  *     warp 0, one work-item   the producer: tells the copy engine what to bring
- *     warps 1 to 3            the watchers: look through V where a key is hidden
+ *     warps 1 to 3            the watchers: look for NaN and Inf in V where a key is hidden
  *
- * A hidden key has weight 0, and 0 times NaN is NaN within the matrix unit.  So where a block
- * has a hidden key (span_is_boundary) the watchers replace NaN and Inf in V by 0 and leave
- * a note; at the end of a task with such a note each consumer adds, from global memory,
- * those that its rows do see.
+ * A hidden key has the weight 0, and the matrix unit's 0 * NaN is NaN.  So where a block
+ * has a hidden key (span_is_boundary) the watchers replace NaN and Inf in V by 0 and set a
+ * note of the task; at the end of a task with a note each consumer adds those NaN and Inf, from
+ * global memory, that its rows do see.
+ *
+ * A task with late rows (fwd_wgmma.cl) is handed out a second time, by the producer of the same
+ * work-group.
  *
  * The barriers and rings are drawn in fwd_wgmma.cl.
  */
@@ -29,7 +32,7 @@
 #define CONSUMERS (BLOCK_M / 64)
 #define WARPS (4 * CONSUMERS)     /* of consumers */
 #define WATCHERS 3                /* warps */
-#define TASKS 2                   /* known at once: one to be loaded, one to be stored */
+#define TASKS 2                   /* places: a task being loaded, a task being stored */
 #define TOGETHER_BYTES (32 << 20) /* of K and V; the second-level cache has 50 MB */
 
 #define SLABS ((HEAD_DIM + WGMMA_SLAB - 1) / WGMMA_SLAB)
@@ -40,10 +43,10 @@
 #define TILE_K (SLABS * SLAB_KV)
 #define TILE_V (SLABS_V * SLAB_KV)
 
-#define NO_TASK (-1)        /* blocks of a task that ends the work */
-#define NOT_YET 0xffffffffu /* number of a turn without a task */
+#define NO_TASK (-1)        /* task.blocks where no task is left: the end of the kernel */
+#define NOT_YET 0xffffffffu /* instead of a number: that turn had no task */
 
-/* Where everything is in local memory, as PTX takes it; rings begin with stage 0. */
+/* Addresses in local memory, as PTX takes them; of a ring that of stage 0. */
 struct places {
     uint q, k, v;
     uint q_full, q_empty, k_full, k_empty, v_full, v_ready, v_empty;
@@ -56,27 +59,27 @@ struct part {
 };
 
 /* Query rows row0 ... row0 + BLOCK_M - 1 of one head, and the blocks of keys that they see.
- * In local memory from when the producer finds it until its rows are stored. */
+ * It stays in local memory from the begin of its turn until its rows are stored. */
 struct task {
     int batch, head, row0, blocks;
     int4 span;
     struct part parts[CONSUMERS];
-    uint notes[WATCHERS]; /* 1 where a warp of watchers has replaced something */
+    uint notes[WATCHERS]; /* 1 where that warp of watchers has replaced a NaN or Inf */
     int again;            /* 1 where the task is handed out for the second time */
     uint any_late;        /* 1 where a warp has late rows */
 };
 
-/* Of the task in each place: for each warp which rows are late, and, where it is handed out for the
- * second time, which are far.  As warp_rows has them. */
+/* For the task in each place and each warp of consumers a mask of rows (warp_rows).  late: rows
+ * that were found far at the task's end, after weights that were not exact.  far: where the task is
+ * handed out for the second time, its late rows of the first time. */
 struct rows_apart {
     uint late[TASKS][WARPS], far[TASKS][WARPS];
 };
 
 /*
- * Where a band makes tasks of different lengths, those of several slices (heads of a batch) stand
- * together, the longest first: a short one is left for who is early.  As many slices as share
- * the second-level cache with their K and V; of all together each K would be read from memory
- * many times.
+ * Where a band makes tasks of different lengths, the tasks of several slices (slice.cl) are mixed,
+ * the longest first: the short ones at the end fill the gaps.  Mixed are as many slices as fit the
+ * second-level cache with their K and V; with more, K and V would be read from memory many times.
  */
 INLINE uint slices_together(const struct params *p) {
     const long bytes =
@@ -89,7 +92,7 @@ INLINE int blocks_until(const struct task *t, int end) {
     return (end - t->span.x + BLOCK_N - 1) / BLOCK_N;
 }
 
-/* The task of a number, NO_TASK behind the last one; together: slices_together(p). */
+/* The task with that number; NO_TASK where there are fewer.  together: slices_together(p). */
 INLINE void task_find(const struct params *p, uint together, uint number, struct task *t) {
     const uint blocks = (uint)slice_blocks(p, BLOCK_M), slices = slice_count(p);
     t->again = 0;
@@ -121,7 +124,7 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
     }
 }
 
-/* A task without rows. */
+/* A task without rows: gives the consumers time to store the task before, see produce. */
 INLINE void task_clear(const struct params *p, struct task *t) {
     t->batch = 0;
     t->head = 0;
@@ -136,7 +139,9 @@ INLINE void task_clear(const struct params *p, struct task *t) {
     }
 }
 
-/* Which of a warp's rows: bits 4 i and 4 i + 1 are those of work-items 4 i ... 4 i + 3. */
+/* A mask of a warp's rows, by a ballot: bits 4 i and 4 i + 1 are the rows 0 and 1 (which[0],
+ * which[1]) of the work-items 4 i ... 4 i + 3, which share them.  warp_row: the bit of this
+ * work-item's row r. */
 INLINE uint warp_rows(const int *which) {
     return (warp_ballot(which[0]) & 0x11111111u) | (warp_ballot(which[1]) & 0x22222222u);
 }
@@ -144,7 +149,8 @@ INLINE int warp_row(uint rows, int r) {
     return (int)(rows >> (get_local_id(0) % 32 / 4 * 4 + r) & 1u);
 }
 
-/* The place of block `count` (of a work-group's life) in a ring, and the parity of its turn. */
+/* The stage of a ring that holds block `count`, and the parity of its barriers' phase.  A
+ * work-group counts the blocks of all its tasks, those of K and of V alike. */
 INLINE uint ring_stage(uint count) {
     return count % STAGES;
 }
@@ -152,7 +158,7 @@ INLINE uint ring_parity(uint count) {
     return count / STAGES & 1u;
 }
 
-/* A warp has done with what a barrier guards. */
+/* The warp no longer needs what the barrier guards: one of its work-items arrives. */
 INLINE void release(uint barrier_at) {
     if (get_local_id(0) % 32 == 0) {
         mbarrier_arrive(barrier_at);
@@ -161,7 +167,7 @@ INLINE void release(uint barrier_at) {
 
 /* ---- The producer: one work-item ---- */
 
-/* Rows from row0 on come to a tile, slab after slab. */
+/* Starts the copies of a tile's rows, from row0 on, slab after slab; they arrive at `full`. */
 INLINE void load_tile(uint tile, __global const uchar *map, const uint slabs, const uint slab_bytes,
                       int row0, int head, int batch, uint full) {
     mbarrier_arrive_expecting(full, slabs * slab_bytes);
@@ -170,7 +176,7 @@ INLINE void load_tile(uint tile, __global const uchar *map, const uint slabs, co
     }
 }
 
-/* Block j of a task comes to its place in a ring of K or V, as soon as that is free. */
+/* Starts the copies of block j of a task to its stage in a ring of K or V, once that is free. */
 INLINE void load_block(uint ring, __global const uchar *map, const uint slabs, const struct task *t,
                        int head_kv, int j, uint count, uint full, uint empty) {
     const uint stage = ring_stage(count);
@@ -179,8 +185,8 @@ INLINE void load_block(uint ring, __global const uchar *map, const uint slabs, c
               t->batch, full + 8 * stage);
 }
 
-/* The late rows of the task in a place are those that are far when it is handed out next, to
- * place `to`. */
+/* The task in place `from` will be handed out again in place `to`: its late rows are the far rows
+ * there. */
 INLINE void late_to_far(__local struct rows_apart *apart, uint from, uint to) {
     ROLL
     for (int i = 0; i < WARPS; i++) {
@@ -189,15 +195,19 @@ INLINE void late_to_far(__local struct rows_apart *apart, uint from, uint to) {
     }
 }
 
-/* The task of turn n takes the place of that of turn n - 2, whose rows are stored then: if some are
- * late, it is handed out again, as the next one, or at once where there is no other. */
+/*
+ * Turn n hands out one task.  Its place was that of turn n - 2, whose rows are stored by then: if
+ * some are late, that task is handed out again, in turn n + 1, or in turn n where no other task is
+ * left.  Where no task is left but that of turn n - 1 is not stored yet, turn n is a task without
+ * rows, so that turn n + 1 can ask for its late rows.  A task has late rows only the first time.
+ */
 INLINE void produce(const struct params *p, __global const uchar *maps,
                     volatile __global uint *given_out, const struct places *at,
                     __local struct task *tasks, __local struct rows_apart *apart) {
     __global const uchar *map_q = maps, *map_k = maps + 128, *map_v = maps + 256;
     const uint together = slices_together(p);
     uint number = (uint)get_group_id(0), count = 0;
-    uint before[2] = {NOT_YET, NOT_YET}; /* numbers of the turns before */
+    uint before[2] = {NOT_YET, NOT_YET}; /* numbers of the tasks one and two turns ago */
     int again = 0;
     copy_acquire(map_q);
     copy_acquire(map_k);
@@ -250,7 +260,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
 
 /* ---- The watchers: WATCHERS warps ---- */
 
-/* Replaces NaN and Inf by 0. */
+/* Replaces NaN and Inf in a pair of elements by 0. */
 INLINE void clean(__local uint *pair) {
     const uint bad = wgmma_pair_bad(*pair);
     *pair &= (bad & 0x8000u ? 0u : 0xffffu) | (bad & 0x80000000u ? 0u : 0xffff0000u);
@@ -260,8 +270,8 @@ INLINE uint any_bad(uint4 x) {
     return wgmma_pair_bad(x.x) | wgmma_pair_bad(x.y) | wgmma_pair_bad(x.z) | wgmma_pair_bad(x.w);
 }
 
-/* Cleans a tile of V, work-item by work-item; true, for all of a warp, where one of it found
- * something. */
+/* Replaces NaN and Inf in a tile of V; `item` is the number among all watchers.  By a vote true in
+ * all work-items of a warp where one of them found any. */
 INLINE int clean_tile(__local uint *tile, uint item) {
     const uint step = WATCHERS * 32 * 4; /* pairs */
     uint bad = 0;
