@@ -1,14 +1,17 @@
 /*
- * Scores, and values, as large as they may be: weights then are 0 or 1 but for a few,
- * and o is the v of the key that scores highest.
+ * Scores and values as large as they may be: all weights but a few are then 0 or 1, and o is
+ * the v of the key that scores highest.
  *
- *     test_large_scores --solver ROW|auto ...    (suite.h)
+ *     test_large_scores --solver VARIANT|auto ...    (suite.h)
  *
- * No row is ill-conditioned: scores of random numbers lie further apart than f32 can
- * confuse them, seeds are such that no two of the highest are equal by chance, and
- * where scores have to be equal, their values are.  The exceptions say ill=N, and why.
- * On a CPU a driver needs seconds for each kernel: the table has two of f16, one of
- * bf16, three of f32.
+ * fwd_mma and fwd_wgmma compute a block of rows twice where a row's largest score is far from 0
+ * (state_is_far in cl/state.cl): the table has rows on either side of that limit.
+ *
+ * No row is ill-conditioned: scores of random numbers lie further apart than f32 can confuse
+ * them, seeds are such that no two of the highest are equal by chance, and where scores have to
+ * be equal, their values are.  The exceptions say ill=N, and why.  On a CPU a driver needs
+ * seconds for each kernel: the table has three of f16, two of bf16, three of f32, and one of f16
+ * with softcap for solvers that do not take f32.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
  * Sums over many keys: the keys' number may enter the error only as compare.h says.
  *
- *     test_long_sums --solver ROW|auto ...    (suite.h)
+ *     test_long_sums --solver VARIANT|auto ...    (suite.h)
  *
  * k=rows makes all keys equal, so that all weights are and nothing but sums can go wrong;
  * v=value is 0.1, which no type holds exactly.
