@@ -202,7 +202,7 @@ INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], fl
         }
         ENGINE_UNROLL
         for (int i = 0; i < ENGINE_SLOTS; i++) {
-            reference[a][i] = state_is_far(reference[a][i]) ? 0.0f : reference[a][i];
+            reference[a][i] = state_is_levelled(reference[a][i]) ? 0.0f : reference[a][i];
         }
     }
 }
@@ -334,26 +334,11 @@ INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][ENGINE_
     }
 }
 
-/* Multiplies sums by the normaliser and limits them to F16's range; the normaliser becomes 1. */
-INLINE void mma_limit(float sum[COLS][ENGINE_SPLIT][ENGINE_ACC], float normaliser[ENGINE_SLOTS]) {
-    ENGINE_UNROLL
-    for (int n = 0; n < COLS * ENGINE_SPLIT; n++) {
-        ENGINE_UNROLL
-        for (int e = 0; e < ENGINE_ACC; e++) {
-            float *one = &sum[n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
-            *one = state_output(*one * normaliser[engine_acc_slot(e)]);
-        }
-    }
-    ENGINE_UNROLL
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
-        normaliser[i] = 1.0f;
-    }
-}
-
-/* Columns first * 16 ... end * 16 - 1 of fragment a of O to where Q was. */
+/* Columns first * 16 ... end * 16 - 1 of fragment a of O to where Q was, within F16's range where
+ * `within` (a literal). */
 INLINE void mma_put(__local element *rows, float sum[COLS][ENGINE_SPLIT][ENGINE_ACC],
                     const float normaliser[ENGINE_SLOTS], const int a, const int first,
-                    const int end, struct engine_wave w) {
+                    const int end, struct engine_wave w, const int within) {
     ENGINE_UNROLL
     for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
         const float *four = sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT];
@@ -363,8 +348,10 @@ INLINE void mma_put(__local element *rows, float sum[COLS][ENGINE_SPLIT][ENGINE_
                 (a * ENGINE_QUERIES + engine_acc_query(w.lane, e)) * (WIDTH_Q + ENGINE_PAD) +
                 c * ENGINE_OTHERS;
             const int second = engine_acc_query(w.lane, e + 1) - engine_acc_query(w.lane, e);
-            const uint two = engine_pack(four[e] * normaliser[engine_acc_slot(e)],
-                                         four[e + 1] * normaliser[engine_acc_slot(e + 1)]);
+            const float low = four[e] * normaliser[engine_acc_slot(e)];
+            const float high = four[e + 1] * normaliser[engine_acc_slot(e + 1)];
+            const uint two = within ? engine_pack(state_output(low), state_output(high))
+                                    : engine_pack(low, high);
             rows[at + engine_acc_other(w.lane, e)] = (element)two;
             rows[at + second * (WIDTH_Q + ENGINE_PAD) + engine_acc_other(w.lane, e + 1)] =
                 (element)(two >> 16);
@@ -593,12 +580,14 @@ fwd_mma(KERNEL_ARGUMENTS) {
                                                 lse + row * p.lse.row);
             }
         }
-        if (TYPE == F16 && (found & LARGE)) {
-            mma_limit(sum[a], normaliser);
-        }
         __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
-        mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
-        mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
+        if (TYPE == F16 && (found & LARGE)) {
+            mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here, 1);
+            mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here, 1);
+        } else {
+            mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here, 0);
+            mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here, 0);
+        }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     ROLL

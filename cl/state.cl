@@ -56,14 +56,20 @@ INLINE int state_is_far(float m) {
     return fabs(m) > 512.0f && m != -INFINITY;
 }
 
-/* The score, in units of `unit`, less the reference of a row that is far.  score * unit is rounded
- * as the reference was, so the best key's difference is exactly 0.  Any other is at least 2^-14
- * (two floats of which the larger magnitude is above 2^9), and the unit at most 2^112: no
- * difference becomes subnormal.  Of a row that is not far the score is returned unchanged, because
- * a row's weights must not depend on the rows beside it. */
+/* Does state_level subtract this reference?  Up to 2^10 the rounding error of a reference that is
+ * rounded to nearest is 2^-15.  The limit lies so far beyond that of state_is_far that a row which
+ * is not far in the end has forgotten such a block, rescaled by 2^-512: whether fwd_mma has
+ * levelled the block, because of other rows, changes no bit of the row. */
+INLINE int state_is_levelled(float reference) {
+    return fabs(reference) > 1024.0f;
+}
+
+/* The score, in units of `unit`, less a reference that is far from 0; near to 0 the score as it is.
+ * score * unit is rounded as the reference was, so the best key's difference is exactly 0.  Any
+ * other is at least 2^-13, and the unit at most 2^112: no difference becomes subnormal. */
 INLINE float state_level(float score, float unit, float reference) {
     const float difference = score * unit - reference;
-    return state_is_far(reference) ? difference * (1.0f / unit) : score;
+    return state_is_levelled(reference) ? difference * (1.0f / unit) : score;
 }
 
 /* Does a segment end with a block of `keys` keys, of which `before` keys come before it?  At most

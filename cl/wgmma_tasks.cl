@@ -246,7 +246,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         again = late && !idle;
         const uint next = again ? before[1] : idle ? number : GROUPS + atomic_inc(given_out);
         before[1] = before[0];
-        before[0] = idle && !late ? NOT_YET : number;
+        before[0] = t.again || (idle && !late) ? NOT_YET : number;
         number = next;
         for (int j = 0; j < t.blocks; j++, count++) {
             load_block(at->v, map_v, SLABS_V, &t, head_kv, j, count, at->v_full, at->v_empty);

@@ -18,7 +18,8 @@ enum {
     WORKSPACE_BYTES = 512, /* three maps of 128 bytes, a counter */
     ROWS = 64,             /* of a warpgroup */
     WARPGROUP = 128,       /* work-items */
-    TASK_BYTES = 80,       /* struct task, of the most warpgroups */
+    TASK_BYTES = 96,       /* struct task, of the most warpgroups */
+    APART_BYTES = 64,      /* struct rows_apart, of each warpgroup */
 };
 
 static const struct solver_parameter parameters[COUNT] = {
@@ -48,7 +49,8 @@ static long long local_bytes(const struct problem *p, const struct variant *v) {
     const long long m = variant_number(v, "BLOCK_M", 0), n = variant_number(v, "BLOCK_N", 0);
     const long long stages = variant_number(v, "STAGES", 0);
     const long long row_k = row_bytes(p->head_dim), row_v = row_bytes(p->head_dim_v);
-    return m * row_k + stages * n * (row_k + row_v) + 8 * (2 + 5 * stages) + 2 * TASK_BYTES + 64;
+    return m * row_k + stages * n * (row_k + row_v) + 8 * (2 + 5 * stages) + 2 * TASK_BYTES +
+           m / ROWS * APART_BYTES + 64;
 }
 
 /* Scores, weights in pairs and sums that a work-item of a consumer holds. */

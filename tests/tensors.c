@@ -29,7 +29,8 @@ const char *const tensors_fill_names[FILL_COUNT] = {
 const char *const tensors_kind_names[KIND_COUNT] = {
     [KIND_UNIFORM] = "uniform", [KIND_POSITIVE] = "positive", [KIND_SIGNS] = "signs",
     [KIND_VALUE] = "value",     [KIND_ROWS] = "rows",         [KIND_REST] = "rest",
-    [KIND_LATE] = "late",       [KIND_EARLY] = "early",       [KIND_MATCH] = "match",
+    [KIND_LATE] = "late",       [KIND_EARLY] = "early",       [KIND_EDGE] = "edge",
+    [KIND_STEEP] = "steep",     [KIND_MATCH] = "match",
 };
 
 /* ---- Data ---- */
@@ -54,6 +55,10 @@ static double drawn(enum tensors_kind kind, double number, cl_uint row, cl_uint 
         return (number < 0 ? -1 : 1) * (row < 260 ? 0x1p-12 : 1);
     case KIND_EARLY:
         return row < 260 ? -1 : (number < 0 ? -0x1p-24 : 0x1p-24);
+    case KIND_EDGE:
+        return column == 0 ? -355.3 - fabs(number) / 2 : number / 2;
+    case KIND_STEEP:
+        return column > 0 ? number / 2 : row < 130 ? 1 + 0.003 * fabs(number) : 0.998;
     case KIND_VALUE:
         return 1;
     case KIND_REST:

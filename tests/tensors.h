@@ -41,6 +41,8 @@ enum tensors_kind {
     KIND_REST,     /* 1 in the first column of every row but the first, else 0 */
     KIND_LATE,     /* -1 or 1; the first 260 rows 2^-12 of it */
     KIND_EARLY,    /* -1 in the first 260 rows; then -2^-24 or 2^-24 */
+    KIND_EDGE,     /* q alone: in +-0.5; first column -355.8 to -355.3 */
+    KIND_STEEP,    /* in +-0.5; first column 1 to 1.003 in the first 130 rows, then 0.998 */
     KIND_MATCH,    /* q alone: a row is a row of the head's k, which so scores highest */
     KIND_COUNT
 };

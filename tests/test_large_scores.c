@@ -45,6 +45,8 @@ static const struct test_case table[] = {
     {"f16 h2 q70 k600 d64", "bhsd", "q=uniform:1 k=late:1000", NULL},
     /* ... large ones below 0 first, which count for nothing then */
     {"f16 q70 k600 d64", "bhsd", "q=positive:20000 k=early:60000", NULL},
+    /* ... from just beyond -2^9 (base 2) to just within, where kernels go over to another way */
+    {"f16 q300 k300 d64", "bhsd", "q=edge:1 k=steep:1 scale=1", NULL},
     {"f16 h2 q300 k300 d64 window40,0", "bhsd", "q=uniform:60000 k=uniform:60000 exact", NULL},
 
     /* f16: one key, and keys that are all equal */
