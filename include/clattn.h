@@ -182,12 +182,13 @@ typedef struct clattn_desc {
                         "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a variant that
                         leaves parameters out, gets the best legal ones (notify hears of it where
                         clattn would never choose a variant with what is given).  Copied. */
+    cl_ulong features;   /* bits CLATTN_FEATURE_*, of which there are none yet; default 0 */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL                                                          \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0                                                       \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
@@ -283,6 +284,15 @@ typedef struct clattn_tensor {
 #define CLATTN_FROM_DESC 0xFFFFFFFFu         /* the length that the plan was made for */
 #define CLATTN_SCALE_DEFAULT 3.402823466e38f /* 1 / sqrt(head_dim) */
 
+/* Tensors that come with features: each is given where its bit is set in the plan's desc.features,
+ * and NULL elsewhere (else CLATTN_INVALID_ARGS).  There are none yet. */
+typedef struct clattn_extras {
+    size_t size;
+} clattn_extras;
+
+#define CLATTN_EXTRAS_INIT \
+    { sizeof(clattn_extras) }
+
 /* What may change from call to call. */
 typedef struct clattn_forward_args {
     size_t size;
@@ -302,12 +312,13 @@ typedef struct clattn_forward_args {
     float scale;             /* default CLATTN_SCALE_DEFAULT; 0, or |scale| log2(e) (with softcap:
                                 |scale / softcap|) is a normal float, and at most 2^112 in f16
                                 and bf16 */
+    const clattn_extras *extras; /* default NULL: none */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \
     {                                                                                         \
         sizeof(clattn_forward_args), NULL, NULL, NULL, NULL, NULL, NULL, 0, CLATTN_FROM_DESC, \
-            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT                          \
+            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT, NULL                    \
     }
 
 /* Enqueues one forward pass.  queue belongs to the context's device, in-order or

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "sized.h"
+
 enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
 
 #define MOST_FACTOR 0x1p112f /* of q.k on matrix engines: state_level in cl/state.cl */
@@ -61,6 +63,19 @@ static cl_int check_events(clattn_context c, cl_uint count, const cl_event *list
 cl_int call_check_queue(const struct call *c, struct status *status) {
     const cl_int code = check_queue(c->plan->context, c->queue, status);
     return code == CL_SUCCESS ? check_events(c->plan->context, c->count, c->list, status) : code;
+}
+
+cl_int call_take_extras(struct call *c, const clattn_extras *extras, struct status *status) {
+    clattn_extras copy = CLATTN_EXTRAS_INIT;
+    cl_uint taken = 0;
+    cl_int code =
+        extras ? sized_copy(&sized_extras, "args: extras", &copy, extras, status) : CL_SUCCESS;
+    if (code == CL_SUCCESS) {
+        code = operand_take_extras(operands_table, OPERANDS, c->plan->problem.features, &copy,
+                                   c->given, &taken, status);
+    }
+    c->reads |= taken;
+    return code;
 }
 
 /* A length that the args leave to the desc, or a smaller one. */

@@ -35,6 +35,9 @@ struct call {
 /* Queue and events. */
 cl_int call_check_queue(const struct call *c, struct status *status);
 
+/* The tensors of the plan's features, which the pass reads; extras may be NULL: none. */
+cl_int call_take_extras(struct call *c, const clattn_extras *extras, struct status *status);
+
 /* Lengths and scale; afterwards the lengths are numbers, none is CLATTN_FROM_DESC. */
 cl_int call_check_numbers(struct call *c, struct status *status);
 

@@ -68,12 +68,14 @@ static cl_int refuse(struct text *reason, struct text *why, const char *origin, 
 static cl_int attempt(struct search *s, const struct solver *solver, const struct variant *v,
                       const char *origin, struct status *status) {
     struct text *reason = &s->reasons[index_of(solver)];
-    const char *refusal = solver->refuses(s->question->problem, s->question->device);
+    struct text refusal = {0};
     text_destroy(reason);
-    if (refusal) {
-        text_printf(reason, "refused: %s", refusal);
-        return status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
-                          refusal);
+    if (solvers_refuse(solver, s->question->problem, s->question->device, &refusal)) {
+        text_printf(reason, "refused: %s", text_chars(&refusal));
+        status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
+                   text_chars(&refusal));
+        text_destroy(&refusal);
+        return CLATTN_UNSUPPORTED;
     }
     struct text lacking = {0};
     if (solver->lacks && solver->lacks(s->question->device, v, &lacking)) {
@@ -149,7 +151,8 @@ static bool choose_from_table(struct search *s, const char *table, const char *n
         struct status ignored = {0}; /* its sentence is in the solver's reason */
         struct text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
-        if (solver && solver == s->question->without) {
+        if (solver &&
+            (solver == s->question->without || !solvers_offers(solver, s->question->problem))) {
             solver = NULL;
         } else if (solver && solver->baseline) {
             text_printf(&s->choice->remarks, "%s is passed over: %s: %s\n", text_chars(&origin),
@@ -197,18 +200,19 @@ static cl_int choose_by_formula(struct search *s, struct status *status) {
 /* The reason of a solver that was not tried. */
 static void describe_untried(const struct choose_question *q, const struct solver *solver,
                              struct text *reason) {
-    const char *refusal = solver->refuses(q->problem, q->device);
+    struct text refusal = {0};
     const char *unsuited = solver->baseline   ? baseline
                            : solver->unsuited ? solver->unsuited(q->problem, q->device)
                                               : NULL;
-    if (refusal) {
-        text_printf(reason, "refused: %s", refusal);
+    if (solvers_refuse(solver, q->problem, q->device, &refusal)) {
+        text_printf(reason, "refused: %s", text_chars(&refusal));
     } else if (unsuited) {
         text_printf(reason, "passed over: %s", unsuited);
     } else {
         text_printf(reason, "not tried: %s",
                     q->asked ? "the caller asked for a variant" : "another one was chosen before");
     }
+    text_destroy(&refusal);
 }
 
 cl_int choose_variant(const struct choose_question *q, struct choice *c, struct status *status) {

@@ -25,7 +25,10 @@ static cl_int enqueue(struct call *c, const clattn_forward_args *from, struct st
     c->given[OPERAND_LSE] = a.lse;
     c->reads = OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) | OPERAND_BIT(OPERAND_V);
     c->writes = OPERAND_BIT(OPERAND_O) | OPERAND_BIT(OPERAND_LSE);
-    code = call_check_numbers(c, status);
+    code = call_take_extras(c, a.extras, status);
+    if (code == CL_SUCCESS) {
+        code = call_check_numbers(c, status);
+    }
     if (code == CL_SUCCESS) {
         code = call_check_memory(c, status);
     }

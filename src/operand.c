@@ -34,11 +34,11 @@ static struct operand_shape shape_lse(const struct problem *p, const struct oper
 }
 
 const struct operand operands_table[OPERANDS] = {
-    [OPERAND_Q] = {"q", "element", false, shape_q},
-    [OPERAND_K] = {"k", "element", false, shape_k},
-    [OPERAND_V] = {"v", "element", false, shape_v},
-    [OPERAND_O] = {"o", "element", false, shape_o},
-    [OPERAND_LSE] = {"lse", "float", true, shape_lse},
+    [OPERAND_Q] = {"q", "element", false, shape_q, 0, 0},
+    [OPERAND_K] = {"k", "element", false, shape_k, 0, 0},
+    [OPERAND_V] = {"v", "element", false, shape_v, 0, 0},
+    [OPERAND_O] = {"o", "element", false, shape_o, 0, 0},
+    [OPERAND_LSE] = {"lse", "float", true, shape_lse, 0, 0},
 };
 
 static size_t index_of(const char *word, size_t length) {
@@ -48,6 +48,36 @@ static size_t index_of(const char *word, size_t length) {
     }
     assert(i < OPERANDS || text_is(word, length, "workspace"));
     return i;
+}
+
+static cl_int refuse_extra(const struct operand *o, const char *what, struct status *status) {
+    struct text word = {0};
+    problem_format_features(o->feature, &word);
+    status_set(status, CLATTN_INVALID_ARGS, "args: extras: %s is %s the feature%s", o->name, what,
+               text_chars(&word));
+    text_destroy(&word);
+    return status->code;
+}
+
+cl_int operand_take_extras(const struct operand *table, size_t count, cl_ulong features,
+                           const void *extras, const clattn_tensor **given, cl_uint *taken,
+                           struct status *status) {
+    *taken = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct operand *o = &table[i];
+        if (!o->feature) {
+            continue;
+        }
+        memcpy(&given[i], (const unsigned char *)extras + o->extra, sizeof given[i]);
+        if (given[i] && !(features & o->feature)) {
+            return refuse_extra(o, "given, but the plan was made without", status);
+        }
+        if (!given[i] && (features & o->feature) && !o->optional) {
+            return refuse_extra(o, "NULL, but the plan was made with", status);
+        }
+        *taken |= (cl_uint)(given[i] != NULL) << i;
+    }
+    return CL_SUCCESS;
 }
 
 cl_uint operand_set(const char *words) {

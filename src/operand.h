@@ -38,11 +38,20 @@ struct operand {
         *element;  /* the type of an element in kernels: "element" (the problem's) or "float" */
     bool optional; /* a call may leave it out */
     struct operand_shape (*shape)(const struct problem *p, const struct operand_lengths *n);
+    cl_ulong feature; /* the bit of features_table that brings it; 0: it is always there */
+    size_t extra;     /* with a feature: the offset of its member in clattn_extras */
 };
 
 extern const struct operand operands_table[OPERANDS];
 
 /* The set of words, "q k v" or "lse workspace"; NULL: none.  All words must be known. */
 cl_uint operand_set(const char *words);
+
+/* Takes the tensors of the features out of a struct clattn_extras: given[i] for operand i of the
+ * table, whose number is in the set *taken then.  Refuses a tensor that `features` does not bring,
+ * and a missing one that is not optional. */
+cl_int operand_take_extras(const struct operand *table, size_t count, cl_ulong features,
+                           const void *extras, const clattn_tensor **given, cl_uint *taken,
+                           struct status *status);
 
 #endif

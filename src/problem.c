@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <float.h>
 
+#include "feature.h"
 #include "sized.h"
 
 static const struct {
@@ -57,6 +58,13 @@ static void normalise_band(struct problem *p) {
     if (!problem_masked(p)) {
         p->align = CLATTN_ALIGN_END;
     }
+}
+
+static cl_ulong unknown_features(cl_ulong bits) {
+    for (const struct feature *f = features_table; f->bit; f++) {
+        bits &= ~f->bit;
+    }
+    return bits;
 }
 
 cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
@@ -119,6 +127,11 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         return status_set(status, invalid, "desc: softcap %g is not a number from 0 to %g",
                           (double)d.softcap, (double)(FLT_MAX / 2));
     }
+    if (unknown_features(d.features)) {
+        return status_set(status, invalid,
+                          "desc: features has bits, 0x%llx, that are none of CLATTN_FEATURE_*",
+                          (unsigned long long)unknown_features(d.features));
+    }
     *p = (struct problem){
         .type = d.type,
         .batch = d.batch,
@@ -132,6 +145,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .band_right = d.band_right,
         .align = d.align,
         .softcap = d.softcap,
+        .features = d.features,
     };
     normalise_band(p);
     return CL_SUCCESS;

@@ -21,6 +21,7 @@ struct problem {
     cl_int band_left, band_right; /* CLATTN_UNBOUNDED or not negative */
     clattn_align align;           /* CLATTN_ALIGN_END when not masked */
     float softcap;                /* 0: none */
+    cl_ulong features;            /* bits of features_table */
 };
 
 /* Checks desc and fills p. */
@@ -41,8 +42,11 @@ const char *problem_type_name(clattn_type type);
 /* Appends the problem text. */
 void problem_format(const struct problem *p, struct text *out);
 
+/* Appends the words of features, a blank before each. */
+void problem_format_features(cl_ulong features, struct text *out);
+
 /* True when each of the words, as in a line of the tuning table, holds for p:
- * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, "*".
+ * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, "*", a feature's.
  * On a malformed word returns false and sets *bad to it (NULL otherwise). */
 bool problem_matches(const struct problem *p, const char *words, const char **bad);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feature.h"
 #include "sized.h"
 
 /* A plain decimal number, whatever the locale's decimal point is.  A number that is not 0 does not
@@ -37,6 +38,23 @@ static bool read_float(const char *chars, size_t length, float *value) {
     }
     *value = (float)number;
     return digits > 0 && at == length && number <= (double)FLT_MAX && (zero || *value != 0);
+}
+
+/* The bit of the feature of that word; 0 where there is none. */
+static cl_ulong feature_bit(const char *word, size_t length) {
+    const struct feature *f = features_table;
+    while (f->bit && !text_is(word, length, f->word)) {
+        f++;
+    }
+    return f->bit;
+}
+
+void problem_format_features(cl_ulong features, struct text *out) {
+    for (const struct feature *f = features_table; f->bit; f++) {
+        if (features & f->bit) {
+            text_printf(out, " %s", f->word);
+        }
+    }
 }
 
 void problem_format(const struct problem *p, struct text *out) {
@@ -79,6 +97,7 @@ void problem_format(const struct problem *p, struct text *out) {
         }
         text_printf(out, " softcap%s", number);
     }
+    problem_format_features(p->features, out);
 }
 
 /* "A" or "A<separator>B"; *b keeps its value when there is no B. */
@@ -166,6 +185,14 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     unsigned seen = 0;
     const char *at = problem_text, *word;
     for (size_t length; (length = text_word(&at, &word)) > 0;) {
+        const cl_ulong feature = feature_bit(word, length);
+        if (d.features & feature) {
+            return CLATTN_INVALID_TEXT;
+        }
+        if (feature) {
+            d.features |= feature;
+            continue;
+        }
         int which = read_word(&d, word, length);
         if (which < 0 || (seen >> which & 1u)) {
             return CLATTN_INVALID_TEXT;
@@ -224,6 +251,10 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
         if (text_is(word, length, problem_type_name(type))) {
             return p->type == type;
         }
+    }
+    const cl_ulong feature = feature_bit(word, length);
+    if (feature) {
+        return p->features & feature;
     }
     bool causal = p->band_left == CLATTN_UNBOUNDED && p->band_right == 0;
     const struct {

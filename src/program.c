@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feature.h"
 #include "ptx.h"
 #include "sources.h"
 
@@ -85,6 +86,11 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
     text_printf(composed, "#define SOFTCAP %d\n", p->softcap != 0);
+    for (const struct feature *f = features_table; f->bit; f++) {
+        text_printf(composed, "#define ");
+        append_upper(composed, f->word);
+        text_printf(composed, " %d\n", (p->features & f->bit) != 0);
+    }
     text_printf(composed, "#define SEGMENT %u\n",
                 problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
     compose_operands(recipe, composed);

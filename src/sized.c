@@ -11,6 +11,7 @@ enum {
     LEAST_DESC = LEAST(64, 56),
     LEAST_TENSOR = LEAST(56, 40),
     LEAST_FORWARD_ARGS = LEAST(80, 48),
+    LEAST_EXTRAS = LEAST(8, 4),
 };
 
 /* A struct does not shrink, and does not end in padding.  The INIT macros do not set padding, and
@@ -21,9 +22,10 @@ enum {
                        sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, \
                    #type)
 GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
-GROWS(clattn_desc, LEAST_DESC, variant);
+GROWS(clattn_desc, LEAST_DESC, features);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
-GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, scale);
+GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, extras);
+GROWS(clattn_extras, LEAST_EXTRAS, size);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,
                                          LEAST_CONTEXT_DESC, sizeof(clattn_context_desc)};
@@ -33,6 +35,8 @@ const struct sized sized_tensor = {"CLATTN_TENSOR_INIT", CLATTN_INVALID_TENSOR, 
                                    sizeof(clattn_tensor)};
 const struct sized sized_forward_args = {"CLATTN_FORWARD_ARGS_INIT", CLATTN_INVALID_ARGS,
                                          LEAST_FORWARD_ARGS, sizeof(clattn_forward_args)};
+const struct sized sized_extras = {"CLATTN_EXTRAS_INIT", CLATTN_INVALID_ARGS, LEAST_EXTRAS,
+                                   sizeof(clattn_extras)};
 
 static size_t size_of(const void *theirs) {
     size_t size;

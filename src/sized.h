@@ -20,7 +20,8 @@ struct sized {
     size_t size;      /* bytes of the struct in this header */
 };
 
-extern const struct sized sized_context_desc, sized_desc, sized_tensor, sized_forward_args;
+extern const struct sized sized_context_desc, sized_desc, sized_tensor, sized_forward_args,
+    sized_extras;
 
 /* A size above this one is taken for garbage. */
 enum { SIZED_MOST = 4096 };

@@ -22,6 +22,24 @@ const struct solver *solvers_find(const char *name) {
     return NULL;
 }
 
+bool solvers_offers(const struct solver *solver, const struct problem *p) {
+    return (p->features & ~solver->features) == 0;
+}
+
+bool solvers_refuse(const struct solver *solver, const struct problem *p, const struct device *d,
+                    struct text *why) {
+    if (!solvers_offers(solver, p)) {
+        text_printf(why, "%s does not offer", solver->name);
+        problem_format_features(p->features & ~solver->features, why);
+        return true;
+    }
+    const char *sentence = solver->refuses(p, d);
+    if (sentence) {
+        text_printf(why, "%s", sentence);
+    }
+    return sentence != NULL;
+}
+
 bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
                            const struct device *d, struct text *why) {
     for (size_t i = 0; d->argument_bytes && i < solver->kernels; i++) {

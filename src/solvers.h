@@ -21,7 +21,10 @@ struct solver {
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
-    /* One sentence why the solver cannot run there, or NULL. */
+    /* Bits of features_table: what it can do; see solvers_refuse. */
+    cl_ulong features;
+
+    /* One sentence why it cannot run there although it offers the problem's features, or NULL. */
     const char *(*refuses)(const struct problem *p, const struct device *d);
 
     /* Does a variant ask for what the device does not have?  Then why says so.  NULL: never. */
@@ -65,6 +68,13 @@ extern const struct solver *const solvers_table[SOLVERS];
 
 /* NULL when there is none of that name. */
 const struct solver *solvers_find(const char *name);
+
+/* Does the solver offer all of the problem's features? */
+bool solvers_offers(const struct solver *solver, const struct problem *p);
+
+/* Can the solver not run there, whatever its variant?  Then why says it in one sentence. */
+bool solvers_refuse(const struct solver *solver, const struct problem *p, const struct device *d,
+                    struct text *why);
 
 /* Can the device be given the arguments of all the variant's kernels?  Else why says so. */
 bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,

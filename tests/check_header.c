@@ -11,6 +11,7 @@ cl_int check_header(cl_mem buffer) {
     clattn_tensor bhsd = CLATTN_TENSOR_BHSD(buffer, 8, 128, 64);
     clattn_tensor bshd = CLATTN_TENSOR_BSHD(buffer, 8, 128, 64);
     clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
     clattn_context context;
     clattn_plan plan;
     cl_int status = clattn_context_create(&context_desc, &context);
@@ -24,6 +25,7 @@ cl_int check_header(cl_mem buffer) {
         args.q = &none;
         args.k = &bhsd;
         args.v = &bshd;
+        args.extras = &extras;
         status = clattn_enqueue_forward(plan, NULL, &args, 0, NULL, NULL);
     }
     return status;

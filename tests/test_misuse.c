@@ -31,6 +31,7 @@ struct change {
 #define LONG(field, value) FIELD(field, cl_long, value)
 #define UINT(field, value) FIELD(field, cl_uint, value)
 #define SCALE(value) FIELD(args.scale, float, value)
+#define EXTRAS(size) FIELD(args.extras, void *, &(clattn_extras){size})
 #define NONE(field) FIELD(field, void *, NULL)
 #define HANDLE(field, handle) \
     { offsetof(struct call, field), sizeof(void *), &(handle) }
@@ -50,6 +51,9 @@ static const struct call_case wrong_calls[] = {
     {"args size 0", CLATTN_INVALID_ARGS, "size", {SIZE(args.size, 0)}},
     {"args size small", CLATTN_INVALID_ARGS, "size", {SIZE(args.size, 16)}},
     {"args size huge", CLATTN_INVALID_ARGS, "size", {SIZE(args.size, SIZE_MAX)}},
+    {"extras size 0", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(0)}},
+    {"extras size small", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(sizeof(size_t) - 1)}},
+    {"extras size huge", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(SIZE_MAX)}},
     {"q NULL", CL_INVALID_VALUE, "q", {NONE(args.q)}},
     {"k NULL", CL_INVALID_VALUE, "k", {NONE(args.k)}},
     {"v NULL", CL_INVALID_VALUE, "v", {NONE(args.v)}},
@@ -352,6 +356,10 @@ static void longer_structs_must_be_zero_beyond(void **state) {
         clattn_tensor o;
         char later[8];
     } o;
+    struct {
+        clattn_extras extras;
+        char later[8];
+    } extras = {{sizeof extras}, {0}};
     struct call call;
     call_prepare(&call);
     memset(&args, 0, sizeof args);
@@ -359,6 +367,7 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     args.args = call.args;
     args.args.size = sizeof args;
     args.args.o = &o.o;
+    args.args.extras = &extras.extras;
     o.o = call.o;
     o.o.size = sizeof o;
     call.args_pointer = &args.args;
@@ -370,6 +379,10 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     assert_true(
         call_refused(misuse.plan, &call, CLATTN_INVALID_TENSOR, "o size", "a later tensor"));
     o.later[0] = 0;
+    extras.later[7] = 1;
+    assert_true(
+        call_refused(misuse.plan, &call, CLATTN_INVALID_ARGS, "extras size", "later extras"));
+    extras.later[7] = 0;
     assert_int_equal(call_enqueue(misuse.plan, &call, NULL), CL_SUCCESS);
     assert_true(small_right(&misuse.small, misuse.device.queue));
     small_poison(&misuse.small, misuse.device.queue);

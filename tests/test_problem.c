@@ -189,7 +189,8 @@ static void assert_same_problem(const char *what, const clattn_desc *a, const cl
     if (p.type != r.type || p.batch != r.batch || p.heads_q != r.heads_q ||
         p.heads_kv != r.heads_kv || p.seq_q != r.seq_q || p.seq_kv != r.seq_kv ||
         p.head_dim != r.head_dim || p.head_dim_v != r.head_dim_v || p.band_left != r.band_left ||
-        p.band_right != r.band_right || p.align != r.align || p.softcap != r.softcap) {
+        p.band_right != r.band_right || p.align != r.align || p.softcap != r.softcap ||
+        p.features != r.features) {
         fail_msg("another problem: %s", what);
     }
 }
@@ -295,7 +296,7 @@ static void malformed_texts_are_refused(void **state) {
     clattn_desc d = CLATTN_DESC_INIT;
     assert_int_equal(clattn_desc_parse(NULL, &d), CL_INVALID_VALUE);
     assert_int_equal(clattn_desc_parse("q7 d3", NULL), CL_INVALID_VALUE);
-    const size_t sizes[] = {0, sizeof d - 1, SIZE_MAX};
+    const size_t sizes[] = {0, offsetof(clattn_desc, features) - 1, SIZE_MAX};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         d.size = sizes[i];
         assert_int_equal(clattn_desc_parse("q7 d3", &d), CLATTN_INVALID_DESC);

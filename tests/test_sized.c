@@ -72,6 +72,7 @@ static void the_least_sizes_are_those_of_0_1(void **state) {
     assert_int_equal(sized_desc.least, sizeof(struct desc_0_1));
     assert_int_equal(sized_tensor.least, sizeof(struct tensor_0_1));
     assert_int_equal(sized_forward_args.least, sizeof(struct forward_args_0_1));
+    assert_int_equal(sized_extras.least, sizeof(size_t));
 }
 
 /* A copy with bytes behind it that are no defaults: to read them would show. */

@@ -1,0 +1,5 @@
+#include "feature.h"
+
+const struct feature features_table[] = {
+    {0, NULL},
+};
