@@ -8,6 +8,7 @@
  *
  *     clattn_context_create    once for a (cl_context, cl_device_id)
  *     clattn_plan_create       once for a problem: checks, chooses, compiles
+ *                              (or clattn_plan_find, as often as you like)
  *     clattn_enqueue_forward   many times: never blocks, allocates no device memory
  *     clattn_plan_destroy, clattn_context_destroy
  *
@@ -220,6 +221,17 @@ typedef struct clattn_plan_s *clattn_plan;
 CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc,
                                      clattn_plan *result);
 
+/* As clattn_plan_create, for callers that do not want to keep plans themselves: gives the plan that
+ * this function made before for an equal problem, or makes it.  Equal are descs that ask the same
+ * context for the same computation (defaults filled in, a band that hides no key left out) with the
+ * same text of variant.  To find a plan costs microseconds.  notify hears remarks only when the
+ * plan is made.
+ * Each call is answered by a clattn_plan_destroy of its own: all callers share the plan, which
+ * others may use while one gives it back.  The context keeps the last 64 plans that nobody holds
+ * any more, for the next who asks; they do not keep the context alive. */
+CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *desc,
+                                   clattn_plan *result);
+
 /* What clattn_plan_create would answer, short of compiling: its code, and in text what
  * clattn_plan_describe would say of the plan or, where there would be none, the sentence that
  * refuses and then why each solver was refused.  Costs microseconds.  What only the
@@ -229,7 +241,8 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
 CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
                                   size_t capacity, size_t *needed);
 
-/* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
+/* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs.  A plan of
+ * clattn_plan_find is gone for this caller alone. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
 /* Bytes of workspace that an enqueue needs; 0 for many variants, not for fwd_wgmma. */
