@@ -308,19 +308,22 @@ typedef struct clattn_forward_args {
     cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
                          NULL if that is 0 (then what stands here is ignored).  One at a
                          time: two enqueues that may run together need two. */
-    size_t workspace_offset; /* bytes; a multiple of 256 */
+    size_t workspace_offset; /* bytes; a multiple of 256, or such that workspace_svm and it
+                                add up to one */
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
     cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
     float scale;             /* default CLATTN_SCALE_DEFAULT; 0, or |scale| log2(e) (with softcap:
                                 |scale / softcap|) is a normal float, and at most 2^112 in f16
                                 and bf16 */
+    void *workspace_svm;     /* default NULL; shared virtual memory in place of workspace, which is
+                                then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \
     {                                                                                         \
         sizeof(clattn_forward_args), NULL, NULL, NULL, NULL, NULL, NULL, 0, CLATTN_FROM_DESC, \
-            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT                          \
+            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT, NULL                    \
     }
 
 /* Enqueues one forward pass.  queue belongs to the context's device, in-order or

@@ -23,7 +23,7 @@ enum {
 GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
 GROWS(clattn_desc, LEAST_DESC, variant);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
-GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, scale);
+GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,
                                          LEAST_CONTEXT_DESC, sizeof(clattn_context_desc)};

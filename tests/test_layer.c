@@ -11,6 +11,7 @@
 #include "heard.h"
 #include "small.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -397,6 +398,18 @@ static void svm_without_the_device_is_refused(void **state) {
                      CLATTN_UNSUPPORTED);
     assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "k SVM", "SVM that the device lacks"));
     small.args.k = &small.tensors[SMALL_K];
+    clattn_plan_destroy(plan);
+
+    plan = make_plan(context, "memory_efficient");
+    const cl_mem workspace = small.args.workspace;
+    small.args.workspace = NULL;
+    small.args.workspace_svm = (void *)(uintptr_t)4096; /* nothing looks there */
+    heard = (struct heard){0};
+    assert_int_equal(clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, NULL),
+                     CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "workspace SVM", "SVM that lacks"));
+    small.args.workspace = workspace;
+    small.args.workspace_svm = NULL;
     layer->fake(&(struct layer_facts){0});
     clattn_plan_destroy(plan);
     clattn_context_destroy(context);
