@@ -8,6 +8,7 @@
  *
  *     clattn_context_create    once for a (cl_context, cl_device_id)
  *     clattn_plan_create       once for a problem: checks, chooses, compiles
+ *                              (or clattn_plan_find, as often as you like)
  *     clattn_enqueue_forward   many times: never blocks, allocates no device memory
  *     clattn_plan_destroy, clattn_context_destroy
  *
@@ -221,6 +222,17 @@ typedef struct clattn_plan_s *clattn_plan;
 CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc,
                                      clattn_plan *result);
 
+/* As clattn_plan_create, for callers that do not want to keep plans themselves: gives the plan that
+ * this function made before for an equal problem, or makes it.  Equal are descs that ask the same
+ * context for the same computation (defaults filled in, a band that hides no key left out) with the
+ * same text of variant.  To find a plan costs microseconds.  notify hears remarks only when the
+ * plan is made.
+ * Each call is answered by a clattn_plan_destroy of its own: all callers share the plan, which
+ * others may use while one gives it back.  The context keeps the last 64 plans that nobody holds
+ * any more, for the next who asks; they do not keep the context alive. */
+CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *desc,
+                                   clattn_plan *result);
+
 /* What clattn_plan_create would answer, short of compiling: its code, and in text what
  * clattn_plan_describe would say of the plan or, where there would be none, the sentence that
  * refuses and then why each solver was refused.  Costs microseconds.  What only the
@@ -230,7 +242,8 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
 CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
                                   size_t capacity, size_t *needed);
 
-/* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs. */
+/* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs.  A plan of
+ * clattn_plan_find is gone for this caller alone. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
 /* Bytes of workspace that an enqueue needs; 0 for many variants, not for fwd_wgmma. */
@@ -305,7 +318,8 @@ typedef struct clattn_forward_args {
     cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
                          NULL if that is 0 (then what stands here is ignored).  One at a
                          time: two enqueues that may run together need two. */
-    size_t workspace_offset; /* bytes; a multiple of 256 */
+    size_t workspace_offset; /* bytes; a multiple of 256, or such that workspace_svm and it
+                                add up to one */
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
     cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
@@ -313,6 +327,8 @@ typedef struct clattn_forward_args {
                                 |scale / softcap|) is a normal float, and at most 2^112 in f16
                                 and bf16 */
     const clattn_extras *extras; /* default NULL: none */
+    void *workspace_svm;     /* default NULL; shared virtual memory in place of workspace, which is
+                                then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \

@@ -134,18 +134,26 @@ static cl_int check_workspace(struct call *c, struct status *status) {
     if (bytes == 0) {
         return CL_SUCCESS; /* whatever the caller passes is not looked at */
     }
-    if (!c->workspace) {
+    if (c->workspace && c->workspace_svm) {
         return status_set(status, CLATTN_INVALID_WORKSPACE,
-                          "workspace: it is NULL, but the plan needs %llu bytes",
+                          "workspace: both workspace and workspace_svm are given");
+    }
+    if (!c->workspace && !c->workspace_svm) {
+        return status_set(status, CLATTN_INVALID_WORKSPACE,
+                          "workspace: workspace and workspace_svm are NULL, but the plan needs "
+                          "%llu bytes",
                           (unsigned long long)bytes);
     }
-    if (c->workspace_offset % WORKSPACE_ALIGNMENT != 0) {
+    /* clSVMAlloc need not give an address of that alignment. */
+    if (((uintptr_t)c->workspace_svm + c->workspace_offset) % WORKSPACE_ALIGNMENT != 0) {
         return status_set(status, CLATTN_INVALID_WORKSPACE,
-                          "workspace: workspace_offset %zu is not a multiple of %d",
-                          c->workspace_offset, WORKSPACE_ALIGNMENT);
+                          "workspace: %sworkspace_offset %zu is not a multiple of %d",
+                          c->workspace_svm ? "workspace_svm plus " : "", c->workspace_offset,
+                          WORKSPACE_ALIGNMENT);
     }
     clattn_tensor from = CLATTN_TENSOR_INIT;
     from.buffer = c->workspace;
+    from.svm = c->workspace_svm;
     from.offset = c->workspace_offset;
     const cl_int code = tensor_check(t, &from, context->context, &context->device, status);
     if (code == CLATTN_OUT_OF_BOUNDS || code == CLATTN_INVALID_TENSOR) {
@@ -247,7 +255,7 @@ static cl_int launch(const struct call *c, struct status *status) {
         .tensors = c->tensors,
         .kernels = step->kernels,
         .operands = step->operands,
-        .workspace = c->tensors[WORKSPACE].buffer,
+        .workspace = &c->tensors[WORKSPACE],
         .queue = c->queue,
         .count = c->count,
         .list = c->list,

@@ -23,6 +23,7 @@ struct call {
     struct operand_lengths lengths;
     float scale;
     cl_mem workspace;
+    void *workspace_svm;
     size_t workspace_offset;
     const clattn_tensor *given[OPERANDS]; /* NULL: none */
     cl_uint reads, writes;                /* sets of the pass's operands */

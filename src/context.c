@@ -11,6 +11,7 @@
 #include "tuning.h"
 
 static void destroy(clattn_context c) {
+    plans_destroy(&c->plans);
     cache_destroy(&c->programs);
     free(c->tuning);
     text_destroy(&c->tuning_name);

@@ -1,12 +1,13 @@
 /*
- * context - the caller's OpenCL context and device, the device's facts, and what
- * plans share: the program cache and the user's tuning table.
+ * context - the caller's OpenCL context and device, the device's facts, what plans share (the
+ * program cache and the user's tuning table), and the plans that may be found again.
  */
 #ifndef CONTEXT_H
 #define CONTEXT_H
 
 #include "cache.h"
 #include "device.h"
+#include "plans.h"
 #include "status.h"
 
 struct clattn_context_s {
@@ -18,9 +19,10 @@ struct clattn_context_s {
     char *tuning;            /* the user's table, or NULL */
     struct text tuning_name; /* what is said of where it is from */
     struct cache programs;
-    struct lock lock; /* of references */
+    struct plans plans;
+    struct lock lock; /* of plans and references */
     bool locked;      /* lock exists */
-    int references;   /* the caller's and one of each plan */
+    int references;   /* the caller's and one of each plan that somebody holds */
 };
 
 void context_retain(clattn_context c);

@@ -17,6 +17,7 @@ static cl_int enqueue(struct call *c, const clattn_forward_args *from, struct st
     c->lengths = (struct operand_lengths){a.batch, a.seq_q, a.seq_kv};
     c->scale = a.scale;
     c->workspace = a.workspace;
+    c->workspace_svm = a.workspace_svm;
     c->workspace_offset = a.workspace_offset;
     c->given[OPERAND_Q] = a.q;
     c->given[OPERAND_K] = a.k;

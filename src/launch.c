@@ -53,7 +53,7 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel, cl_uint op
         }
     }
     if (code == CL_SUCCESS && operands & OPERAND_BIT(OPERAND_WORKSPACE)) {
-        code = clSetKernelArg(kernel, at, sizeof(cl_mem), &l->workspace);
+        code = set_tensor(kernel, at, l->workspace);
     }
     return code;
 }

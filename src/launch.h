@@ -36,8 +36,8 @@ struct launch {
     const struct params *params;
     const struct tensor *tensors; /* OPERANDS of them */
     const cl_kernel *kernels;
-    const cl_uint *operands; /* a set for each kernel */
-    cl_mem workspace;        /* NULL when the variant needs none; its offset is in params */
+    const cl_uint *operands;        /* a set for each kernel */
+    const struct tensor *workspace; /* not present when the plan needs none */
     cl_command_queue queue;
     cl_uint count; /* of list */
     const cl_event *list;

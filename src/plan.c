@@ -16,12 +16,13 @@ static void destroy_kernels(struct plan_step *step) {
     }
 }
 
-static void destroy(clattn_plan plan) {
+void plan_unmake(clattn_plan plan) {
     for (size_t i = 0; i < PLAN_STEPS; i++) {
         destroy_kernels(&plan->steps[i]);
     }
     text_destroy(&plan->variant_text);
     text_destroy(&plan->description);
+    text_destroy(&plan->key);
     if (plan->locked) {
         lock_destroy(&plan->lock);
     }
@@ -276,6 +277,21 @@ static cl_int fill(clattn_plan plan, clattn_context context, const clattn_desc *
     return code;
 }
 
+cl_int plan_make(clattn_context context, const clattn_desc *desc, clattn_plan *result,
+                 struct status *status) {
+    clattn_plan plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        return status_set(status, CL_OUT_OF_HOST_MEMORY, "plan: no memory for it");
+    }
+    const cl_int code = fill(plan, context, desc, status);
+    if (code != CL_SUCCESS) {
+        plan_unmake(plan);
+        return code;
+    }
+    *result = plan;
+    return CL_SUCCESS;
+}
+
 cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clattn_plan *result) {
     if (result) {
         *result = NULL;
@@ -288,17 +304,9 @@ cl_int clattn_plan_create(clattn_context context, const clattn_desc *desc, clatt
         status_set(&status, CL_INVALID_VALUE, "plan_create: %s is NULL", desc ? "result" : "desc");
         return context_report(context, &status);
     }
-    clattn_plan plan = calloc(1, sizeof *plan);
-    if (!plan) {
-        status_set(&status, CL_OUT_OF_HOST_MEMORY, "plan_create: no memory for the plan");
-        return context_report(context, &status);
-    }
-    if (fill(plan, context, desc, &status) != CL_SUCCESS) {
-        destroy(plan);
-        return context_report(context, &status);
-    }
-    *result = plan;
-    return CL_SUCCESS;
+    return plan_make(context, desc, result, &status) == CL_SUCCESS
+               ? CL_SUCCESS
+               : context_report(context, &status);
 }
 
 cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *out, size_t capacity,
@@ -320,14 +328,16 @@ cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *ou
     const cl_int code = fill(plan, context, desc, &status);
     const struct text *answer = code == CL_SUCCESS ? &plan->description : &status.sentence;
     text_copy_out(text_chars(answer), out, capacity, needed);
-    destroy(plan);
+    plan_unmake(plan);
     status_destroy(&status);
     return code;
 }
 
 void clattn_plan_destroy(clattn_plan plan) {
-    if (plan) {
-        destroy(plan);
+    if (plan && plan->key.length) {
+        plans_give_back(plan);
+    } else if (plan) {
+        plan_unmake(plan);
     }
 }
 

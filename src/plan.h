@@ -22,7 +22,7 @@ struct plan_step {
 enum { PLAN_STEPS = 2 };
 
 struct clattn_plan_s {
-    clattn_context context; /* one reference */
+    clattn_context context; /* one reference; NULL while nobody holds the plan */
     struct problem problem;
     struct plan_step steps[PLAN_STEPS];
     struct text variant_text; /* of the first step */
@@ -31,6 +31,18 @@ struct clattn_plan_s {
     struct lock lock;   /* of the kernels' arguments */
     bool locked;
     bool on_paper; /* nothing is compiled, and nobody hears a remark: clattn_supports */
+
+    /* Of clattn_plan_find, under the context's lock: plans.h. */
+    struct text key; /* empty: the plan is clattn_plan_create's, its caller's alone */
+    int references;
+    clattn_plan next;
 };
+
+/* Makes a plan that nobody else knows. */
+cl_int plan_make(clattn_context context, const clattn_desc *desc, clattn_plan *result,
+                 struct status *status);
+
+/* Destroys a plan that nobody else holds. */
+void plan_unmake(clattn_plan plan);
 
 #endif

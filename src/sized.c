@@ -24,7 +24,7 @@ enum {
 GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
 GROWS(clattn_desc, LEAST_DESC, features);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
-GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, extras);
+GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
 GROWS(clattn_extras, LEAST_EXTRAS, size);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,

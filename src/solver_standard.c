@@ -263,7 +263,7 @@ static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
 /* A part of the workspace, or a tensor as it lies. */
 static struct matrices part_of(const struct run *run, cl_ulong part, cl_ulong rows,
                                cl_ulong width) {
-    return (struct matrices){run->launch->workspace, 4 * (run->start + part), rows, width};
+    return (struct matrices){run->launch->workspace->buffer, 4 * (run->start + part), rows, width};
 }
 
 static struct matrices tensor_of(const struct tensor *t, cl_ulong rows) {
@@ -299,7 +299,7 @@ static cl_int pack(const struct run *run, const bool lies[OPERANDS]) {
     cl_int code = CL_SUCCESS;
     if (problem_masked(p)) {
         const cl_int none = 0;
-        code = clEnqueueFillBuffer(l->queue, l->workspace, &none, sizeof none,
+        code = clEnqueueFillBuffer(l->queue, l->workspace->buffer, &none, sizeof none,
                                    (size_t)(4 * (run->start + run->at.flags)),
                                    (size_t)p->batch * p->heads_kv * sizeof none, 0, NULL, NULL);
         code = code == CL_SUCCESS
@@ -379,9 +379,14 @@ static cl_int enqueue(const struct solver *solver, const struct launch *l, struc
         return status_set(status, CLATTN_INTERNAL,
                           "standard: its workspace is over 2^64 bytes, though the plan's is not");
     }
+    if (l->workspace->svm) {
+        return status_set(status, CLATTN_UNSUPPORTED,
+                          "standard: its workspace is SVM, but CLBlast takes buffers alone");
+    }
     size_t origin = 0;
     cl_command_queue_properties properties = 0;
-    cl_int code = clGetMemObjectInfo(l->workspace, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
+    cl_int code =
+        clGetMemObjectInfo(l->workspace->buffer, CL_MEM_OFFSET, sizeof origin, &origin, NULL);
     if (code == CL_SUCCESS) {
         code = clGetCommandQueueInfo(l->queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties,
                                      NULL);

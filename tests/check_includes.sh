@@ -15,7 +15,7 @@ rank() {
     solvers | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
     choose) echo 5 ;;
-    plan | context | call | forward) echo 6 ;;
+    plan | plans | context | call | forward) echo 6 ;;
     *) echo unknown ;;
     esac
 }

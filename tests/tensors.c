@@ -228,7 +228,7 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
     if (what->lse)
         place(tensors, TENSOR_LSE, what->desc.seq_q + spare);
     if (what->workspace) {
-        size_t bytes = WORKSPACE_ALIGNMENT + what->workspace + GUARD;
+        size_t bytes = 2 * WORKSPACE_ALIGNMENT + what->workspace + GUARD;
         tensors->workspace = new_memory(tensors, "workspace", CLATTN_F32, bytes);
         tensors->workspace->scratch_at = WORKSPACE_ALIGNMENT;
         tensors->workspace->scratch_bytes = what->workspace;
@@ -243,7 +243,7 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
         cl_int status = CL_SUCCESS;
         memory->image = malloc(memory->bytes);
         memory->result = malloc(memory->bytes);
-        if (what->svm && memory != tensors->workspace)
+        if (memory == tensors->workspace ? what->workspace_svm : what->svm)
             memory->svm = clSVMAlloc(context, CL_MEM_READ_WRITE, memory->bytes, 0);
         else
             memory->buffer =
@@ -251,6 +251,9 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
         assert_int_equal(status, CL_SUCCESS);
         assert_true(memory->image && memory->result && (memory->svm || memory->buffer));
     }
+    if (tensors->workspace) /* an SVM pointer may lie anywhere, the workspace may not */
+        tensors->workspace->scratch_at +=
+            WORKSPACE_ALIGNMENT - (uintptr_t)tensors->workspace->svm % WORKSPACE_ALIGNMENT;
 }
 
 void tensors_free(struct tensors *tensors) {
@@ -391,6 +394,7 @@ void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots
         slots->args.seq_kv = what->seq_kv;
     if (tensors->workspace) {
         slots->args.workspace = tensors->workspace->buffer;
+        slots->args.workspace_svm = tensors->workspace->svm;
         slots->args.workspace_offset = tensors->workspace->scratch_at;
     }
 }

@@ -62,6 +62,7 @@ struct tensors_desc {
     cl_uint seed;
     bool lse;
     bool svm;
+    bool workspace_svm;
     bool tight;       /* no guard zones: reading past the end leaves the allocation */
     size_t workspace; /* bytes */
 };

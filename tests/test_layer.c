@@ -11,6 +11,7 @@
 #include "heard.h"
 #include "small.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,7 +210,9 @@ static void any_call_of_context_creation_may_fail(void **state) {
     }
 }
 
-static void fail_plan_creation(const char *variant) {
+typedef cl_int plan_maker(clattn_context, const clattn_desc *, clattn_plan *);
+
+static void fail_plan_creation(plan_maker *maker, const char *variant) {
     bool more = true;
     for (long n = 1; more; n++) {
         const cl_int code = codes[n % 3];
@@ -220,11 +223,11 @@ static void fail_plan_creation(const char *variant) {
         clattn_context context = need_context();
         heard = (struct heard){0};
         layer->inject(NULL, n, code);
-        const cl_int status = clattn_plan_create(context, &desc, &plan);
-        more = judge(status, code, n, variant ? variant : "clattn_plan_create");
+        const cl_int status = maker(context, &desc, &plan);
+        more = judge(status, code, n, variant ? variant : "chosen");
         assert_true((status == CL_SUCCESS) == (plan != NULL));
         if (!plan) {
-            plan = make_plan(context, variant);
+            assert_int_equal(maker(context, &desc, &plan), CL_SUCCESS);
         }
         assert_works(plan);
         clattn_plan_destroy(plan);
@@ -235,8 +238,30 @@ static void fail_plan_creation(const char *variant) {
 
 static void any_call_of_plan_creation_may_fail(void **state) {
     (void)state;
-    fail_plan_creation("fwd_rows"); /* asked for: it or an error */
-    fail_plan_creation(NULL);       /* chosen: another solver may take over, with a remark */
+    plan_maker *const makers[] = {clattn_plan_create, clattn_plan_find};
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
+        fail_plan_creation(makers[i], "fwd_rows"); /* asked for: it or an error */
+        fail_plan_creation(makers[i], NULL); /* chosen: another may take over, with a remark */
+    }
+}
+
+/* A plan that was found before costs nothing of OpenCL, and goes with its context. */
+static void a_plan_is_made_once(void **state) {
+    (void)state;
+    layer->start();
+    clattn_context context = need_context();
+    clattn_plan first = NULL, second = NULL;
+    assert_int_equal(clattn_plan_find(context, &small.desc, &first), CL_SUCCESS);
+    const long calls = layer->look().calls;
+    for (int held = 1; held >= 0; held--) {
+        assert_int_equal(clattn_plan_find(context, &small.desc, &second), CL_SUCCESS);
+        assert_ptr_equal(second, first);
+        clattn_plan_destroy(held ? second : NULL);
+        clattn_plan_destroy(first);
+        assert_int_equal(layer->look().calls, calls);
+    }
+    clattn_context_destroy(context);
+    assert_nothing_held();
 }
 
 static void any_call_of_enqueue_may_fail(void **state) {
@@ -373,6 +398,18 @@ static void svm_without_the_device_is_refused(void **state) {
                      CLATTN_UNSUPPORTED);
     assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "k SVM", "SVM that the device lacks"));
     small.args.k = &small.tensors[SMALL_K];
+    clattn_plan_destroy(plan);
+
+    plan = make_plan(context, "memory_efficient");
+    const cl_mem workspace = small.args.workspace;
+    small.args.workspace = NULL;
+    small.args.workspace_svm = (void *)(uintptr_t)4096; /* nothing looks there */
+    heard = (struct heard){0};
+    assert_int_equal(clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, NULL),
+                     CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, CLATTN_UNSUPPORTED, "workspace SVM", "SVM that lacks"));
+    small.args.workspace = workspace;
+    small.args.workspace_svm = NULL;
     layer->fake(&(struct layer_facts){0});
     clattn_plan_destroy(plan);
     clattn_context_destroy(context);
@@ -406,6 +443,7 @@ int main(void) {
         cmocka_unit_test(threads_share_one_program),
         cmocka_unit_test(any_call_of_context_creation_may_fail),
         cmocka_unit_test(any_call_of_plan_creation_may_fail),
+        cmocka_unit_test(a_plan_is_made_once),
         cmocka_unit_test(any_call_of_enqueue_may_fail),
         cmocka_unit_test(failed_builds_say_which_lines_are_whose),
         cmocka_unit_test(faked_devices_get_right_answers),

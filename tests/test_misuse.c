@@ -187,7 +187,14 @@ static const struct call_case wrong_calls[] = {
 
 /* Of a plan that needs 256 bytes, at offset 256 of the arena. */
 static const struct call_case wrong_workspaces[] = {
-    {"no workspace", CLATTN_INVALID_WORKSPACE, "workspace", {NONE(args.workspace)}},
+    {"no workspace",
+     CLATTN_INVALID_WORKSPACE,
+     "workspace workspace_svm NULL",
+     {NONE(args.workspace)}},
+    {"workspace in two places",
+     CLATTN_INVALID_WORKSPACE,
+     "workspace workspace_svm both",
+     {SVM(args.workspace_svm)}},
     {"workspace_offset 4",
      CLATTN_INVALID_WORKSPACE,
      "workspace_offset",
@@ -260,8 +267,8 @@ static void wrong_calls_are_refused(void **state) {
     small_poison(&misuse.small, misuse.device.queue);
 }
 
-static void wrong_workspaces_are_refused(void **state) {
-    (void)state;
+/* A plan that needs 512 bytes. */
+static clattn_plan plan_with_workspace(void) {
     clattn_desc desc = misuse.small.desc;
     clattn_plan plan = NULL;
     size_t bytes = 0;
@@ -269,6 +276,12 @@ static void wrong_workspaces_are_refused(void **state) {
     assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
     assert_int_equal(clattn_plan_workspace_size(plan, &bytes), CL_SUCCESS);
     assert_int_equal(bytes, 512);
+    return plan;
+}
+
+static void wrong_workspaces_are_refused(void **state) {
+    (void)state;
+    clattn_plan plan = plan_with_workspace();
     misuse.small.args.workspace = misuse.arena;
     misuse.small.args.workspace_offset = 256;
     assert_int_equal(
@@ -282,6 +295,78 @@ static void wrong_workspaces_are_refused(void **state) {
     misuse.small.args.workspace = NULL;
     misuse.small.args.workspace_offset = 0;
     clattn_plan_destroy(plan);
+}
+
+static void assert_runs(clattn_plan plan, const struct call *call) {
+    assert_int_equal(call_enqueue(plan, call, NULL), CL_SUCCESS);
+    assert_true(small_right(&misuse.small, misuse.device.queue));
+    small_poison(&misuse.small, misuse.device.queue);
+}
+
+/* SVM has no size that could be asked for, and no alignment that could be counted on. */
+static void svm_workspaces_are_checked_likewise(void **state) {
+    (void)state;
+    enum { BYTES = 4096, NEEDED = 512 };
+    if (!misuse.device.svm) {
+        print_message("skipped: the device has no shared virtual memory\n");
+        skip();
+    }
+    char *const memory = clSVMAlloc(misuse.device.context, CL_MEM_READ_WRITE, BYTES, 0);
+    assert_non_null(memory);
+    const size_t first = 256 - (uintptr_t)memory % 256; /* that lies at a multiple of 256 */
+    char *const aligned = memory + first, *const askew = aligned + 4, *const half = aligned + 128;
+    const struct call_case wrong[] = {
+        {"SVM workspace_offset 4",
+         CLATTN_INVALID_WORKSPACE,
+         "workspace_svm workspace_offset 4 256",
+         {SIZE(args.workspace_offset, 4)}},
+        {"SVM workspace_offset 128",
+         CLATTN_INVALID_WORKSPACE,
+         "workspace_svm workspace_offset",
+         {SIZE(args.workspace_offset, 128)}},
+        {"workspace_svm askew",
+         CLATTN_INVALID_WORKSPACE,
+         "workspace_svm workspace_offset",
+         {HANDLE(args.workspace_svm, askew)}},
+        {"workspace_svm half way and the offset not",
+         CLATTN_INVALID_WORKSPACE,
+         "workspace_svm workspace_offset",
+         {HANDLE(args.workspace_svm, half), SIZE(args.workspace_offset, 256)}},
+        {"SVM workspace_offset that wraps",
+         CLATTN_INVALID_WORKSPACE,
+         "workspace",
+         {SIZE(args.workspace_offset, SIZE_MAX - 255)}},
+        {"SVM workspace in o",
+         CLATTN_OVERLAP,
+         "o workspace",
+         {NONE(o.buffer), HANDLE(o.svm, aligned)}},
+        {"SVM workspace in q's last element",
+         CLATTN_OVERLAP,
+         "q workspace",
+         {NONE(q.buffer), HANDLE(q.svm, memory), SIZE(args.workspace_offset, 1536)}},
+    };
+    clattn_plan plan = plan_with_workspace();
+    misuse.small.args.workspace_svm = aligned;
+    assert_int_equal(try_all(plan, wrong, sizeof wrong / sizeof wrong[0]), 0);
+    struct call call;
+    call_prepare(&call);
+    assert_runs(plan, &call);
+    call.args.workspace_offset = 1024;
+    assert_runs(plan, &call);
+    call.args.workspace_svm = half;
+    call.args.workspace_offset = 128;
+    assert_runs(plan, &call);
+    call.args.workspace_svm = memory;
+    call.args.workspace_offset = first;
+    assert_runs(plan, &call);
+    /* Where nothing is needed, nothing is looked at. */
+    call.args.workspace = misuse.other_buffer;
+    call.args.workspace_svm = askew;
+    assert_runs(misuse.plan, &call);
+    misuse.small.args.workspace_svm = NULL;
+    clattn_plan_destroy(plan);
+    assert_int_equal(clFinish(misuse.device.queue), CL_SUCCESS);
+    clSVMFree(misuse.device.context, memory);
 }
 
 /* A device of the same platform but device.id; NULL where there is none. */
@@ -392,6 +477,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(wrong_workspaces_are_refused),
+        cmocka_unit_test(svm_workspaces_are_checked_likewise),
         cmocka_unit_test(queue_of_another_device_is_refused),
         cmocka_unit_test(image_is_refused),
         cmocka_unit_test(longer_structs_must_be_zero_beyond),

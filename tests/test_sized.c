@@ -135,6 +135,19 @@ static void a_program_of_0_1_runs(void **state) {
     assert_int_equal(clattn_enqueue_forward(plan, device.queue, (const void *)args, 0, NULL, NULL),
                      CL_SUCCESS);
     assert_true(small_right(&small, device.queue));
+    clattn_plan_destroy(plan);
+
+    /* Where a workspace is needed, there is none but that of 0.1. */
+    const cl_mem workspace = clCreateBuffer(device.context, 0, 4096, NULL, NULL);
+    assert_non_null(workspace);
+    args->workspace = workspace;
+    desc->variant = "memory_efficient";
+    assert_int_equal(clattn_plan_create(context, (const void *)desc, &plan), CL_SUCCESS);
+    small_poison(&small, device.queue);
+    assert_int_equal(clattn_enqueue_forward(plan, device.queue, (const void *)args, 0, NULL, NULL),
+                     CL_SUCCESS);
+    assert_true(small_right(&small, device.queue));
+    clReleaseMemObject(workspace);
     assert_int_equal(heard.failures, 0);
 
     for (int i = 0; i < SMALL_TENSORS; i++) {

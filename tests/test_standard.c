@@ -10,6 +10,7 @@
 #include "small.h"
 #include "solvers.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,33 @@ static void parts_of_buffers_will_do(void **state) {
     small_close(&small);
 }
 
+static void an_svm_workspace_is_refused(void **state) {
+    (void)state;
+    enum { BYTES = 1 << 19, ALIGNMENT = 256 };
+    skip_without_clblast();
+    if (!device.svm) {
+        print_message("skipped: the device has no shared virtual memory\n");
+        skip();
+    }
+    struct small small = {0};
+    small_open(&small, device.context, device.queue, "b2 h4:2 q32 k32 d32", 1);
+    char *const memory = clSVMAlloc(device.context, CL_MEM_READ_WRITE, BYTES, 0);
+    assert_non_null(memory);
+    small.args.workspace_svm = memory;
+    small.args.workspace_offset = ALIGNMENT - (uintptr_t)memory % ALIGNMENT;
+    clattn_plan plan = NULL;
+    small.desc.variant = "standard";
+    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
+    heard = (struct heard){0};
+    const cl_int code = clattn_enqueue_forward(plan, device.queue, &small.args, 0, NULL, NULL);
+    assert_int_equal(code, CLATTN_UNSUPPORTED);
+    assert_true(heard_failure(&heard, code, "standard workspace SVM CLBlast", "SVM workspace"));
+    assert_true(small_untouched(&small, device.queue));
+    clattn_plan_destroy(plan);
+    clSVMFree(device.context, memory);
+    small_close(&small);
+}
+
 /* ---- Products ---- */
 
 /* Exact in floats: small whole numbers. */
@@ -373,6 +401,7 @@ int main(void) {
         cmocka_unit_test(a_workspace_beyond_all_memory_is_refused),
         cmocka_unit_test(an_overflow_is_not_the_drivers),
         cmocka_unit_test(parts_of_buffers_will_do),
+        cmocka_unit_test(an_svm_workspace_is_refused),
         cmocka_unit_test(products_are_right_in_any_pieces),
         cmocka_unit_test(a_failure_of_clblast_is_reported),
     };
