@@ -327,14 +327,14 @@ typedef struct clattn_forward_args {
                                 |scale / softcap|) is a normal float, and at most 2^112 in f16
                                 and bf16 */
     const clattn_extras *extras; /* default NULL: none */
-    void *workspace_svm;     /* default NULL; shared virtual memory in place of workspace, which is
-                                then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */
+    void *workspace_svm; /* default NULL; shared virtual memory in place of workspace, which is
+                            then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */
 } clattn_forward_args;
 
 #define CLATTN_FORWARD_ARGS_INIT                                                              \
     {                                                                                         \
         sizeof(clattn_forward_args), NULL, NULL, NULL, NULL, NULL, NULL, 0, CLATTN_FROM_DESC, \
-            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT, NULL                    \
+            CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_SCALE_DEFAULT, NULL, NULL              \
     }
 
 /* Enqueues one forward pass.  queue belongs to the context's device, in-order or
