@@ -49,11 +49,12 @@ INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const 
     a->due = 0;
     a->steps = (uint)max(steps, 1);
     a->unread = row0 == 0 ? span.y : 0;
-    const int same = row0 + block_m < slice_band(p).seq_q;
+    const int same = row0 + block_m < slice_seq_q(p);
     const int row = same ? row0 + block_m : 0;
     const uint number = (uint)get_global_id(1) + !same;
     if (number < slice_count(p)) {
-        const struct slice s = slice_of_number(p, number);
+        struct slice s;
+        slice_of_number(p, number, &s);
         a->rows = min(block_m, s.band.seq_q - row);
         const int4 next = span_of_rows(&s.band, row, row + a->rows - 1);
         const int key = same ? max(span.y, next.x) : next.x;

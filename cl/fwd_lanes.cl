@@ -350,7 +350,8 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_ARGUMENTS) {
     const int row0 = (int)get_global_id(0) * BLOCK_M;
-    const struct slice s = slice_of_number(&p, (uint)get_global_id(1));
+    struct slice s;
+    slice_of_number(&p, (uint)get_global_id(1), &s);
     const int rows_here = min(BLOCK_M, s.band.seq_q - row0);
     const int4 span = span_of_rows(&s.band, row0, row0 + rows_here - 1);
     struct ahead ahead;

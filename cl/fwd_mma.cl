@@ -43,8 +43,7 @@
 #error "ROW_FRAGMENTS: fragments of query rows per wave"
 #endif
 #ifndef Q_REGISTERS
-#error                                                                         \
-    "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
+#error "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
 #endif
 
 /* What a pass over the keys finds: a sum that is not finite; a row that is far;
@@ -64,71 +63,66 @@
 #define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
 
 /* s = Q K^T of one block of keys. */
-INLINE void
-mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-           uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2],
-           __local const element *tile_q, __local const element *tile_k,
-           struct engine_wave w) {
-  ENGINE_UNROLL
-  for (int a = 0; a < ROW_FRAGMENTS; a++) {
-    ENGINE_UNROLL
-    for (int n = 0; n < KEYS; n++) {
-      ENGINE_UNROLL
-      for (int f = 0; f < ENGINE_SPLIT; f++) {
-        ENGINE_UNROLL
-        for (int e = 0; e < ENGINE_ACC; e++) {
-          s[a][n][f][e] = 0.0f;
-        }
-      }
-    }
-  }
-  ENGINE_UNROLL
-  for (int k = 0; k < DEPTHS; k++) {
+INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                       uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2],
+                       __local const element *tile_q, __local const element *tile_k,
+                       struct engine_wave w) {
     ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
-      if (!Q_REGISTERS) {
-        engine_load_left(fragments[a][0],
-                         tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) +
-                             k * 16,
-                         WIDTH_Q + ENGINE_PAD, w.lane);
-      }
-    }
-    ENGINE_UNROLL
-    for (int n = 0; n < KEYS; n++) {
-      uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
-      engine_load_rows(right, tile_k + n * 16 * (WIDTH + ENGINE_PAD) + k * 16,
-                       WIDTH + ENGINE_PAD, w.lane);
-      ENGINE_UNROLL
-      for (int a = 0; a < ROW_FRAGMENTS; a++) {
         ENGINE_UNROLL
-        for (int f = 0; f < ENGINE_SPLIT; f++) {
-          engine_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0],
-                          right[f], w);
+        for (int n = 0; n < KEYS; n++) {
+            ENGINE_UNROLL
+            for (int f = 0; f < ENGINE_SPLIT; f++) {
+                ENGINE_UNROLL
+                for (int e = 0; e < ENGINE_ACC; e++) {
+                    s[a][n][f][e] = 0.0f;
+                }
+            }
         }
-      }
     }
-  }
-  ENGINE_UNROLL
-  for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      ENGINE_SETTLE(s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS]
-                     [n % ENGINE_SPLIT][e]);
+    for (int k = 0; k < DEPTHS; k++) {
+        ENGINE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            if (!Q_REGISTERS) {
+                engine_load_left(fragments[a][0],
+                                 tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + k * 16,
+                                 WIDTH_Q + ENGINE_PAD, w.lane);
+            }
+        }
+        ENGINE_UNROLL
+        for (int n = 0; n < KEYS; n++) {
+            uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
+            engine_load_rows(right, tile_k + n * 16 * (WIDTH + ENGINE_PAD) + k * 16,
+                             WIDTH + ENGINE_PAD, w.lane);
+            ENGINE_UNROLL
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                ENGINE_UNROLL
+                for (int f = 0; f < ENGINE_SPLIT; f++) {
+                    engine_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0], right[f], w);
+                }
+            }
+        }
     }
-  }
+    ENGINE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            ENGINE_SETTLE(s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e]);
+        }
+    }
 }
 
 INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
                     const struct params *p) {
-  ENGINE_UNROLL
-  for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      float *one = &s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS]
-                     [n % ENGINE_SPLIT][e];
-      *one = score_of_product(p, *one);
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            float *one = &s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e];
+            *one = score_of_product(p, *one);
+        }
     }
-  }
 }
 
 /* The numbers of the lane and of the wave, where they are seldom needed:
@@ -143,535 +137,511 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
  * of a causal mask have the former alone. kept: span_first and span_last of the
  * work-group's first row; `rows` rows after it this wave's begin. */
 INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                     __local const long *kept, int seq_kv, int rows, int key0,
-                     const int after, struct engine_wave w) {
-  const int3 seen = span_within_kept(kept, seq_kv, rows, key0);
-  ENGINE_UNROLL
-  for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                     __local const long *kept, int seq_kv, int rows, int key0, const int after,
+                     struct engine_wave w) {
+    const int3 seen = span_within_kept(kept, seq_kv, rows, key0);
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      const int r = a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
-      /* Counted from this lane's element of the first fragment: those of the
-       * other fragments are constants away. */
-      const int begin = seen.x + r - engine_acc_other(w.lane, e);
-      const int end = (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) -
-                      engine_acc_other(w.lane, e);
-      ENGINE_UNROLL
-      for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
-        if (after ? n * ENGINE_OTHERS >= end : n * ENGINE_OTHERS < begin) {
-          s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e] = -INFINITY;
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int r = a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
+            /* Counted from this lane's element of the first fragment: those of the
+             * other fragments are constants away. */
+            const int begin = seen.x + r - engine_acc_other(w.lane, e);
+            const int end =
+                (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - engine_acc_other(w.lane, e);
+            ENGINE_UNROLL
+            for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+                if (after ? n * ENGINE_OTHERS >= end : n * ENGINE_OTHERS < begin) {
+                    s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e] = -INFINITY;
+                }
+            }
         }
-      }
     }
-  }
 }
 
 /* Raises the maxima m to those of one more block.  Its scores are in units of
  * `unit` (score.cl), m is not.  rescale is the factor for what was summed
  * before, exactly 1 where m stays. */
 INLINE void mma_raise(float m[ENGINE_SLOTS], float rescale[ENGINE_SLOTS],
-                      float s[KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
-                      struct engine_wave w) {
-  float most[ENGINE_SLOTS];
-  ENGINE_UNROLL
-  for (int i = 0; i < ENGINE_SLOTS; i++) {
-    most[i] = -INFINITY;
-  }
-  ENGINE_UNROLL
-  for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+                      float s[KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit, struct engine_wave w) {
+    float most[ENGINE_SLOTS];
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      const int slot = engine_acc_slot(e);
-      most[slot] =
-          state_max(most[slot], s[n / ENGINE_SPLIT][n % ENGINE_SPLIT][e]);
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
+        most[i] = -INFINITY;
     }
-  }
-  ENGINE_UNROLL
-  for (int i = 0; i < ENGINE_SLOTS; i++) {
-    most[i] = state_max(m[i], engine_max(most[i], w) * unit);
-    rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
-    m[i] = most[i];
-  }
+    ENGINE_UNROLL
+    for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            most[slot] = state_max(most[slot], s[n / ENGINE_SPLIT][n % ENGINE_SPLIT][e]);
+        }
+    }
+    ENGINE_UNROLL
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
+        most[i] = state_max(m[i], engine_max(most[i], w) * unit);
+        rescale[i] = state_weight_in(m[i], 1.0f, state_reference(most[i]));
+        m[i] = most[i];
+    }
 }
 
 /* Is any row far (state.cl)? */
 INLINE int mma_far(float m[ROW_FRAGMENTS][ENGINE_SLOTS]) {
-  int far = 0;
-  ENGINE_UNROLL
-  for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-    far |= state_is_far(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
-  }
-  return far;
+    int far = 0;
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        far |= state_is_far(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
+    }
+    return far;
 }
 
 /* Subtracts from the scores of far rows their reference (state_level), and sets
  * that reference to 0. */
-INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                      float unit,
+INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
                       float reference[ROW_FRAGMENTS][ENGINE_SLOTS]) {
-  ENGINE_UNROLL
-  for (int a = 0; a < ROW_FRAGMENTS; a++) {
     ENGINE_UNROLL
-    for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
-      ENGINE_UNROLL
-      for (int e = 0; e < ENGINE_ACC; e++) {
-        float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
-        *one = state_level(*one, unit, reference[a][engine_acc_slot(e)]);
-      }
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        ENGINE_UNROLL
+        for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+            ENGINE_UNROLL
+            for (int e = 0; e < ENGINE_ACC; e++) {
+                float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
+                *one = state_level(*one, unit, reference[a][engine_acc_slot(e)]);
+            }
+        }
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            reference[a][i] = state_is_levelled(reference[a][i]) ? 0.0f : reference[a][i];
+        }
     }
-    ENGINE_UNROLL
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
-      reference[a][i] =
-          state_is_levelled(reference[a][i]) ? 0.0f : reference[a][i];
-    }
-  }
 }
 
 /* Scores of 16 keys become weights, which are added to l. */
 INLINE void mma_weigh(float s[ENGINE_SPLIT][ENGINE_ACC], float l[ENGINE_SLOTS],
                       const float reference[ENGINE_SLOTS], float unit) {
-  ENGINE_UNROLL
-  for (int f = 0; f < ENGINE_SPLIT; f++) {
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      const int slot = engine_acc_slot(e);
-      s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
-      l[slot] += s[f][e];
+    for (int f = 0; f < ENGINE_SPLIT; f++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
+            l[slot] += s[f][e];
+        }
     }
-  }
 }
 
 /* Does any row's maximum rise? */
 INLINE int mma_rises(float rescale[ROW_FRAGMENTS][ENGINE_SLOTS]) {
-  int rises = 0;
-  ENGINE_UNROLL
-  for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-    rises |= rescale[i / ENGINE_SLOTS][i % ENGINE_SLOTS] != 1.0f;
-  }
-  return rises;
+    int rises = 0;
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        rises |= rescale[i / ENGINE_SLOTS][i % ENGINE_SLOTS] != 1.0f;
+    }
+    return rises;
 }
 
 /* o += P V of 16 keys and the columns first * 16 ... end * 16 - 1. */
 INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
-                        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2],
-                        __local const element *rows, const int first,
-                        const int end, struct engine_wave w) {
-  ENGINE_UNROLL
-  for (int c = first; c < end; c++) {
-    uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
-    engine_load_columns(right, rows + c * 16, WIDTH_V + ENGINE_PAD, w.lane);
+                        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2], __local const element *rows,
+                        const int first, const int end, struct engine_wave w) {
     ENGINE_UNROLL
-    for (int a = 0; a < ROW_FRAGMENTS; a++) {
-      ENGINE_UNROLL
-      for (int f = 0; f < ENGINE_SPLIT; f++) {
-        engine_multiply(o[a][c][f], left[a], right[f], w);
-      }
+    for (int c = first; c < end; c++) {
+        uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
+        engine_load_columns(right, rows + c * 16, WIDTH_V + ENGINE_PAD, w.lane);
+        ENGINE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            ENGINE_UNROLL
+            for (int f = 0; f < ENGINE_SPLIT; f++) {
+                engine_multiply(o[a][c][f], left[a], right[f], w);
+            }
+        }
     }
-  }
 }
 
 /* o += P V of one block of keys, with the weights of the scores s. */
-INLINE void
-mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
-               float l[ROW_FRAGMENTS][ENGINE_SLOTS],
-               float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-               float reference[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
-               __local const element *tile_v, struct engine_wave w) {
-  float part[ROW_FRAGMENTS]
-            [ENGINE_SLOTS]; /* sums by blocks are more precise than by keys */
-  ENGINE_UNROLL
-  for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-    part[i / ENGINE_SLOTS][i % ENGINE_SLOTS] = 0.0f;
-  }
-  ENGINE_UNROLL
-  for (int n = 0; n < KEYS; n++) {
-    uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
+INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
+                           float l[ROW_FRAGMENTS][ENGINE_SLOTS],
+                           float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                           float reference[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
+                           __local const element *tile_v, struct engine_wave w) {
+    float part[ROW_FRAGMENTS][ENGINE_SLOTS]; /* sums by blocks are more precise than by keys */
     ENGINE_UNROLL
-    for (int a = 0; a < ROW_FRAGMENTS; a++) {
-      mma_weigh(s[a][n], part[a], reference[a], unit);
-      engine_weights(left[a], s[a][n], w);
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        part[i / ENGINE_SLOTS][i % ENGINE_SLOTS] = 0.0f;
     }
-    __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
-    mma_columns(o, left, rows, 0, COLS_FIRST, w);
-    mma_columns(o, left, rows, COLS_FIRST, COLS, w);
-  }
-  ENGINE_UNROLL
-  for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-    l[i / ENGINE_SLOTS][i % ENGINE_SLOTS] +=
-        part[i / ENGINE_SLOTS][i % ENGINE_SLOTS];
-  }
+    ENGINE_UNROLL
+    for (int n = 0; n < KEYS; n++) {
+        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
+        ENGINE_UNROLL
+        for (int a = 0; a < ROW_FRAGMENTS; a++) {
+            mma_weigh(s[a][n], part[a], reference[a], unit);
+            engine_weights(left[a], s[a][n], w);
+        }
+        __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
+        mma_columns(o, left, rows, 0, COLS_FIRST, w);
+        mma_columns(o, left, rows, COLS_FIRST, COLS, w);
+    }
+    ENGINE_UNROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        l[i / ENGINE_SLOTS][i % ENGINE_SLOTS] += part[i / ENGINE_SLOTS][i % ENGINE_SLOTS];
+    }
 }
 
 /* The row's sums up to the current segment; volatile, or a compiler would want
  * registers for them.
  */
 struct mma_totals {
-  volatile float o[ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC];
-  volatile float m[ROW_FRAGMENTS * ENGINE_SLOTS],
-      l[ROW_FRAGMENTS * ENGINE_SLOTS];
+    volatile float o[ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC];
+    volatile float m[ROW_FRAGMENTS * ENGINE_SLOTS], l[ROW_FRAGMENTS * ENGINE_SLOTS];
 };
 
 INLINE void mma_totals_begin(struct mma_totals *t) {
-  ROLL for (int i = 0; i < ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC;
-            i++) {
-    t->o[i] = 0.0f;
-  }
-  ROLL for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-    t->m[i] = -INFINITY;
-    t->l[i] = 0.0f;
-  }
+    ROLL
+    for (int i = 0; i < ROW_FRAGMENTS * COLS * ENGINE_SPLIT * ENGINE_ACC; i++) {
+        t->o[i] = 0.0f;
+    }
+    ROLL
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+        t->m[i] = -INFINITY;
+        t->l[i] = 0.0f;
+    }
 }
 
 /* Adds the segment's sums to the row's.  Afterwards o and l are the row's where
  * `back` (a literal), else 0. */
-INLINE void mma_total(struct mma_totals *t,
-                      float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
-                      float m[ROW_FRAGMENTS][ENGINE_SLOTS],
-                      float l[ROW_FRAGMENTS][ENGINE_SLOTS], const int back) {
-  ENGINE_UNROLL
-  for (int a = 0; a < ROW_FRAGMENTS; a++) {
-    float rescale[ENGINE_SLOTS];
+INLINE void mma_total(struct mma_totals *t, float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
+                      float m[ROW_FRAGMENTS][ENGINE_SLOTS], float l[ROW_FRAGMENTS][ENGINE_SLOTS],
+                      const int back) {
     ENGINE_UNROLL
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
-      const int at = a * ENGINE_SLOTS + i;
-      float m_row = t->m[at], sum = t->l[at];
-      rescale[i] = state_join(&m_row, &sum, m[a][i], l[a][i]);
-      t->m[at] = m_row;
-      t->l[at] = sum;
-      l[a][i] = back ? sum : 0.0f;
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float rescale[ENGINE_SLOTS];
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            const int at = a * ENGINE_SLOTS + i;
+            float m_row = t->m[at], sum = t->l[at];
+            rescale[i] = state_join(&m_row, &sum, m[a][i], l[a][i]);
+            t->m[at] = m_row;
+            t->l[at] = sum;
+            l[a][i] = back ? sum : 0.0f;
+        }
+        ENGINE_UNROLL
+        for (int n = 0; n < COLS; n++) {
+            float before[ENGINE_SPLIT][ENGINE_ACC]; /* all under way at once */
+            volatile float *of = t->o + (a * COLS + n) * ENGINE_SPLIT * ENGINE_ACC;
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
+                before[i / ENGINE_ACC][i % ENGINE_ACC] = of[i];
+            }
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
+                float *part = &o[a][n][i / ENGINE_ACC][i % ENGINE_ACC];
+                const float sum = fma(before[i / ENGINE_ACC][i % ENGINE_ACC],
+                                      rescale[engine_acc_slot(i % ENGINE_ACC)], *part);
+                of[i] = sum;
+                *part = back ? sum : 0.0f;
+            }
+        }
     }
-    ENGINE_UNROLL
-    for (int n = 0; n < COLS; n++) {
-      float before[ENGINE_SPLIT][ENGINE_ACC]; /* all under way at once */
-      volatile float *of = t->o + (a * COLS + n) * ENGINE_SPLIT * ENGINE_ACC;
-      ENGINE_UNROLL
-      for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
-        before[i / ENGINE_ACC][i % ENGINE_ACC] = of[i];
-      }
-      ENGINE_UNROLL
-      for (int i = 0; i < ENGINE_SPLIT * ENGINE_ACC; i++) {
-        float *part = &o[a][n][i / ENGINE_ACC][i % ENGINE_ACC];
-        const float sum = fma(before[i / ENGINE_ACC][i % ENGINE_ACC],
-                              rescale[engine_acc_slot(i % ENGINE_ACC)], *part);
-        of[i] = sum;
-        *part = back ? sum : 0.0f;
-      }
-    }
-  }
 }
 
 /* Columns first * 16 ... end * 16 - 1: sums times the normaliser, limited to
  * F16's range. */
 INLINE void mma_limit(float sum[COLS][ENGINE_SPLIT][ENGINE_ACC],
-                      const float normaliser[ENGINE_SLOTS], const int first,
-                      const int end) {
-  ENGINE_UNROLL
-  for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
+                      const float normaliser[ENGINE_SLOTS], const int first, const int end) {
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      float *one = &sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT][e];
-      *one = state_output(*one * normaliser[engine_acc_slot(e)]);
+    for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            float *one = &sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT][e];
+            *one = state_output(*one * normaliser[engine_acc_slot(e)]);
+        }
     }
-  }
 }
 
 /* The same columns of fragment a of O to where Q was. */
-INLINE void mma_put(__local element *rows,
-                    float sum[COLS][ENGINE_SPLIT][ENGINE_ACC],
-                    const float normaliser[ENGINE_SLOTS], const int a,
-                    const int first, const int end, struct engine_wave w) {
-  ENGINE_UNROLL
-  for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
-    const float *four = sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT];
+INLINE void mma_put(__local element *rows, float sum[COLS][ENGINE_SPLIT][ENGINE_ACC],
+                    const float normaliser[ENGINE_SLOTS], const int a, const int first,
+                    const int end, struct engine_wave w) {
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e += 2) {
-      const int at = (a * ENGINE_QUERIES + engine_acc_query(w.lane, e)) *
-                         (WIDTH_Q + ENGINE_PAD) +
-                     c * ENGINE_OTHERS;
-      const int second =
-          engine_acc_query(w.lane, e + 1) - engine_acc_query(w.lane, e);
-      const uint two =
-          engine_pack(four[e] * normaliser[engine_acc_slot(e)],
-                      four[e + 1] * normaliser[engine_acc_slot(e + 1)]);
-      rows[at + engine_acc_other(w.lane, e)] = (element)two;
-      rows[at + second * (WIDTH_Q + ENGINE_PAD) +
-           engine_acc_other(w.lane, e + 1)] = (element)(two >> 16);
+    for (int c = first * ENGINE_SPLIT; c < end * ENGINE_SPLIT; c++) {
+        const float *four = sum[c / ENGINE_SPLIT][c % ENGINE_SPLIT];
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e += 2) {
+            const int at =
+                (a * ENGINE_QUERIES + engine_acc_query(w.lane, e)) * (WIDTH_Q + ENGINE_PAD) +
+                c * ENGINE_OTHERS;
+            const int second = engine_acc_query(w.lane, e + 1) - engine_acc_query(w.lane, e);
+            const uint two = engine_pack(four[e] * normaliser[engine_acc_slot(e)],
+                                         four[e + 1] * normaliser[engine_acc_slot(e + 1)]);
+            rows[at + engine_acc_other(w.lane, e)] = (element)two;
+            rows[at + second * (WIDTH_Q + ENGINE_PAD) + engine_acc_other(w.lane, e + 1)] =
+                (element)(two >> 16);
+        }
     }
-  }
 }
 
 /* The sum of the magnitudes of this lane's sums. */
-INLINE float
-mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC]) {
-  float sum = 0.0f;
-  ENGINE_UNROLL
-  for (int n = 0; n < ROW_FRAGMENTS * COLS * ENGINE_SPLIT; n++) {
+INLINE float mma_magnitude(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC]) {
+    float sum = 0.0f;
     ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      sum += fabs(o[n / ENGINE_SPLIT / COLS][n / ENGINE_SPLIT % COLS]
-                   [n % ENGINE_SPLIT][e]);
+    for (int n = 0; n < ROW_FRAGMENTS * COLS * ENGINE_SPLIT; n++) {
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            sum += fabs(o[n / ENGINE_SPLIT / COLS][n / ENGINE_SPLIT % COLS][n % ENGINE_SPLIT][e]);
+        }
     }
-  }
-  return sum;
+    return sum;
 }
 
-__kernel ENGINE_ATTRIBUTES
-    __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
-    fwd_mma(KERNEL_ARGUMENTS) {
-  __local element tile_q[BLOCK_M * (WIDTH_Q + ENGINE_PAD)]
-      __attribute__((aligned(16)));
-  __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)]
-      __attribute__((aligned(16)));
-  __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)]
-      __attribute__((aligned(16)));
-  __local float scratch[WAVES * ENGINE_SCRATCH];
-  __local int found; /* NOT_FINITE, FAR, LARGE */
-  /* Needed seldom, and so not kept in registers, of which none is left over. At
-   * most 72 bytes with found and padding: `rest` in src/solver_fwd_mma.c. */
-  __local struct {
-    long band[2];    /* span_first and span_last of row0 */
-    long v, o, lse;  /* where their slices begin */
-    int careful;     /* is this the second pass? */
-    int row0, begin; /* the first row and key */
-    int full[2];     /* keys that all rows see */
-  } kept;
+__kernel ENGINE_ATTRIBUTES __attribute__((reqd_work_group_size(THREADS, 1, 1))) void
+fwd_mma(KERNEL_ARGUMENTS) {
+    __local element tile_q[BLOCK_M * (WIDTH_Q + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
+    __local float scratch[WAVES * ENGINE_SCRATCH];
+    __local int found; /* NOT_FINITE, FAR, LARGE */
+    /* Needed seldom, and so not kept in registers, of which none is left over. At
+     * most 72 bytes with found and padding: `rest` in src/solver_fwd_mma.c. */
+    __local struct {
+        long band[2];    /* span_first and span_last of row0 */
+        long v, o, lse;  /* where their slices begin */
+        int careful;     /* is this the second pass? */
+        int row0, begin; /* the first row and key */
+        int full[2];     /* keys that all rows see */
+    } kept;
 
-  const int wave = (int)get_local_id(0) / ENGINE_LANES;
-  const struct engine_wave w = {(int)get_local_id(0) % ENGINE_LANES,
-                                scratch + wave * ENGINE_SCRATCH};
-  const size_t blocks = slice_blocks(&p, BLOCK_M);
-  const struct slice slice =
-      slice_of_number(&p, (uint)(get_group_id(0) / blocks));
-  const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
-  const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
-  q += slice_begin(&p.q, &slice);
-  k += slice_begin_kv(&p.k, &slice);
+    const int wave = (int)get_local_id(0) / ENGINE_LANES;
+    const struct engine_wave w = {(int)get_local_id(0) % ENGINE_LANES,
+                                  scratch + wave * ENGINE_SCRATCH};
+    const size_t blocks = slice_blocks(&p, BLOCK_M);
+    struct slice slice;
+    slice_of_number(&p, (uint)(get_group_id(0) / blocks), &slice);
+    const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
+    const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
+    q += slice_begin(&p.q, &slice);
+    k += slice_begin_kv(&p.k, &slice);
 
-  const int4 span = span_of_rows(&slice.band, row0, row_last);
-  const int last = span.y - 1;
-  engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH,
-              WIDTH_Q, p.aligned & OPERAND_Q);
-  if (get_local_id(0) == 0) {
-    found = 0;
-    kept.o = slice_begin(&p.o, &slice);
-    kept.lse = slice_begin(&p.lse, &slice);
-    kept.v = slice_begin_kv(&p.v, &slice);
-    kept.row0 = row0;
-    kept.begin = span.x;
-    kept.full[0] = span.z;
-    kept.full[1] = span.w;
-    kept.careful = 0;
-    kept.band[0] = span_first(&slice.band, row0);
-    kept.band[1] = span_last(&slice.band, row0);
-  }
-  const int wave_row = wave * ROW_FRAGMENTS * ENGINE_QUERIES;
-  __local element *rows = tile_q + wave_row * (WIDTH_Q + ENGINE_PAD);
-  const float unit = score_unit(&p);
-  uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2];
-  float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
-  float m[ROW_FRAGMENTS][ENGINE_SLOTS],
-      l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
-  int again = 0, begin = span.x;
-  if (score_sign(&p) !=
-      1.0f) { /* here, so that Q's address waits in no register, either */
-    engine_copied();
-    engine_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
-  }
-  do {
-    if (begin < span.y) {
-      engine_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH,
-                  WIDTH, p.aligned & OPERAND_K);
+    const int4 span = span_of_rows(&slice.band, row0, row_last);
+    const int last = span.y - 1;
+    engine_copy(tile_q, q, p.q.row, row0, row_last, BLOCK_M, HEAD_DIM, WIDTH, WIDTH_Q,
+                p.aligned & OPERAND_Q);
+    if (get_local_id(0) == 0) {
+        found = 0;
+        kept.o = slice_begin(&p.o, &slice);
+        kept.lse = slice_begin(&p.lse, &slice);
+        kept.v = slice_begin_kv(&p.v, &slice);
+        kept.row0 = row0;
+        kept.begin = span.x;
+        kept.full[0] = span.z;
+        kept.full[1] = span.w;
+        kept.careful = 0;
+        kept.band[0] = span_first(&slice.band, row0);
+        kept.band[1] = span_last(&slice.band, row0);
     }
-    engine_copied();
-    barrier(CLK_LOCAL_MEM_FENCE);
-    ENGINE_UNROLL
-    for (int a = 0; a < ROW_FRAGMENTS; a++) {
-      ENGINE_UNROLL
-      for (int i = 0; i < ENGINE_SLOTS; i++) {
-        m[a][i] = -INFINITY;
-        l[a][i] = 0.0f;
-      }
-      ENGINE_UNROLL
-      for (int c = 0; c < COLS; c++) {
-        ENGINE_UNROLL
-        for (int f = 0; f < ENGINE_SPLIT; f++) {
-          ENGINE_UNROLL
-          for (int e = 0; e < ENGINE_ACC; e++) {
-            sum[a][c][f][e] = 0.0f;
-          }
+    const int wave_row = wave * ROW_FRAGMENTS * ENGINE_QUERIES;
+    __local element *rows = tile_q + wave_row * (WIDTH_Q + ENGINE_PAD);
+    const float unit = score_unit(&p);
+    uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2];
+    float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
+    float m[ROW_FRAGMENTS][ENGINE_SLOTS],
+        l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
+    int again = 0, begin = span.x;
+    if (score_sign(&p) != 1.0f) { /* here, so that Q's address waits in no register, either */
+        engine_copied();
+        engine_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
+    }
+    do {
+        if (begin < span.y) {
+            engine_copy(tile_k, k, p.k.row, begin, last, BLOCK_N, HEAD_DIM, WIDTH, WIDTH,
+                        p.aligned & OPERAND_K);
         }
-      }
-      ENGINE_UNROLL
-      for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
-        engine_load_left(fragments[a][d],
-                         rows + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) +
-                             d * 16,
-                         WIDTH_Q + ENGINE_PAD, w.lane);
-      }
-    }
-
-    struct mma_totals totals;
-    if (SEGMENT) {
-      mma_totals_begin(&totals);
-    }
-
-    for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
-      float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
-      engine_copied();
-      barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the
-                                       last V */
-      engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V,
-                  WIDTH_V, WIDTH_V, p.aligned & OPERAND_V);
-      mma_scores(s, fragments, rows, tile_k, w);
-      engine_copied();
-      const int careful = kept.careful;
-      const int full_end = MASKED ? kept.full[1] : span.w;
-      if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
-        engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
-      }
-      barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
-      if (key0 + BLOCK_N < span.y) {
-        engine_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM,
-                    WIDTH, WIDTH, p.aligned & OPERAND_K);
-      }
-
-      if (SOFTCAP) {
-        mma_cap(s, &p);
-      }
-      if (MASKED && key0 < kept.full[0]) {
-        const struct engine_wave here = {MMA_LANE, w.scratch};
-        mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
-      }
-      if (key0 + BLOCK_N > full_end) {
-        const struct engine_wave here = {MMA_LANE, w.scratch};
-        mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
-      }
-      float rescale[ROW_FRAGMENTS][ENGINE_SLOTS];
-      ENGINE_UNROLL
-      for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        mma_raise(m[a], rescale[a], s[a], unit, w);
-      }
-      /* A maximum rises ever more seldom, the longer the rows.  With one
-       * fragment the engine has so much to do that the branch costs more than
-       * the multiplications by rescale (H200, f16, S 4096, 2026-11-21, TFLOP/s:
-       * D 256 314 without it, 287 with it; with two fragments and D 128 301 and
-       * 281, causal). */
-      if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
+        engine_copied();
+        barrier(CLK_LOCAL_MEM_FENCE);
         ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-          ENGINE_UNROLL
-          for (int i = 0; i < ENGINE_SLOTS; i++) {
-            l[a][i] *= rescale[a][i];
-          }
-          ENGINE_UNROLL
-          for (int c = 0; c < COLS * ENGINE_SPLIT; c++) {
             ENGINE_UNROLL
-            for (int e = 0; e < ENGINE_ACC; e++) {
-              sum[a][c / ENGINE_SPLIT][c % ENGINE_SPLIT][e] *=
-                  rescale[a][engine_acc_slot(e)];
+            for (int i = 0; i < ENGINE_SLOTS; i++) {
+                m[a][i] = -INFINITY;
+                l[a][i] = 0.0f;
             }
-          }
+            ENGINE_UNROLL
+            for (int c = 0; c < COLS; c++) {
+                ENGINE_UNROLL
+                for (int f = 0; f < ENGINE_SPLIT; f++) {
+                    ENGINE_UNROLL
+                    for (int e = 0; e < ENGINE_ACC; e++) {
+                        sum[a][c][f][e] = 0.0f;
+                    }
+                }
+            }
+            ENGINE_UNROLL
+            for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
+                engine_load_left(fragments[a][d],
+                                 rows + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + d * 16,
+                                 WIDTH_Q + ENGINE_PAD, w.lane);
+            }
         }
-      }
-      float reference[ROW_FRAGMENTS][ENGINE_SLOTS];
-      ENGINE_UNROLL
-      for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-        reference[i / ENGINE_SLOTS][i % ENGINE_SLOTS] =
-            state_reference(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
-      }
-      if (!SOFTCAP && careful) {
-        mma_level(s, unit, reference);
-      }
-      mma_accumulate(sum, l, s, reference, unit, tile_v, w);
-      if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
-        mma_total(&totals, sum, m, l, 0);
-      }
-    }
-    if (SEGMENT) {
-      mma_total(&totals, sum, m, l, 1);
-    }
-    const float magnitude = mma_magnitude(sum);
-    const int here_found =
-        (magnitude < INFINITY ? 0 : NOT_FINITE) |
-        (!SOFTCAP && mma_far(m) ? FAR : 0) |
-        /* l is at least 1 but for rounding, and so o not larger than sums. */
-        (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
-    if (here_found) {
-      atomic_or(&found, here_found);
-    }
-    barrier(
-        CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
-    begin = kept.begin;
-    again = (found & (NOT_FINITE | FAR)) && !kept.careful;
-    barrier(CLK_LOCAL_MEM_FENCE); /* everybody has read found and kept */
-    if (get_local_id(0) == 0) {
-      kept.careful = again;
-    }
-  } while (again);
-  o += kept.o;
-  lse += kept.lse;
-  const int to_row = kept.row0,
-            to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
-  const struct engine_wave here = {MMA_LANE, w.scratch};
-  const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
 
-  ENGINE_UNROLL
-  for (int a = 0; a < ROW_FRAGMENTS; a++) {
-    float normaliser[ENGINE_SLOTS];
-    ENGINE_UNROLL
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
-      l[a][i] = engine_sum(l[a][i], here);
-    }
-    ENGINE_UNROLL
-    for (int e = 0; e < ENGINE_ACC; e++) {
-      const int slot = engine_acc_slot(e);
-      if (e == 0 || slot != engine_acc_slot(e - 1)) {
-        const int row = to_row + here_row + a * ENGINE_QUERIES +
-                        engine_acc_query(here.lane, e);
-        const int2 keys = span_of_row(&slice.band, row);
-        normaliser[slot] =
-            state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
-                         (p.written & OPERAND_LSE) && row <= to_last &&
-                             (here.lane & ENGINE_SHARE) == 0,
-                         lse + row * p.lse.row);
-      }
-    }
-    if (TYPE == F16 && (found & LARGE)) {
-      mma_limit(sum[a], normaliser, 0, COLS_FIRST);
-      mma_limit(sum[a], normaliser, COLS_FIRST, COLS);
-      ENGINE_UNROLL
-      for (int i = 0; i < ENGINE_SLOTS; i++) {
-        normaliser[i] = 1.0f;
-      }
-    }
-    __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
-    mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
-    mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
-  }
-  barrier(CLK_LOCAL_MEM_FENCE);
-  ROLL for (int i = 0; i < ENGINE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
-    int row, d;
-    if (engine_chunk(i, BLOCK_M, WIDTH_V, &row, &d) &&
-        to_row + row <= to_last && d < HEAD_DIM_V) {
-      __local element *from = tile_q + row * (WIDTH_Q + ENGINE_PAD) + d;
-      __global element *to = o + (to_row + row) * p.o.row + d;
-      if (found & NOT_FINITE) {
-        ROLL for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-          const float more = finite_lost(
-              &slice.band, v + kept.v, p.v.row, to_row + row,
-              span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
-          from[j] = more == 0.0f
-                        ? from[j]
-                        : (element)engine_pack(widen(from[j]) + more, 0.0f);
+        struct mma_totals totals;
+        if (SEGMENT) {
+            mma_totals_begin(&totals);
         }
-      }
-      if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
-        *(__global ushort8 *)to = *(__local const ushort8 *)from;
-      } else {
-        for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
-          to[j] = from[j];
+
+        for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
+            float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
+            engine_copied();
+            barrier(CLK_LOCAL_MEM_FENCE); /* K is there; everybody has done with the
+                                             last V */
+            engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
+                        WIDTH_V, p.aligned & OPERAND_V);
+            mma_scores(s, fragments, rows, tile_k, w);
+            engine_copied();
+            const int careful = kept.careful;
+            const int full_end = MASKED ? kept.full[1] : span.w;
+            if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
+                engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
+            }
+            barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
+            if (key0 + BLOCK_N < span.y) {
+                engine_copy(tile_k, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, HEAD_DIM, WIDTH,
+                            WIDTH, p.aligned & OPERAND_K);
+            }
+
+            if (SOFTCAP) {
+                mma_cap(s, &p);
+            }
+            if (MASKED && key0 < kept.full[0]) {
+                const struct engine_wave here = {MMA_LANE, w.scratch};
+                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
+            }
+            if (key0 + BLOCK_N > full_end) {
+                const struct engine_wave here = {MMA_LANE, w.scratch};
+                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
+            }
+            float rescale[ROW_FRAGMENTS][ENGINE_SLOTS];
+            ENGINE_UNROLL
+            for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                mma_raise(m[a], rescale[a], s[a], unit, w);
+            }
+            /* A maximum rises ever more seldom, the longer the rows.  With one
+             * fragment the engine has so much to do that the branch costs more than
+             * the multiplications by rescale (H200, f16, S 4096, 2026-11-21, TFLOP/s:
+             * D 256 314 without it, 287 with it; with two fragments and D 128 301 and
+             * 281, causal). */
+            if (ROW_FRAGMENTS == 1 || mma_rises(rescale)) {
+                ENGINE_UNROLL
+                for (int a = 0; a < ROW_FRAGMENTS; a++) {
+                    ENGINE_UNROLL
+                    for (int i = 0; i < ENGINE_SLOTS; i++) {
+                        l[a][i] *= rescale[a][i];
+                    }
+                    ENGINE_UNROLL
+                    for (int c = 0; c < COLS * ENGINE_SPLIT; c++) {
+                        ENGINE_UNROLL
+                        for (int e = 0; e < ENGINE_ACC; e++) {
+                            sum[a][c / ENGINE_SPLIT][c % ENGINE_SPLIT][e] *=
+                                rescale[a][engine_acc_slot(e)];
+                        }
+                    }
+                }
+            }
+            float reference[ROW_FRAGMENTS][ENGINE_SLOTS];
+            ENGINE_UNROLL
+            for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
+                reference[i / ENGINE_SLOTS][i % ENGINE_SLOTS] =
+                    state_reference(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
+            }
+            if (!SOFTCAP && careful) {
+                mma_level(s, unit, reference);
+            }
+            mma_accumulate(sum, l, s, reference, unit, tile_v, w);
+            if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
+                mma_total(&totals, sum, m, l, 0);
+            }
         }
-      }
+        if (SEGMENT) {
+            mma_total(&totals, sum, m, l, 1);
+        }
+        const float magnitude = mma_magnitude(sum);
+        const int here_found =
+            (magnitude < INFINITY ? 0 : NOT_FINITE) | (!SOFTCAP && mma_far(m) ? FAR : 0) |
+            /* l is at least 1 but for rounding, and so o not larger than sums. */
+            (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
+        if (here_found) {
+            atomic_or(&found, here_found);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with Q: its place takes O */
+        begin = kept.begin;
+        again = (found & (NOT_FINITE | FAR)) && !kept.careful;
+        barrier(CLK_LOCAL_MEM_FENCE); /* everybody has read found and kept */
+        if (get_local_id(0) == 0) {
+            kept.careful = again;
+        }
+    } while (again);
+    o += kept.o;
+    lse += kept.lse;
+    const int to_row = kept.row0, to_last = min(to_row + BLOCK_M, slice.band.seq_q) - 1;
+    const struct engine_wave here = {MMA_LANE, w.scratch};
+    const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
+
+    ENGINE_UNROLL
+    for (int a = 0; a < ROW_FRAGMENTS; a++) {
+        float normaliser[ENGINE_SLOTS];
+        ENGINE_UNROLL
+        for (int i = 0; i < ENGINE_SLOTS; i++) {
+            l[a][i] = engine_sum(l[a][i], here);
+        }
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const int slot = engine_acc_slot(e);
+            if (e == 0 || slot != engine_acc_slot(e - 1)) {
+                const int row =
+                    to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
+                const int2 keys = span_of_row(&slice.band, row);
+                normaliser[slot] = state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
+                                                (p.written & OPERAND_LSE) && row <= to_last &&
+                                                    (here.lane & ENGINE_SHARE) == 0,
+                                                lse + row * p.lse.row);
+            }
+        }
+        if (TYPE == F16 && (found & LARGE)) {
+            mma_limit(sum[a], normaliser, 0, COLS_FIRST);
+            mma_limit(sum[a], normaliser, COLS_FIRST, COLS);
+            ENGINE_UNROLL
+            for (int i = 0; i < ENGINE_SLOTS; i++) {
+                normaliser[i] = 1.0f;
+            }
+        }
+        __local element *to = tile_q + here_row * (WIDTH_Q + ENGINE_PAD);
+        mma_put(to, sum[a], normaliser, a, 0, COLS_FIRST, here);
+        mma_put(to, sum[a], normaliser, a, COLS_FIRST, COLS, here);
     }
-  }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    ROLL
+    for (int i = 0; i < ENGINE_CHUNKS(BLOCK_M, WIDTH_V); i++) {
+        int row, d;
+        if (engine_chunk(i, BLOCK_M, WIDTH_V, &row, &d) && to_row + row <= to_last &&
+            d < HEAD_DIM_V) {
+            __local element *from = tile_q + row * (WIDTH_Q + ENGINE_PAD) + d;
+            __global element *to = o + (to_row + row) * p.o.row + d;
+            if (found & NOT_FINITE) {
+                ROLL
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    const float more =
+                        finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
+                                    span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
+                    from[j] =
+                        more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
+                }
+            }
+            if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {
+                *(__global ushort8 *)to = *(__local const ushort8 *)from;
+            } else {
+                for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
+                    to[j] = from[j];
+                }
+            }
+        }
+    }
 }

@@ -24,7 +24,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         return;
     }
     int row;
-    const struct slice s = slice_of_row(&p, index, &row);
+    struct slice s;
+    slice_of_row(&p, index, &row, &s);
     q += slice_begin(&p.q, &s) + row * p.q.row;
     k += slice_begin_kv(&p.k, &s);
     v += slice_begin_kv(&p.v, &s);

@@ -67,7 +67,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     const int om = id / THREADS_O;
     const int on = id % THREADS_O;
     const size_t blocks = slice_blocks(&p, BLOCK_M);
-    const struct slice slice = slice_of_number(&p, (uint)(get_group_id(0) / blocks));
+    struct slice slice;
+    slice_of_number(&p, (uint)(get_group_id(0) / blocks), &slice);
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
     q += slice_begin(&p.q, &slice);

@@ -113,7 +113,8 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
     const uint tile_q = at->q + group * (64 * WGMMA_ROW_BYTES);
     const float sign = score_sign(p), unit = score_unit(p);
-    const struct band band = slice_band(p);
+    struct band band;
+    slice_band(p, &band);
     float s[SCORES], sums[SUMS], rescale[2];
     uint weights[PAIRS];
     uint count = 0;

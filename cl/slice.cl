@@ -36,27 +36,37 @@ INLINE int slice_heads_kv(const struct params *p) {
     return p->heads_q / p->group;
 }
 
+INLINE int slice_head_kv(const struct params *p, int head) {
+    return head / p->group;
+}
+INLINE int slice_seq_q(const struct params *p) {
+    return p->seq_q;
+}
+INLINE int slice_seq_kv(const struct params *p) {
+    return p->seq_kv;
+}
 /* How many slices, of neighbouring numbers, share a head of K and V. */
 INLINE int slice_sharing(const struct params *p) {
     return p->group;
 }
 
-INLINE struct band slice_band(const struct params *p) {
-    const struct band b = {p->diagonal, p->band_left, p->band_right, p->seq_q, p->seq_kv};
-    return b;
+/* These functions fill what they are given: a struct that is returned is an argument `noalias` to
+ * clang, and what clang makes of that Oclgrind does not know. */
+INLINE void slice_band(const struct params *p, struct band *b) {
+    b->diagonal = p->diagonal;
+    b->left = p->band_left;
+    b->right = p->band_right;
+    b->seq_q = p->seq_q;
+    b->seq_kv = p->seq_kv;
 }
 
-INLINE struct slice slice_of_head(const struct params *p, int batch, int head) {
-    const int head_kv = head / p->group;
-    const struct slice s = {
-        .batch = batch,
-        .head = head,
-        .head_kv = head_kv,
-        .number_kv = (long)batch * slice_heads_kv(p) + head_kv,
-        .rows_before = ((long)batch * p->heads_q + head) * p->seq_q,
-        .band = slice_band(p),
-    };
-    return s;
+INLINE void slice_of_head(const struct params *p, int batch, int head, struct slice *s) {
+    s->batch = batch;
+    s->head = head;
+    s->head_kv = slice_head_kv(p, head);
+    s->number_kv = (long)batch * slice_heads_kv(p) + s->head_kv;
+    s->rows_before = ((long)batch * p->heads_q + head) * p->seq_q;
+    slice_band(p, &s->band);
 }
 
 /* How many slices there are. */
@@ -64,9 +74,9 @@ INLINE uint slice_count(const struct params *p) {
     return (uint)p->batch * (uint)p->heads_q;
 }
 
-INLINE struct slice slice_of_number(const struct params *p, uint number) {
+INLINE void slice_of_number(const struct params *p, uint number, struct slice *s) {
     const uint heads = (uint)p->heads_q;
-    return slice_of_head(p, (int)(number / heads), (int)(number % heads));
+    slice_of_head(p, (int)(number / heads), (int)(number % heads), s);
 }
 
 /* ---- Query rows of all slices, one after the other ---- */
@@ -77,10 +87,10 @@ INLINE ulong slice_rows(const struct params *p) {
 
 /* The slice of row `index` of all slices; *row: its number in the slice.  Both divisions are of 64
  * bits: with the second one of 32, clang unrolls fwd_rows so far that it spills on gfx1100. */
-INLINE struct slice slice_of_row(const struct params *p, ulong index, int *row) {
+INLINE void slice_of_row(const struct params *p, ulong index, int *row, struct slice *s) {
     *row = (int)(index % (ulong)p->seq_q);
     const ulong number = index / (ulong)p->seq_q, heads = (ulong)p->heads_q;
-    return slice_of_head(p, (int)(number / heads), (int)(number % heads));
+    slice_of_head(p, (int)(number / heads), (int)(number % heads), s);
 }
 
 /* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */

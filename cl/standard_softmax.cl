@@ -75,7 +75,8 @@ standard_softmax(KERNEL_ARGUMENTS) {
     __local float partial[WORK_GROUP];
     const int id = (int)get_local_id(0), step = WORK_GROUP * LANES;
     int query;
-    const struct slice s = slice_of_row(&p, get_group_id(0), &query);
+    struct slice s;
+    slice_of_row(&p, get_group_id(0), &query, &s);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     __global float *row = workspace + p.workspace + (long)get_group_id(0) * stride;
     const int2 keys = span_of_row(&s.band, query);

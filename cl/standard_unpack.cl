@@ -58,7 +58,8 @@ standard_unpack(KERNEL_ARGUMENTS) {
             return;
         }
         int query;
-        const struct slice s = slice_of_row(&p, (ulong)row, &query);
+        struct slice s;
+        slice_of_row(&p, (ulong)row, &query, &s);
         float4 x = (float4)(0.0f);
         for (long segment = 0; segment < (p.seq_kv > 0 ? segments : 0); segment++) {
             /* Beyond the last column: the last one again, not stored. */

@@ -158,7 +158,8 @@ INLINE void totals_add(struct totals *t, float *sums, struct rows *rows, const i
 INLINE void restore(const struct params *p, float *o, __local const struct task *t, int row,
                     __global const element *v) {
     const int4 span = t->span;
-    const struct slice s = slice_of_head(p, t->batch, t->head);
+    struct slice s;
+    slice_of_head(p, t->batch, t->head, &s);
     const int2 keys[2] = {span_of_row(&s.band, row), span_of_row(&s.band, row + 8)};
     v += slice_begin_kv(&p->v, &s);
     ROLL
@@ -236,7 +237,8 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
                    __global float *lse) {
     float normaliser[2];
     uint products = 0;
-    const struct slice s = slice_of_head(p, t->batch, t->head);
+    struct slice s;
+    slice_of_head(p, t->batch, t->head, &s);
     o += slice_begin(&p->o, &s);
     lse += slice_begin(&p->lse, &s);
     UNROLL

@@ -82,8 +82,7 @@ struct rows_apart {
  * second-level cache with their K and V; with more, K and V would be read from memory many times.
  */
 INLINE uint slices_together(const struct params *p) {
-    const long bytes =
-        (long)slice_band(p).seq_kv * ((HEAD_DIM + HEAD_DIM_V) * (int)sizeof(element));
+    const long bytes = (long)slice_seq_kv(p) * ((HEAD_DIM + HEAD_DIM_V) * (int)sizeof(element));
     const long heads = TOGETHER_BYTES / max(bytes, 1L);
     return MASKED ? (uint)min(max(heads, 1L) * slice_sharing(p), (long)slice_count(p)) : 1u;
 }
@@ -107,7 +106,8 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
     }
     const uint begin = number / (blocks * together) * together;
     const uint within = number - begin * blocks, width = min(together, slices - begin);
-    const struct slice s = slice_of_number(p, begin + within % width);
+    struct slice s;
+    slice_of_number(p, begin + within % width, &s);
     t->batch = s.batch;
     t->head = s.head;
     t->row0 = slice_row0(p, within / width, BLOCK_M);
@@ -128,7 +128,7 @@ INLINE void task_find(const struct params *p, uint together, uint number, struct
 INLINE void task_clear(const struct params *p, struct task *t) {
     t->batch = 0;
     t->head = 0;
-    t->row0 = slice_band(p).seq_q;
+    t->row0 = slice_seq_q(p);
     t->blocks = 0;
     t->span = (int4)(0);
     UNROLL
@@ -216,7 +216,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         const uint place = turn % TASKS;
         struct task t;
         task_find(p, together, number, &t);
-        int head_kv = slice_of_head(p, t.batch, t.head).head_kv;
+        int head_kv = slice_head_kv(p, t.head);
         if (t.blocks > 0) {
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         }
@@ -226,7 +226,7 @@ INLINE void produce(const struct params *p, __global const uchar *maps,
         if (late && idle) {
             late_to_far(apart, place, place);
             task_find(p, together, before[1], &t);
-            head_kv = slice_of_head(p, t.batch, t.head).head_kv;
+            head_kv = slice_head_kv(p, t.head);
             load_block(at->k, map_k, SLABS, &t, head_kv, 0, count, at->k_full, at->k_empty);
         } else if (late) {
             late_to_far(apart, place, (turn + 1) % TASKS);

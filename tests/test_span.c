@@ -32,7 +32,7 @@ static const char kernel_text[] =
     "    int one[2][MOST][2], block[2][MOST][4], boundary[2][MOST][MOST], sees[2][MOST][MOST];\n"
     "};\n"
     "__kernel void answer(const struct params p, __global struct answers *a) {\n"
-    "    const struct band b = slice_band(&p);\n"
+    "    struct band b;\n    slice_band(&p, &b);\n"
     "    __local long kept[2];\n"
     "    kept[0] = span_first(&b, 0);\n"
     "    kept[1] = span_last(&b, 0);\n"
