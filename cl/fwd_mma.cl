@@ -1,40 +1,37 @@
 /*
- * fwd_mma - for matrix engines: the tiled loop over the contract of engines
- * (engine.cl).
+ * fwd_mma - for matrix engines: blocks of queries times blocks of keys, by the instruction of one
+ * engine (engine.cl tells what an engine gives).
  *
- * A work-group of WAVES waves computes BLOCK_M = WAVES * ROW_FRAGMENTS *
- * ENGINE_QUERIES rows, over blocks of BLOCK_N keys.  Wave w owns ROW_FRAGMENTS
- * fragments of ENGINE_QUERIES rows, and of them everything: scores, weights,
- * sums; waves share only the tiles of K and V.
+ * A work-group of WAVES waves computes BLOCK_M = WAVES * ROW_FRAGMENTS * ENGINE_QUERIES query rows.
+ * It loops over blocks of BLOCK_N keys.  Each wave computes ROW_FRAGMENTS fragments of
+ * ENGINE_QUERIES rows alone: their scores, weights and sums.  The waves share the tiles of K and V.
+ * The tiles, in elements:
  *
- *     tile_q[BLOCK_M][max(WIDTH, WIDTH_V) + ENGINE_PAD]    elements; at the end
- * O on its way out tile_k[BLOCK_N][WIDTH + ENGINE_PAD] tile_v[BLOCK_N][WIDTH_V
- * + ENGINE_PAD]
+ *     tile_q[BLOCK_M][max(WIDTH, WIDTH_V) + ENGINE_PAD]     Q; after the last block O
+ *     tile_k[BLOCK_N][WIDTH + ENGINE_PAD]
+ *     tile_v[BLOCK_N][WIDTH_V + ENGINE_PAD]
  *
- * WIDTH is HEAD_DIM rounded up to a multiple of 16; the additional elements are
- * 0.  While the scores of a block are computed, its V is copied; during the
- * sums of V, the next K is.
+ * WIDTH is HEAD_DIM rounded up to a multiple of 16, WIDTH_V likewise HEAD_DIM_V; the additional
+ * elements are 0.  While the waves compute the scores of a block, the V of this block is copied;
+ * while they add weights times V to the sums, the K of the next block is copied.
  *
- * Two things that are rare are found at the end of the pass over the keys. Then
- * the work-group starts from nothing with a second, careful pass, so that it
- * takes about twice the time:
+ * At the end of the pass over the keys a work-group may find one of two rare cases, below.  Then it
+ * repeats the whole pass with more care (kept.careful), and takes about twice the time.
  *
- * NaN and Inf in V: a hidden key has the weight 0, and the engine's 0 * NaN is
- * NaN.  A sum that is not finite tells that this may have happened.  In the
- * second pass NaN and Inf are replaced by 0 in boundary blocks, those with
- * hidden keys, and are added at the end to the rows that do see them
- * (finite.cl).  A NaN that belongs in the result costs its work-group the
- * second pass, too.
+ * NaN and Inf in V: a hidden key has the weight 0, and the engine's 0 * NaN is NaN.  If a sum is
+ * NaN or Inf at the end, a hidden key may be the cause.  The second pass replaces NaN and Inf in V
+ * by 0 in blocks with hidden keys, and adds them at the end to the rows that do see such a key
+ * (finite.cl).  A NaN that a row does see costs its work-group the second pass, too.
  *
- * Large scores: a row is far (state.cl), so that its weights are not exact.  In
- * the second pass the reference of a far row is subtracted from its scores
- * first (mma_level).
+ * Large scores: where the maximum of a row is far from 0 (state_is_far), rounding makes the row's
+ * weights inexact.  The second pass subtracts the reference of such a row from its scores, exactly,
+ * before they become weights (mma_level).
  *
- * Rows longer than a segment: the row's sums wait in private memory
- * (mma_totals).
+ * Where a row sees more keys than a segment has (state.cl), the row's sums over the segments before
+ * wait in private memory (mma_totals).
  *
- * Grid: dimension 0 runs over blocks of rows (the longest first where a band
- * can shorten them), then heads, then batch.
+ * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten them),
+ * then heads, then batch.
  */
 #ifndef BLOCK_N
 #error "BLOCK_N: keys per block; a multiple of 16"
@@ -46,8 +43,8 @@
 #error "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
 #endif
 
-/* What a pass over the keys finds: a sum that is not finite; a row that is far;
- * a sum so large that an element of O may be beyond F16's range. */
+/* Bits of `found`, what a pass over the keys finds: a sum that is NaN or Inf; a row that is far
+ * (state_is_far); a sum so large that an element of O may exceed F16's range. */
 #define NOT_FINITE 1
 #define FAR 2
 #define LARGE 4
@@ -125,17 +122,19 @@ INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
     }
 }
 
-/* The numbers of the lane and of the wave, where they are seldom needed:
- * computed again, so that they take no register through the loop.  With
- * unsigned arithmetic, unlike the lane and the wave of the loop: of two equal
- * expressions a compiler would compute one, and keep it in a register. */
+/* The numbers of this work-item's lane and wave, for code that seldom runs.  The macros compute
+ * them anew at each use, so that no register holds them through the loop over the keys.  The kernel
+ * computes the lane and the wave of the loop in signed arithmetic, the macros use unsigned
+ * arithmetic: from two equal expressions a compiler would make one value and keep it in a
+ * register. */
 #define MMA_LANE ((int)((uint)get_local_id(0) % ENGINE_LANES))
 #define MMA_WAVE ((int)((uint)get_local_id(0) / ENGINE_LANES))
 
-/* -INFINITY for the scores of keys that a row does not see: where `after` (a
- * literal) those behind its last key, else those before its first one.  Blocks
- * of a causal mask have the former alone. kept: span_first and span_last of the
- * work-group's first row; `rows` rows after it this wave's begin. */
+/* Sets the scores of keys that a row does not see to -INFINITY: where `after` (a literal) is 1, of
+ * the keys behind the row's last key, else of the keys before its first key.  Blocks of a causal
+ * mask have only keys of the former kind to hide.
+ * kept: span_first and span_last of the work-group's first row; this wave's rows begin `rows` rows
+ * after that row. */
 INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
                      __local const long *kept, int seq_kv, int rows, int key0, const int after,
                      struct engine_wave w) {
@@ -145,8 +144,8 @@ INLINE void mma_hide(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
         ENGINE_UNROLL
         for (int e = 0; e < ENGINE_ACC; e++) {
             const int r = a * ENGINE_QUERIES + engine_acc_query(w.lane, e);
-            /* Counted from this lane's element of the first fragment: those of the
-             * other fragments are constants away. */
+            /* Keys are counted from the key of this lane's element in the first fragment: in the
+             * other fragments that key is a constant further on. */
             const int begin = seen.x + r - engine_acc_other(w.lane, e);
             const int end =
                 (MASKED ? min(seen.y + r + 1, seen.z) : seen.z) - engine_acc_other(w.lane, e);
@@ -401,8 +400,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * ENGINE_SCRATCH];
     __local int found; /* NOT_FINITE, FAR, LARGE */
-    /* Needed seldom, and so not kept in registers, of which none is left over. At
-     * most 72 bytes with found and padding: `rest` in src/solver_fwd_mma.c. */
+    /* Values that are seldom needed: in local memory, as no register is left for them.  At most 72
+     * bytes with `found` and padding, which src/solver_fwd_mma.c counts as `rest`. */
     __local struct {
         long band[2];    /* span_first and span_last of row0 */
         long v, o, lse;  /* where their slices begin */

@@ -9,16 +9,20 @@
  *     rows of S        tm + THREADS_M * i                i < ROWS
  *     columns of S     tn + THREADS_N * j                j < KEYS
  *
- * and then owns OWN = ROWS / THREADS_D of these rows; with THREADS_D 2 the halves of the
- * work-group give each other, through tile_p, the sums of the rows that the other owns.
- * For O the work-items are THREADS_O = THREADS_N * THREADS_D wide; (om, on) owns
+ * and then owns OWN = ROWS / THREADS_D of these rows.  With THREADS_D 2 each half of the work-group
+ * has partial sums of all these rows: each half passes to the other, through tile_p, the sums of
+ * the rows that the other half owns.
+ *
+ * For O the work-items are numbered anew, with THREADS_O = THREADS_N * THREADS_D of them along the
+ * columns; work-item (om, on) owns
  *
  *     rows of O        om + THREADS_M * i                i < ROWS
  *     columns of O     4 * (on + THREADS_O * c) ... + 3  c < COLS, in each strip
  *
- * All tiles lie in local memory as in global memory, row by row, each row 4 floats
- * longer than its contents: work-items of neighbouring tn read 16 bytes each from
- * neighbouring rows without a bank conflict, and nothing needs to be transposed.
+ * Tiles lie in local memory row by row, as the tensors do in global memory; no tile is transposed.
+ * A row is 4 floats longer than its contents.  Work-items of neighbouring tn read 16 bytes each, at
+ * the same column of neighbouring rows; the 4 floats put these reads into different banks of local
+ * memory.
  *
  *     tile_q [Q_RESIDENT ? all strips : 1][BLOCK_M][BLOCK_D + 4]
  *     tile_kv[BLOCK_N][BLOCK_D + 4]           one strip of K, later one of V

@@ -78,9 +78,9 @@ INLINE void tile_fetch(element4 *chunks, __global const element *from, long stri
 }
 
 /*
- * Writes what was fetched, as floats, into tile[rows][TILE_ROW].  With `swap`
- * (for K: see tile_scores) the elements of each pair change places in every other
- * THREADS_N rows.
+ * Writes the fetched chunks, as floats, into tile[rows][TILE_ROW].  Where `swap` is 1 (for K:
+ * tile_scores tells why), THREADS_N rows are written as they are, in the next THREADS_N rows the
+ * two elements of each pair change places, and so on.
  */
 INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap) {
     UNROLL
@@ -94,7 +94,7 @@ INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows
     }
 }
 
-/* Is a NaN or an Inf among what was fetched? */
+/* Is a NaN or an Inf in the fetched chunks? */
 INLINE int tile_is_odd(const element4 *chunks) {
     uint4 most = (uint4)(0u);
     UNROLL
@@ -104,7 +104,7 @@ INLINE int tile_is_odd(const element4 *chunks) {
     return !finite_float(as_float(max(max(most.x, most.y), max(most.z, most.w))));
 }
 
-/* Zeros for NaN and Inf where this work-item has put BLOCK_N rows. */
+/* Replaces NaN and Inf by 0 in the chunks of BLOCK_N rows that this work-item has put. */
 INLINE void tile_clean(__local float *tile) {
     ROLL
     for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
@@ -119,7 +119,7 @@ INLINE void tile_clean(__local float *tile) {
     }
 }
 
-/* A strip of Q to its tile, without prefetching: Q is read once, or local memory is short. */
+/* Copies a strip of Q to its tile without prefetching: Q is read once, or local memory is short. */
 INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
                         int row0, int row_last, int d0) {
     element4 chunks[CHUNKS(BLOCK_M)];
@@ -128,7 +128,7 @@ INLINE void tile_load_q(__local float *tile, __global const element *q, const st
     tile_put(tile, chunks, BLOCK_M, 0);
 }
 
-/* The first `count` (below 1: none, over 4: all) of four elements. */
+/* Stores the first `count` of four elements (none where count is below 1, all where above 4). */
 INLINE void tile_store(__global element *p, float4 x, const int count, int aligned) {
     if (count >= 4) {
         store4(p, x, WIDE_READS ? aligned : 0);

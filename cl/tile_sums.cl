@@ -17,22 +17,29 @@
 #define KEYS (BLOCK_N / THREADS_N)
 #define COLS (BLOCK_D / THREADS_O / 4)
 #define STRIPS_V ((HEAD_DIM_V + BLOCK_D - 1) / BLOCK_D)
-/* Eight work-items along keys: four rows of a SIMD of 32 then write to different banks. */
+/* A row of tile_p is longer than its contents, by 4 floats, or by 8 where 8 work-items lie along
+ * the keys: there 32 work-items, which run as one SIMD group, write to four rows at a time, 8
+ * floats to each, and a difference of 8 floats puts the four rows into different banks of local
+ * memory. */
 #define P_ROW (BLOCK_N + (THREADS_N == 8 ? 8 : 4))
 
 #define UNROLL_PRAGMA(text) _Pragma(#text)
 #define UNROLL_TIMES(n) UNROLL_PRAGMA(unroll n)
 
 /*
- * s += Q K^T over this work-item's part of a strip.  Rows i < OWN begin at q, others at rest.
+ * s += Q K^T over this work-item's part of a strip.  The rows i < OWN begin at q, the other rows at
+ * rest.
  *
- * GPUs whose register file serves two operands a clock, one from each of two banks, need
- * one of a multiply-add's three to stay where it was in the one before (q does here) and
- * the other two to lie in different banks.  A register's bank follows from where the
- * element lay in the float4 that was read, so that in half of the keys pairs are
- * swapped: both banks then have as much to do.  (H200, 2026-11-21: multiply-adds on
- * registers alone run at 36-56 of 65 TFLOP/s, depending on their order, and these loops
- * no faster without any local read.)
+ * The order of the multiply-adds and the swapped pairs of K suit GPUs whose register file has two
+ * banks and gives one operand from each in a clock.  A multiply-add has three operands, and runs at
+ * full speed if one of them is the operand that the multiply-add before had in the same place (here
+ * q's element), and the other two (k's element and the sum) lie in different banks.  The bank of
+ * k's register depends on the place that the element had in the float4 that was read.  For half of
+ * the keys tile_put therefore swaps the elements of each pair: the elements of k then come from
+ * both banks equally often.
+ *
+ * (H200, 2026-11-21: multiply-adds on registers alone reach 36 to 56 of 65 TFLOP/s, depending on
+ * their order; these loops are no faster when all reads of local memory are left out.)
  */
 INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local const float *rest,
                         __local const float *k) {
@@ -67,7 +74,7 @@ INLINE void tile_scores(float s[ROWS][KEYS], __local const float *q, __local con
     }
 }
 
-/* Writes, for the other half of the work-items, the sums of the rows that it owns. */
+/* Writes the sums of the rows that the other half of the work-group owns, for that half to read. */
 INLINE void tile_send(__local float *exchange, float s[ROWS][KEYS]) {
     UNROLL
     for (int i = OWN; i < ROWS; i++) {
@@ -145,8 +152,8 @@ INLINE void tile_accumulate(float4 o[ROWS][COLS], __local const float *rescale,
 }
 
 /*
- * The sums of the row before this segment, which wait in memory: volatile, or a compiler would want
- * registers for them.
+ * The sums of each row over the segments before this one.  They are volatile so that they stay in
+ * private memory: a compiler would otherwise use registers for them.
  */
 struct tile_totals {
     volatile float4 o[STRIPS_V * ROWS * COLS];

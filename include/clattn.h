@@ -60,7 +60,8 @@ extern "C" {
 #define CLATTN_API
 #endif
 
-/* CLATTN_VERSION of the library that runs; that of the header is of the one compiled against. */
+/* The CLATTN_VERSION that the running library was compiled with.  The macro is the version of the
+ * header that the program was compiled with. */
 CLATTN_API cl_uint clattn_version(void);
 
 /* ---- Status ------------------------------------------------------------ */
@@ -117,10 +118,10 @@ CLATTN_API cl_int clattn_context_create(const clattn_context_desc *desc, clattn_
 /* Accepts NULL.  A plan keeps what it needs: the order of destruction is free. */
 CLATTN_API void clattn_context_destroy(clattn_context context);
 
-/* The facts of the device that clattn uses, one "name value" a line, in text
- * (capacity bytes with the final NUL; NULL with capacity 0 asks for the size).
- * *needed, if not NULL, becomes the size that holds all.  A text that does not
- * fit is cut, ends in NUL, and the call still succeeds. */
+/* Writes to text the facts of the device that clattn uses, one "name value" a line.  text has
+ * capacity bytes; it may be NULL where capacity is 0.  *needed, if needed is not NULL, becomes the
+ * bytes of the whole description, with the final NUL.  A description that does not fit is cut, ends
+ * in NUL, and the call still succeeds. */
 CLATTN_API cl_int clattn_context_describe(clattn_context context, char *text, size_t capacity,
                                           size_t *needed);
 
@@ -246,18 +247,22 @@ CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *des
  * clattn_plan_find is gone for this caller alone. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
-/* Bytes of workspace that an enqueue needs; 0 for many variants, not for fwd_wgmma. */
+/* The bytes of workspace that each enqueue of the plan has to be given (workspace of its args); 0:
+ * no enqueue needs a workspace.  Variants of fwd_wgmma and of the baselines need one, others do
+ * not. */
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
-/* The variant that runs: "fwd_tile BLOCK_M=64 ...".  Lives as long as the plan.  Where its solver
- * cannot take some strides, an enqueue that has them runs another variant, which describe tells;
- * where no other builds (notify hears of it), such an enqueue is CLATTN_UNSUPPORTED. */
+/* The plan's variant: "fwd_tile BLOCK_M=64 ...".  The text lives as long as the plan.  Some solvers
+ * (fwd_wgmma) cannot run with all strides.  A plan then holds a second variant, of another solver,
+ * for enqueues with such strides; clattn_plan_describe names it.  If no second variant builds,
+ * notify gets a remark when the plan is made, and such an enqueue returns CLATTN_UNSUPPORTED. */
 CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
-/* Why: problem, device, workspace, and for each solver one line that says whether
- * it was chosen (and where its variant came from) or refused (and the reason); then, for a
- * variant that not every enqueue can run, what the other one is for, and that variant.
- * capacity and needed as in clattn_context_describe. */
+/* Writes to text what the plan is and why its variant was chosen, line by line: the problem, the
+ * device, the bytes of workspace; then for each solver whether it was chosen (and where its variant
+ * comes from) or not (and the reason).  If the variant cannot run with some strides, a last line
+ * says with which, and names the second variant, which runs then.
+ * text, capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);
 
@@ -316,16 +321,16 @@ typedef struct clattn_forward_args {
     const clattn_tensor
         *lse;         /* F32, natural log of the row's sum of exp(score); NULL: not written */
     cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
-                         NULL if that is 0 (then what stands here is ignored).  One at a
-                         time: two enqueues that may run together need two. */
-    size_t workspace_offset; /* bytes; a multiple of 256, or such that workspace_svm and it
-                                add up to one */
+                         NULL if that is 0 (then what stands here is ignored).  Two enqueues
+                         that may run at the same time need two workspaces. */
+    size_t workspace_offset; /* bytes; a multiple of 256; with workspace_svm the sum of the two is
+                                one */
     cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
     cl_uint seq_q;           /* likewise */
     cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
-    float scale;             /* default CLATTN_SCALE_DEFAULT; 0, or |scale| log2(e) (with softcap:
-                                |scale / softcap|) is a normal float, and at most 2^112 in f16
-                                and bf16 */
+    float scale;             /* default CLATTN_SCALE_DEFAULT; else 0, or a number for which
+                                |scale| log2(e), with a softcap |scale / softcap|, is a normal
+                                float, at most 2^112 where the type is f16 or bf16 */
     const clattn_extras *extras; /* default NULL: none */
     void *workspace_svm; /* default NULL; shared virtual memory in place of workspace, which is
                             then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */

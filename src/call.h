@@ -1,8 +1,8 @@
 /*
  * call - an enqueue of any pass: everything is checked, then a step of the plan is launched.
  *
- * A pass copies its args, sets the numbers, and says which tensor is which operand; what follows is
- * the same for all.  Nothing here allocates device memory or waits.
+ * A pass copies its args into a struct call, with the caller's tensor for each operand.  All passes
+ * then use the functions below.  None of them allocates device memory or waits.
  */
 #ifndef CALL_H
 #define CALL_H
@@ -19,7 +19,7 @@ struct call {
     const cl_event *list;
     cl_event *event; /* may be NULL */
 
-    /* Of the args. */
+    /* From the args. */
     struct operand_lengths lengths;
     float scale;
     cl_mem workspace;
@@ -28,25 +28,27 @@ struct call {
     const clattn_tensor *given[OPERANDS]; /* NULL: none */
     cl_uint reads, writes;                /* sets of the pass's operands */
 
-    /* Checked. */
+    /* Filled by the checks. */
     struct tensor tensors[OPERANDS + 1]; /* the last one is the workspace */
     struct params params;
 };
 
-/* Queue and events. */
+/* Checks the queue and the events. */
 cl_int call_check_queue(const struct call *c, struct status *status);
 
-/* The tensors of the plan's features, which the pass reads; extras may be NULL: none. */
+/* Takes the tensors of the plan's features from extras (NULL: there are none); the pass reads these
+ * tensors. */
 cl_int call_take_extras(struct call *c, const clattn_extras *extras, struct status *status);
 
-/* Lengths and scale; afterwards the lengths are numbers, none is CLATTN_FROM_DESC. */
+/* Checks the lengths and the scale, and replaces CLATTN_FROM_DESC by the plan's length. */
 cl_int call_check_numbers(struct call *c, struct status *status);
 
-/* Memory of the pass's operands and of the workspace: nothing that is written may share bytes with
- * anything else.  Fills tensors. */
+/* Checks the memory of the pass's operands and of the workspace: a tensor that is written shares no
+ * bytes with itself or another one.  Fills tensors. */
 cl_int call_check_memory(struct call *c, struct status *status);
 
-/* Launches what has been checked; no more than a marker where `empty`. */
+/* Launches the step of the plan that can run the call.  empty: there is nothing to compute; then
+ * only a marker is enqueued, for the event. */
 cl_int call_run(struct call *c, bool empty, struct status *status);
 
 #endif

@@ -17,12 +17,12 @@ struct clattn_context_s {
     void *user_data;
     struct device device;
     char *tuning;            /* the user's table, or NULL */
-    struct text tuning_name; /* what is said of where it is from */
+    struct text tuning_name; /* how messages name the user's table */
     struct cache programs;
     struct plans plans;
-    struct lock lock; /* of plans and references */
-    bool locked;      /* lock exists */
-    int references;   /* the caller's and one of each plan that somebody holds */
+    struct lock lock; /* for plans and references */
+    bool locked;      /* lock has been initialised */
+    int references;   /* the caller's, and one for each plan that somebody holds */
 };
 
 void context_retain(clattn_context c);

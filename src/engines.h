@@ -1,8 +1,8 @@
 /*
- * engines - the matrix engines that clattn has a kernel part for, cl/engine_<name>.cl.
+ * engines - the matrix engines for which clattn has a kernel part, cl/engine_<name>.cl.
  *
- * Whether a device has one is never read off a table of versions alone: a program of a few
- * lines that calls the part's instruction has to build there.
+ * A table of architectures alone never decides that a device has an engine: a program of a few
+ * lines that calls the engine's instruction has to build for the device.
  */
 #ifndef ENGINES_H
 #define ENGINES_H
@@ -13,35 +13,40 @@
 struct engine {
     const char *name; /* of the part, and in device.matrix */
 
-    /* What device.architecture may begin with; NULL: none, for tests.  AMD's compiler ends the
-     * process at an instruction that it knows and the chip lacks: only chips that have it. */
+    /* Words, separated by blanks: the engine is tried on a device whose architecture begins with
+     * one of them.  NULL: on no device, the engine is for tests.  AMD's compiler ends the process
+     * at an instruction that the chip lacks, so only chips that have the instruction may match. */
     const char *architectures;
 
-    /* What a device that has it lists among its OpenCL extensions, where the architecture does not
-     * tell; NULL: it does. */
+    /* The OpenCL extension that tells which of these devices should have the engine: only there a
+     * program that does not build is reported.  NULL: all of these devices should. */
     const char *extension;
 
-    /* As the part defines them: ENGINE_LANES, ENGINE_QUERIES, and the elements of a left and of a
-     * right operand in each lane. */
+    /* As cl/engine_<name>.cl defines them: ENGINE_LANES, ENGINE_QUERIES, ENGINE_LEFT and
+     * ENGINE_RIGHT (the elements of a left and of a right operand in each lane). */
     cl_uint lanes, queries, left, right;
 
-    /* What the formula keeps to, so that compilers keep all in registers.  floats: of sums and
-     * scores in a lane.  address: what each chunk costs beside them that a work-item copies
-     * without staying in its column (engine_move.cl).  keys: of a block. */
+    /* Limits within which fwd_mma's formula stays, so that compilers keep the variables of a
+     * work-item in registers.  floats: the most 32-bit values that a work-item may have in its sums
+     * of O, its scores and its addresses together.  address: as how many such values the address of
+     * each chunk of K or V counts that the work-item copies; where all its chunks of a tile lie in
+     * one column (ENGINE_STAYS in cl/engine_move.cl), their addresses are constants apart and count
+     * as nothing.  keys: the most keys of a block. */
     cl_uint floats, address, keys;
 
-    const char *options; /* to build with, after SOURCES_OPTIONS and ENGINES_OPTIONS; or "" */
+    const char *options; /* of the compiler, after SOURCES_OPTIONS and ENGINES_OPTIONS; or "" */
 };
 
-/* Of the compiler, for every engine.  Denormal floats mean nothing to sums that become 16-bit
- * elements.  All figures were taken with it; it does not shorten NVIDIA's native_exp2
- * (base_exp2_native does). */
+/* An option of the compiler, for the kernels of every engine: denormal floats may become 0.  In
+ * sums that are rounded to 16-bit elements this changes nothing.  All measurements of engines were
+ * taken with this option.  The option does not make NVIDIA's native_exp2 shorter; base_exp2_native
+ * (cl/base.cl) is for that. */
 #define ENGINES_OPTIONS "-cl-denorms-are-zero"
 
-/* The last one has a NULL name. */
+/* The last entry has a NULL name. */
 extern const struct engine engines_table[];
 
-/* The engine called chars[0..length), NULL when there is none. */
+/* The engine whose name is chars[0..length), NULL when there is none. */
 const struct engine *engines_find(const char *chars, size_t length);
 
 /* The first engine of device.matrix, NULL when there is none. */
@@ -50,14 +55,14 @@ const struct engine *engines_first(const struct device *d);
 /* Is the engine one of device.matrix? */
 bool engines_has(const struct device *d, const struct engine *engine);
 
-/* The program that builds only where the engine is, and the options to build it with: those of
- * fwd_mma with that engine. */
+/* Appends the program that builds only for devices that have the engine, and the options to build
+ * the program with, which are those of fwd_mma with that engine. */
 void engines_probe_text(const struct engine *engine, struct text *out);
 void engines_probe_options(const struct engine *engine, struct text *out);
 
-/* Sets device.matrix: the first engine of the device's architecture that builds there.  The
- * names of those that do not build, though the device should have them, are appended to failed,
- * with blanks between. */
+/* Sets d->matrix to the first engine for the device's architecture whose program builds.  Appends
+ * to failed, with blanks between, the names of engines that the device should have and whose
+ * program does not build. */
 void engines_probe(struct device *d, cl_context context, cl_device_id id, struct text *failed);
 
 #endif

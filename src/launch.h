@@ -21,14 +21,15 @@ struct ndrange {
 };
 
 /* Refuses a launch with `limit` work-items or more along a dimension: a size_t of the host, or of
- * the device, could not hold their number.  name: whose launch. */
+ * the device, could not hold their number.  name: the solver, for the sentence. */
 cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
                     struct status *status);
 
-/* Bytes of all arguments of a kernel with these operands, where addresses have so many bits. */
+/* Bytes of all arguments of a kernel with this set of operands, on a device whose addresses have
+ * address_bits bits. */
 cl_ulong launch_argument_bytes(cl_uint operands, cl_ulong address_bits);
 
-/* What one call of clattn_enqueue_forward asks for, checked. */
+/* One checked enqueue, for a solver to launch. */
 struct launch {
     const struct problem *problem;
     const struct device *device;
@@ -44,8 +45,8 @@ struct launch {
     cl_event *event; /* may be NULL */
 };
 
-/* Enqueues a kernel, by its number, whose range launch_check has let pass, after the events of a
- * list; event may be NULL. */
+/* Enqueues kernel number `kernel` of l, to run after the events of a list.  launch_check has
+ * accepted the range.  event may be NULL. */
 cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
                      const cl_event *list, cl_event *event, struct status *status);
 

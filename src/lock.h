@@ -1,8 +1,9 @@
 /*
- * lock - a mutex, from C11 threads where the C library has them, else from the
- * system.  Held around host work of microseconds, and for longer only where a driver
- * compiles: in a context's program cache, so that two threads that want the same
- * program build it once, and around the first launch where a driver compiles then.
+ * lock - a mutex, from C11 threads where the C library has them, else from the system.
+ *
+ * A lock is held for microseconds of host work.  It is held longer only while a driver compiles: in
+ * a context's program cache, so that two threads that want the same program build it once, and
+ * around a kernel's first launch, where some drivers compile only then.
  */
 #ifndef LOCK_H
 #define LOCK_H

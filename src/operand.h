@@ -18,11 +18,10 @@ enum operand_index { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_O, OPERAND_LSE, OP
 #define OPERAND_BIT(i) (1u << (i))
 enum { OPERAND_WORKSPACE = OPERANDS };
 
-/* Among the bits by which kernels are told of each operand's alignment: q, k, v and o, all of them.
- */
+/* params.aligned has bit i for operand i, and this bit where q, k, v and o are all aligned. */
 enum { OPERANDS_TOGETHER = OPERANDS };
 
-/* What a call asks for. */
+/* The lengths of a call. */
 struct operand_lengths {
     cl_uint batch, seq_q, seq_kv;
 };
@@ -38,18 +37,19 @@ struct operand {
         *element;  /* the type of an element in kernels: "element" (the problem's) or "float" */
     bool optional; /* a call may leave it out */
     struct operand_shape (*shape)(const struct problem *p, const struct operand_lengths *n);
-    cl_ulong feature; /* the bit of features_table that brings it; 0: it is always there */
-    size_t extra;     /* with a feature: the offset of its member in clattn_extras */
+    cl_ulong feature; /* the bit of the feature that has this tensor; 0: every problem has it */
+    size_t extra;     /* with a feature: the offset of the tensor's member in clattn_extras */
 };
 
 extern const struct operand operands_table[OPERANDS];
 
-/* The set of words, "q k v" or "lse workspace"; NULL: none.  All words must be known. */
+/* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
+ * be known. */
 cl_uint operand_set(const char *words);
 
-/* Takes the tensors of the features out of a struct clattn_extras: given[i] for operand i of the
- * table, whose number is in the set *taken then.  Refuses a tensor that `features` does not bring,
- * and a missing one that is not optional. */
+/* Copies the tensors of `features` out of a struct clattn_extras: operand i of the table into
+ * given[i], and i into the set *taken.  Refuses a tensor whose feature is not among `features`, and
+ * a missing tensor that is not optional. */
 cl_int operand_take_extras(const struct operand *table, size_t count, cl_ulong features,
                            const void *extras, const clattn_tensor **given, cl_uint *taken,
                            struct status *status);

@@ -1,6 +1,8 @@
 /*
- * plan - a problem with the variant that answers it, compiled; immutable but for the
- * kernel's arguments, which an enqueue sets under the plan's lock.
+ * plan - a problem with the compiled kernels of the variant that runs it.
+ *
+ * A plan does not change, but for the arguments of its kernels, which an enqueue sets under the
+ * plan's lock.
  */
 #ifndef PLAN_H
 #define PLAN_H
@@ -9,16 +11,16 @@
 #include "problem.h"
 #include "solvers.h"
 
-/* A solver's answer, compiled. */
+/* A variant of a solver, compiled. */
 struct plan_step {
-    const struct solver *solver; /* NULL: there is none */
+    const struct solver *solver; /* NULL: the plan does not have this step */
     struct variant variant;
     cl_kernel kernels[SOLVER_KERNELS];
-    cl_uint operands[SOLVER_KERNELS]; /* sets: what each kernel has as arguments */
+    cl_uint operands[SOLVER_KERNELS]; /* for each kernel the set of its operands */
     cl_ulong workspace;               /* bytes */
 };
 
-/* The second step runs where the first one's solver does not accept what an enqueue asks. */
+/* The second step runs the enqueues that the first step's solver refuses (solver.accepts). */
 enum { PLAN_STEPS = 2 };
 
 struct clattn_plan_s {
@@ -27,10 +29,10 @@ struct clattn_plan_s {
     struct plan_step steps[PLAN_STEPS];
     struct text variant_text; /* of the first step */
     struct text description;
-    cl_ulong workspace; /* bytes, for any step */
-    struct lock lock;   /* of the kernels' arguments */
-    bool locked;
-    bool on_paper; /* nothing is compiled, and nobody hears a remark: clattn_supports */
+    cl_ulong workspace; /* bytes, enough for either step */
+    struct lock lock;   /* for the kernels' arguments */
+    bool locked;        /* lock has been initialised */
+    bool on_paper;      /* for clattn_supports: nothing is compiled, notify gets no remarks */
 
     /* Of clattn_plan_find, under the context's lock: plans.h. */
     struct text key; /* empty: the plan is clattn_plan_create's, its caller's alone */
@@ -38,7 +40,7 @@ struct clattn_plan_s {
     clattn_plan next;
 };
 
-/* Makes a plan that nobody else knows. */
+/* Makes a plan, which is the caller's alone. */
 cl_int plan_make(clattn_context context, const clattn_desc *desc, clattn_plan *result,
                  struct status *status);
 

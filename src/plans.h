@@ -15,13 +15,14 @@
 
 enum { PLANS_UNUSED = 64 };
 
-/* Of one context, under its lock. */
+/* The plans of one context, under the context's lock. */
 struct plans {
-    clattn_plan first; /* of a list by plan->next; unused plans stand in it latest first */
-    size_t unused;     /* how many of them nobody holds */
+    clattn_plan first; /* a list, linked by plan->next; among the plans that nobody holds, the one
+                          that was given back last comes first */
+    size_t unused;     /* plans of the list that nobody holds */
 };
 
-/* Destroys the plans that nobody holds; there must be no others. */
+/* Destroys all plans of the list; nobody may hold one of them. */
 void plans_destroy(struct plans *plans);
 
 /* Gives back a reference to a plan of clattn_plan_find. */

@@ -1,5 +1,5 @@
 /*
- * problem - what is asked, independent of any device: checked, in normal form.
+ * problem - what a desc asks to compute, checked and in normal form, independent of any device.
  *
  * Two descs that ask for the same computation become the same problem: defaults
  * are filled in, and a band that can hide nothing at these lengths, or at any

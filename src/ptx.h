@@ -1,9 +1,9 @@
 /*
- * ptx - the step that lets a kernel use what only its own chip has (NVIDIA).
+ * ptx - lets a kernel use instructions that NVIDIA has for a single chip (sm_90a).
  *
- * PTX is the assembly text that NVIDIA's OpenCL compiler makes of a program, and what
- * CL_PROGRAM_BINARIES hands out: a second compiler in the driver, ptxas, makes machine code
- * of it.  The first compiler always writes for a whole generation, `.target sm_90`, where
+ * PTX is the assembly text that NVIDIA's OpenCL compiler makes of a program, and that
+ * CL_PROGRAM_BINARIES returns.  A second compiler in the driver, ptxas, translates the PTX into
+ * machine code.  The first compiler always writes for a whole generation, `.target sm_90`, where
  * ptxas refuses the instructions that will not outlive the chip: wgmma, setmaxnreg,
  * tensormap.replace; those need `.target sm_90a`, and no build option asks for it.
  *
@@ -23,8 +23,9 @@
 
 #include "status.h"
 
-/* Appends to out what is to be built in place of ptx[0..length); a NUL may end it.
- * CL_INVALID_BINARY, with a sentence, for a text that is not such PTX. */
+/* Appends to out the PTX for sm_90a, which is to be built in place of ptx[0..length).  The text
+ * may end in NULs.  CL_INVALID_BINARY, with a sentence, where the text is not the PTX of a whole
+ * program for sm_90. */
 cl_int ptx_for_sm_90a(const char *ptx, size_t length, struct text *out, struct status *status);
 
 #endif

@@ -12,19 +12,19 @@
 #include "status.h"
 
 struct tensor {
-    /* What is asked for. */
+    /* Set before the checks. */
     const char *name; /* "q", for sentences */
     struct operand_shape shape;
     bool read, written;
 
-    /* What passed the checks. */
-    cl_mem buffer;          /* as the kernel gets it; NULL when svm or empty */
-    void *svm;              /* likewise */
-    bool present;           /* false: no elements, or an lse that is not asked for */
+    /* Filled by the checks. */
+    cl_mem buffer;          /* the kernel's argument; NULL when svm or empty */
+    void *svm;              /* the kernel's argument; NULL when buffer or empty */
+    bool present;           /* false: no elements, or an optional tensor that is not given */
     struct strides strides; /* elements */
     bool aligned;           /* every row starts at a multiple of 16 bytes */
-    const void *root;       /* the memory object that holds it all; NULL for SVM */
-    cl_ulong begin, end;    /* bytes touched, from root's start, or addresses */
+    const void *root;       /* the buffer, or the parent of a sub-buffer; NULL for SVM */
+    cl_ulong begin, end;    /* the bytes of the tensor, counted from root's start; SVM: addresses */
 };
 
 /* Checks memory, offset, strides and extent of the caller's tensor against what t asks for; fills

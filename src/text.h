@@ -1,8 +1,8 @@
 /*
  * text - a string that grows.
  *
- * Used for composed programs, descriptions and long messages.  A failed
- * allocation is remembered: later appends do nothing, and failed tells.
+ * Used for composed programs, descriptions and long messages.  After a failed allocation `failed`
+ * is true, and later appends do nothing.
  */
 #ifndef TEXT_H
 #define TEXT_H
@@ -24,7 +24,7 @@ struct text {
 #define TEXT_PRINTF(at, first)
 #endif
 
-/* Sets a zeroed text free again; it is then empty and usable. */
+/* Frees the characters.  The text is then empty and can be used again. */
 void text_destroy(struct text *t);
 
 void text_append(struct text *t, const char *chars, size_t length);

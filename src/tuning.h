@@ -19,7 +19,7 @@
 
 /* Lines "DEVICE ; PROBLEM ; VARIANT". */
 struct tuning_table {
-    const char *name; /* for what is said of its lines: "NAME:3" */
+    const char *name; /* in messages about its lines: "NAME:3" */
     const char *text; /* NULL: none */
 };
 
@@ -32,7 +32,7 @@ int tuning_specificity(const struct device *d, const char *pattern, size_t lengt
 bool tuning_next(const char *table, const struct problem *p, const struct device *d, size_t *at,
                  struct variant *v, size_t *line);
 
-/* Checks every line's form, whatever device or problem it is for. */
+/* Checks the form of every line, for all devices and problems. */
 cl_int tuning_check(const char *table, const char *name, struct status *status);
 
 /* Reads a whole file; *table is to be freed. */
