@@ -29,7 +29,7 @@ cl_uint problem_element_size(const struct problem *p) {
             return types[i].element_size;
         }
     }
-    assert(!"problem_from_desc has let another type pass");
+    assert(false && "problem_from_desc has let another type pass");
     return 0;
 }
 

@@ -45,7 +45,7 @@ static void grids_do_not_wrap(void **state) {
     enum { MOST = (1 << 30) - 1 };
     const struct params most = {
         .batch = 1, .heads_q = MOST, .group = 1, .seq_q = MOST, .seq_kv = MOST};
-    const double rows = (double)MOST * MOST;
+    const double rows = (double)MOST * (double)MOST;
     static const struct {
         const char *variant;
         double items; /* for each row, at least */
