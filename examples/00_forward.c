@@ -66,7 +66,7 @@ int main(void) {
     float worst = 0.0f;
     for (int i = 0; i < COUNT; i++)
         worst = fmaxf(worst, fabsf(data[3][i] - (float)(i / DIM % SEQ) / 2.0f));
-    float bound = 4 * 0x1p-24f * (4 + 8) * SEQ; /* 4 ulp * (max |score| + 8) * max |v| */
+    float bound = 4 * 0x1p-24f * (4 + 8) * (float)SEQ; /* 4 ulp * (max |score| + 8) * max |v| */
     printf("last row %.4f (expected %.4f), largest error %.2g (bound %.2g)\n", data[3][COUNT - 1],
            (SEQ - 1) / 2.0, worst, bound);
     clattn_plan_destroy(plan);

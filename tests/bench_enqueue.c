@@ -92,7 +92,7 @@ static void measure(struct bench *b, cl_command_queue queue, bool events, const 
                     enqueue_empty(b->empty, queue, b->small, event);
                 }
             }
-            const double time = (now() - start) / BATCH;
+            const double time = (now() - start) / (double)BATCH;
             check(clFinish(queue), "clFinish");
             for (int i = 0; events && i < BATCH; i++) {
                 clReleaseEvent(done[i]);

@@ -115,7 +115,7 @@ static void of_case(struct subject *s, const struct case_setup *setup, uint64_t 
     desc.batch = t->batch;
     desc.seq_q = t->seq_q;
     desc.seq_kv = t->seq_kv;
-    while (desc.seq_q > 1 && (double)desc.seq_q * desc.seq_kv > PAIRS)
+    while (desc.seq_q > 1 && (double)desc.seq_q * desc.seq_kv > (double)PAIRS)
         desc.seq_q /= 2;
     subject_make(s, &desc, setup->scale);
     s->kind = "of the table";

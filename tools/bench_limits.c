@@ -97,9 +97,10 @@ static cl_int set_rounds(struct bench_machine *m, const struct peak_variant *v,
     } while (seconds >= 0 && seconds < SAMPLE_SECONDS / 4 && rounds < MOST_ROUNDS / 4);
     if (seconds > 0 && seconds < SAMPLE_SECONDS) {
         double wanted = rounds * (SAMPLE_SECONDS / seconds);
-        rounds = wanted < MOST_ROUNDS ? (cl_int)wanted : MOST_ROUNDS;
+        rounds = wanted < (double)MOST_ROUNDS ? (cl_int)wanted : MOST_ROUNDS;
     }
-    limits->operations = 2.0 * STEPS * v->chains * v->width * (double)limits->items * rounds;
+    limits->operations =
+        2.0 * (double)STEPS * v->chains * v->width * (double)limits->items * rounds;
     return seconds < 0 ? CL_OUT_OF_RESOURCES
                        : clSetKernelArg(limits->peak, 3, sizeof rounds, &rounds);
 }

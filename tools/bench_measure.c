@@ -161,7 +161,7 @@ static cl_int prepare(struct match *a, struct contender *c) {
     if (status == CL_SUCCESS) {
         double estimate = device > 0 ? device : wall;
         double passes = ceil(SAMPLE_SECONDS / (estimate > 1e-9 ? estimate : 1e-9));
-        c->passes = passes < 1 ? 1 : passes > MOST_PASSES ? MOST_PASSES : (unsigned)passes;
+        c->passes = passes < 1 ? 1 : passes > (double)MOST_PASSES ? MOST_PASSES : (unsigned)passes;
     }
     return status;
 }

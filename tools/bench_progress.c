@@ -21,7 +21,7 @@ void bench_progress_set(struct bench_progress *p, size_t done, double fraction) 
         return;
     }
     double part = ((double)done + fraction) / (double)p->total;
-    int filled = (int)(part * WIDTH);
+    int filled = (int)(part * (double)WIDTH);
     char bar[WIDTH + 1];
     memset(bar, ' ', WIDTH);
     memset(bar, '#', (size_t)(filled < 0 ? 0 : filled > WIDTH ? WIDTH : filled));

@@ -57,7 +57,7 @@ static double bytes_of(const clattn_desc *d, int tensor) {
 
 /* From one set to the next. */
 static double step_of(const clattn_desc *d, int tensor) {
-    return ceil(bytes_of(d, tensor) / SET_ALIGNMENT) * SET_ALIGNMENT;
+    return ceil(bytes_of(d, tensor) / (double)SET_ALIGNMENT) * (double)SET_ALIGNMENT;
 }
 
 double bench_tensors_bytes(const clattn_desc *desc) {
@@ -74,12 +74,12 @@ double bench_tensors_bytes(const clattn_desc *desc) {
 static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc) {
     double one = bench_tensors_bytes(desc), largest = 1;
     for (int i = 0; i < BENCH_TENSORS; i++) {
-        largest = fmax(largest, bytes_of(desc, i) + SET_ALIGNMENT);
+        largest = fmax(largest, bytes_of(desc, i) + (double)SET_ALIGNMENT);
     }
     double sets = fmax(2, ceil(2 * fmax((double)m->cache, LEAST_CACHE) / one));
     sets =
         fmin(sets, fmin(floor((double)m->memory / 4 / one), floor((double)m->largest / largest)));
-    return sets < 1 ? 1 : sets > MOST_SETS ? MOST_SETS : (size_t)sets;
+    return sets < 1 ? 1 : sets > (double)MOST_SETS ? MOST_SETS : (size_t)sets;
 }
 
 static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor) {

@@ -414,9 +414,9 @@ bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q
     const size_t keys = (size_t)desc->seq_kv + 1, dim = desc->head_dim, dim_v = desc->head_dim_v;
     *result = (struct verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
     double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
-    double pair_cost = (double)dim + 3 * (double)dim_v + EXACT_COST;
+    double pair_cost = (double)dim + 3 * (double)dim_v + (double)EXACT_COST;
     if (desc->type != CLATTN_F32) {
-        pair_cost += (double)dim_v + PLAIN_COST;
+        pair_cost += (double)dim_v + (double)PLAIN_COST;
     }
     double affordable = operations / ((pairs + 1) * pair_cost);
     result->checked = result->rows;
