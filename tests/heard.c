@@ -15,6 +15,19 @@ void CL_CALLBACK heard_notify(cl_int status, const char *message, void *user_dat
     snprintf(heard->message, sizeof heard->message, "%s", message ? message : "");
 }
 
+clattn_context heard_context(cl_context context, cl_device_id device, struct heard *heard) {
+    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
+    clattn_context made = NULL;
+    desc.context = context;
+    desc.device = device;
+    desc.notify = heard_notify;
+    desc.user_data = heard;
+    if (clattn_context_create(&desc, &made) != CL_SUCCESS) {
+        fprintf(stderr, "no context: %s\n", heard->message);
+    }
+    return made;
+}
+
 static bool continues_name(char c) {
     return isalnum((unsigned char)c) || c == '_';
 }

@@ -18,6 +18,9 @@ struct heard {
 /* user_data is a struct heard; calls must not overlap. */
 void CL_CALLBACK heard_notify(cl_int status, const char *message, void *user_data);
 
+/* A clattn context that tells heard; NULL, with its sentence on stderr, where there is none. */
+clattn_context heard_context(cl_context context, cl_device_id device, struct heard *heard);
+
 /* True when the message holds word between characters that no name continues with. */
 bool heard_mentions(const struct heard *heard, const char *word, size_t length);
 

@@ -25,15 +25,11 @@ static clattn_context context;
 
 static int open_all(void **state) {
     (void)state;
-    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
     if (!test_device_open(&device)) {
         return -1;
     }
-    desc.context = device.context;
-    desc.device = device.id;
-    desc.notify = heard_notify;
-    desc.user_data = &heard;
-    return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
+    context = heard_context(device.context, device.id, &heard);
+    return context ? 0 : -1;
 }
 
 static int close_all(void **state) {

@@ -118,15 +118,11 @@ static void misuse_is_refused(void **state) {
 
 static int open_all(void **state) {
     (void)state;
-    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
     if (!test_device_open(&tested)) {
         return -1;
     }
-    desc.context = tested.context;
-    desc.device = tested.id;
-    desc.notify = heard_notify;
-    desc.user_data = &heard;
-    return clattn_context_create(&desc, &context) == CL_SUCCESS ? 0 : -1;
+    context = heard_context(tested.context, tested.id, &heard);
+    return context ? 0 : -1;
 }
 
 static int close_all(void **state) {

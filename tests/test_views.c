@@ -279,17 +279,11 @@ static int open_all(void **state) {
     if (!test_device_open(&device)) {
         return -1;
     }
-    clattn_context_desc desc = CLATTN_CONTEXT_DESC_INIT;
-    desc.context = device.context;
-    desc.device = device.id;
-    desc.notify = heard_notify;
-    desc.user_data = &heard;
+    context = heard_context(device.context, device.id, &heard);
     small_open(&small, device.context, device.queue, problem_text, 1);
     arena = clCreateBuffer(device.context, 0, ARENA, NULL, NULL);
-    return arena && clattn_context_create(&desc, &context) == CL_SUCCESS &&
-                   clattn_plan_create(context, &small.desc, &plan) == CL_SUCCESS
-               ? 0
-               : -1;
+    return arena && context && clattn_plan_create(context, &small.desc, &plan) == CL_SUCCESS ? 0
+                                                                                             : -1;
 }
 
 static int close_all(void **state) {
