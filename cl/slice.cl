@@ -32,26 +32,29 @@ INLINE long slice_begin_kv(const struct strides *t, const struct slice *s) {
     return slice_of_tensor(t, s->batch, s->head_kv);
 }
 
+/* How many heads K and V have, and which of them query head `head` reads. */
 INLINE int slice_heads_kv(const struct params *p) {
     return p->heads_q / p->group;
 }
-
 INLINE int slice_head_kv(const struct params *p, int head) {
     return head / p->group;
 }
+
 INLINE int slice_seq_q(const struct params *p) {
     return p->seq_q;
 }
 INLINE int slice_seq_kv(const struct params *p) {
     return p->seq_kv;
 }
+
 /* How many slices, of neighbouring numbers, share a head of K and V. */
 INLINE int slice_sharing(const struct params *p) {
     return p->group;
 }
 
-/* These functions fill what they are given: a struct that is returned is an argument `noalias` to
- * clang, and what clang makes of that Oclgrind does not know. */
+/* The functions below fill a struct of the caller and do not return one.  Clang passes a returned
+ * struct as a `noalias` argument; when it inlines the function, the argument leaves an intrinsic
+ * (llvm.experimental.noalias.scope.decl) behind, which Oclgrind 21.10 does not know. */
 INLINE void slice_band(const struct params *p, struct band *b) {
     b->diagonal = p->diagonal;
     b->left = p->band_left;

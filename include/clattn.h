@@ -228,9 +228,10 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
  * context for the same computation (defaults filled in, a band that hides no key left out) with the
  * same text of variant.  To find a plan costs microseconds.  notify hears remarks only when the
  * plan is made.
- * Each call is answered by a clattn_plan_destroy of its own: all callers share the plan, which
- * others may use while one gives it back.  The context keeps the last 64 plans that nobody holds
- * any more, for the next who asks; they do not keep the context alive. */
+ * All callers share the plan.  Each calls clattn_plan_destroy once for each clattn_plan_find; the
+ * others may go on using the plan meanwhile.  When the last caller has destroyed the plan, the
+ * context keeps it for the next clattn_plan_find: the 64 plans that were destroyed last.  Such
+ * plans do not keep the context alive. */
 CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *desc,
                                    clattn_plan *result);
 
@@ -323,14 +324,14 @@ typedef struct clattn_forward_args {
     cl_mem workspace; /* at least clattn_plan_workspace_size from workspace_offset on;
                          NULL if that is 0 (then what stands here is ignored).  Two enqueues
                          that may run at the same time need two workspaces. */
-    size_t workspace_offset; /* bytes; a multiple of 256; with workspace_svm the sum of the two is
-                                one */
-    cl_uint batch;           /* CLATTN_FROM_DESC, or at most the plan's */
-    cl_uint seq_q;           /* likewise */
-    cl_uint seq_kv;          /* likewise: a decoder whose cache grows never re-plans */
-    float scale;             /* default CLATTN_SCALE_DEFAULT; else 0, or a number for which
-                                |scale| log2(e), with a softcap |scale / softcap|, is a normal
-                                float, at most 2^112 where the type is f16 or bf16 */
+    size_t workspace_offset;     /* bytes; a multiple of 256.  With workspace_svm, the address plus
+                                    workspace_offset is a multiple of 256 instead. */
+    cl_uint batch;               /* CLATTN_FROM_DESC, or at most the plan's */
+    cl_uint seq_q;               /* likewise */
+    cl_uint seq_kv;              /* likewise: a decoder whose cache grows never re-plans */
+    float scale;                 /* default CLATTN_SCALE_DEFAULT; else 0, or a number for which
+                                    |scale| log2(e), with a softcap |scale / softcap|, is a normal
+                                    float, at most 2^112 where the type is f16 or bf16 */
     const clattn_extras *extras; /* default NULL: none */
     void *workspace_svm; /* default NULL; shared virtual memory in place of workspace, which is
                             then NULL.  "standard" cannot use it (CLATTN_UNSUPPORTED) */
