@@ -228,13 +228,13 @@ static cl_int fill_params(struct call *c, struct status *status) {
 static const struct plan_step *find_step(const struct call *c, struct status *status) {
     const struct plan_step *steps = c->plan->steps;
     const struct solver *first = steps[0].solver;
-    if (!first->accepts || first->accepts(&steps[0].variant, &c->params)) {
+    if (!first->accepts || first->accepts(steps[0].values, &c->params)) {
         return &steps[0];
     }
     if (!steps[1].solver) {
         status_set(status, CLATTN_UNSUPPORTED,
-                   "enqueue: %s cannot run with %s, and no other solver's kernel builds",
-                   first->name, first->misses);
+                   "enqueue: %s cannot run with these strides, and no other solver's kernel builds",
+                   first->name);
         return NULL;
     }
     return &steps[1];
@@ -247,14 +247,17 @@ static cl_int launch(const struct call *c, struct status *status) {
         return status->code;
     }
     const struct solver *solver = step->solver;
+    struct ndrange ranges[STAGES];
     const struct launch l = {
         .problem = &c->plan->problem,
         .device = &c->plan->context->device,
-        .variant = &step->variant,
+        .name = solver->name,
         .params = &c->params,
         .tensors = c->tensors,
+        .stages = step->count,
         .kernels = step->kernels,
         .operands = step->operands,
+        .ranges = ranges,
         .workspace = &c->tensors[WORKSPACE],
         .queue = c->queue,
         .count = c->count,
@@ -262,18 +265,16 @@ static cl_int launch(const struct call *c, struct status *status) {
         .event = c->event,
     };
     const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
-    struct ndrange ranges[SOLVER_KERNELS];
     cl_int code = CL_SUCCESS;
-    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
-        ranges[i] = solver->ndrange(&step->variant, &c->params, i);
+    for (size_t i = 0; i < step->count && code == CL_SUCCESS; i++) {
+        ranges[i] = launch_range(&step->stages[i], step->values, &c->params);
         code = launch_check(&ranges[i], limit, solver->name, status);
     }
     if (code != CL_SUCCESS) {
         return code;
     }
     lock_take(&c->plan->lock);
-    code = solver->enqueue ? solver->enqueue(solver, &l, status)
-                           : launch_chain(&l, ranges, solver->kernels, status);
+    code = solver->enqueue ? solver->enqueue(&l, status) : launch_chain(&l, status);
     lock_give(&c->plan->lock);
     return code;
 }

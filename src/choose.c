@@ -46,60 +46,57 @@ static bool lower_local_memory(const struct search *s, const struct solver *solv
     bool other = false, complete = bytes > 0;
     while (!other && complete && limited->local_memory > step) {
         struct variant next = *v;
-        struct text why = {0};
+        struct text far = {0};
+        struct status status = {0};
         limited->local_memory -= step;
-        complete = solver->complete(s->question->problem, limited, &next, &why);
+        complete = solvers_complete(solver, s->question->problem, limited, &next, &far, &status) ==
+                   CL_SUCCESS;
         other = complete && !variant_is(&next, too_large);
-        text_destroy(&why);
+        text_destroy(&far);
+        status_destroy(&status);
     }
     return other;
-}
-
-/* Takes `why` for the reason and the sentence; returns code. */
-static cl_int refuse(struct text *reason, struct text *why, const char *origin, cl_int code,
-                     struct status *status) {
-    text_printf(reason, "refused: %s (variant from %s)", text_chars(why), origin);
-    status_set(status, code, "variant: %s", text_chars(why));
-    text_destroy(why);
-    return code;
 }
 
 /* Tries a variant that may lack parameters.  On success the choice is made. */
 static cl_int attempt(struct search *s, const struct solver *solver, const struct variant *v,
                       const char *origin, struct status *status) {
+    const struct problem *p = s->question->problem;
     struct text *reason = &s->reasons[index_of(solver)];
-    struct text refusal = {0};
+    struct text why = {0};
     text_destroy(reason);
-    if (solvers_refuse(solver, s->question->problem, s->question->device, &refusal)) {
-        text_printf(reason, "refused: %s", text_chars(&refusal));
+    if (solvers_fit(solver, p, s->question->device, v, &why) == CANNOT) {
+        text_printf(reason, "refused: %s", text_chars(&why));
         status_set(status, CLATTN_UNSUPPORTED, "variant: %s is refused: %s", solver->name,
-                   text_chars(&refusal));
-        text_destroy(&refusal);
+                   text_chars(&why));
+        text_destroy(&why);
         return CLATTN_UNSUPPORTED;
     }
-    struct text lacking = {0};
-    if (solver->lacks && solver->lacks(s->question->device, v, &lacking)) {
-        return refuse(reason, &lacking, origin, CLATTN_UNSUPPORTED, status);
-    }
+    text_destroy(&why);
     struct device limited = *s->question->device;
     for (;;) {
-        struct text why = {0};
+        struct text far = {0};
+        struct status refused = {0};
         struct variant complete = *v;
-        if (!solver->complete(s->question->problem, &limited, &complete, &why)) {
-            return refuse(reason, &why, origin, CLATTN_INVALID_VARIANT, status);
+        cl_int code = solvers_complete(solver, p, &limited, &complete, &far, &refused);
+        if (code == CL_SUCCESS) {
+            code = solvers_check_arguments(solver, &complete, &limited, &refused);
         }
-        struct text over = {0};
-        if (!solvers_arguments_fit(solver, &complete, &limited, &over)) {
-            text_destroy(&why);
-            return refuse(reason, &over, origin, CLATTN_UNSUPPORTED, status);
+        if (code != CL_SUCCESS) {
+            const char *sentence = text_chars(&refused.sentence);
+            text_printf(reason, "refused: %s (variant from %s)", sentence, origin);
+            status_set(status, code, "variant: %s", sentence);
+            status_destroy(&refused);
+            text_destroy(&far);
+            return code;
         }
         struct choose_excess excess = {0};
         const struct choose_builder *b = s->question->builder;
-        cl_int code = b ? b->build(b->data, solver, &complete, &excess, status) : CL_SUCCESS;
-        if (code == CL_SUCCESS && why.length) {
-            remark_completion(s, v, &complete, origin, text_chars(&why));
+        code = b ? b->build(b->data, solver, &complete, &excess, status) : CL_SUCCESS;
+        if (code == CL_SUCCESS && far.length) {
+            remark_completion(s, v, &complete, origin, text_chars(&far));
         }
-        text_destroy(&why);
+        text_destroy(&far);
         if (code == CL_SUCCESS) {
             s->choice->solver = solver;
             s->choice->variant = complete;
@@ -181,14 +178,13 @@ static cl_int choose_by_formula(struct search *s, struct status *status) {
         if (solver == s->question->without) {
             continue;
         }
-        const char *unsuited = solver->baseline ? baseline
-                               : solver->unsuited
-                                   ? solver->unsuited(s->question->problem, s->question->device)
-                                   : NULL;
-        if (unsuited) {
-            text_destroy(&s->reasons[i]);
-            text_printf(&s->reasons[i], "passed over: %s", unsuited);
-            continue;
+        struct text why = {0};
+        const bool could =
+            solver->baseline ||
+            solvers_fit(solver, s->question->problem, s->question->device, NULL, &why) == COULD;
+        text_destroy(&why);
+        if (could) {
+            continue; /* describe_untried says so */
         }
         struct variant v = {.count = 0};
         memcpy(v.solver, solver->name, strlen(solver->name) + 1);
@@ -200,19 +196,17 @@ static cl_int choose_by_formula(struct search *s, struct status *status) {
 /* The reason of a solver that was not tried. */
 static void describe_untried(const struct choose_question *q, const struct solver *solver,
                              struct text *reason) {
-    struct text refusal = {0};
-    const char *unsuited = solver->baseline   ? baseline
-                           : solver->unsuited ? solver->unsuited(q->problem, q->device)
-                                              : NULL;
-    if (solvers_refuse(solver, q->problem, q->device, &refusal)) {
-        text_printf(reason, "refused: %s", text_chars(&refusal));
-    } else if (unsuited) {
-        text_printf(reason, "passed over: %s", unsuited);
+    struct text why = {0};
+    const enum fitness fitness = solvers_fit(solver, q->problem, q->device, NULL, &why);
+    if (fitness == CANNOT) {
+        text_printf(reason, "refused: %s", text_chars(&why));
+    } else if (fitness == COULD || solver->baseline) {
+        text_printf(reason, "passed over: %s", solver->baseline ? baseline : text_chars(&why));
     } else {
         text_printf(reason, "not tried: %s",
                     q->asked ? "the caller asked for a variant" : "another one was chosen before");
     }
-    text_destroy(&refusal);
+    text_destroy(&why);
 }
 
 cl_int choose_variant(const struct choose_question *q, struct choice *c, struct status *status) {

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "size.h"
+
 _Static_assert(sizeof(struct params) ==
                    offsetof(struct params, aligned) + sizeof((struct params *)0)->aligned,
                "params end without padding");
@@ -58,6 +60,13 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel, cl_uint op
     return code;
 }
 
+struct ndrange launch_range(const struct stage *stage, const long long *values,
+                            const struct params *params) {
+    const size_t items = stage->work_items(values);
+    const struct grid grid = stage->grid(values, params);
+    return (struct ndrange){{size_mul_capped(grid.x, items), grid.y}, {items, 1}};
+}
+
 cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *name,
                     struct status *status) {
     for (size_t i = 0; i < 2; i++) {
@@ -71,20 +80,20 @@ cl_int launch_check(const struct ndrange *range, cl_ulong limit, const char *nam
     return CL_SUCCESS;
 }
 
-cl_int launch_kernel(const struct launch *l, size_t kernel, struct ndrange range, cl_uint count,
-                     const cl_event *list, cl_event *event, struct status *status) {
-    const cl_kernel launched = l->kernels[kernel];
-    const size_t global[2] = {(size_t)range.global[0], (size_t)range.global[1]};
-    assert(global[0] == range.global[0] && global[1] == range.global[1]);
-    cl_int code = set_arguments(l, launched, l->operands[kernel]);
+cl_int launch_stage(const struct launch *l, size_t stage, cl_uint count, const cl_event *list,
+                    cl_event *event, struct status *status) {
+    const cl_kernel kernel = l->kernels[stage];
+    const struct ndrange *range = &l->ranges[stage];
+    const size_t global[2] = {(size_t)range->global[0], (size_t)range->global[1]};
+    assert(global[0] == range->global[0] && global[1] == range->global[1]);
+    cl_int code = set_arguments(l, kernel, l->operands[stage]);
     if (code == CL_SUCCESS) {
-        code = clEnqueueNDRangeKernel(l->queue, launched, 2, NULL, global, range.local, count, list,
+        code = clEnqueueNDRangeKernel(l->queue, kernel, 2, NULL, global, range->local, count, list,
                                       event);
     }
     return code == CL_SUCCESS
                ? code
-               : status_set(status, code, "enqueue: the driver refuses a launch of %s",
-                            l->variant->solver);
+               : status_set(status, code, "enqueue: the driver refuses a launch of %s", l->name);
 }
 
 /* Does one command of the queue begin when the one before is done, unasked? */
@@ -98,19 +107,18 @@ static cl_int read_order(cl_command_queue queue, bool *ordered, struct status *s
                : status_set(status, code, "queue: the driver tells nothing about its order");
 }
 
-cl_int launch_chain(const struct launch *l, const struct ndrange *ranges, size_t count,
-                    struct status *status) {
+cl_int launch_chain(const struct launch *l, struct status *status) {
     bool ordered = false;
     cl_event before = NULL;
-    assert(count > 0); /* or nobody would set the caller's event */
-    cl_int code = count > 1 ? read_order(l->queue, &ordered, status) : CL_SUCCESS;
-    for (size_t i = 0; i < count && code == CL_SUCCESS; i++) {
-        const bool first = i == 0, last = i + 1 == count;
+    assert(l->stages > 0); /* or nobody would set the caller's event */
+    cl_int code = l->stages > 1 ? read_order(l->queue, &ordered, status) : CL_SUCCESS;
+    for (size_t i = 0; i < l->stages && code == CL_SUCCESS; i++) {
+        const bool first = i == 0, last = i + 1 == l->stages;
         cl_event after = NULL;
         const cl_uint waits = first ? l->count : before != NULL;
         const cl_event *list = first ? l->list : before ? &before : NULL;
         cl_event *event = last ? l->event : ordered ? NULL : &after;
-        code = launch_kernel(l, i, ranges[i], waits, list, event, status);
+        code = launch_stage(l, i, waits, list, event, status);
         if (before) {
             clReleaseEvent(before);
         }

@@ -8,7 +8,7 @@
 #include "choose.h"
 
 static void destroy_kernels(struct plan_step *step) {
-    for (size_t i = 0; i < SOLVER_KERNELS; i++) {
+    for (size_t i = 0; i < STAGES; i++) {
         if (step->kernels[i]) {
             clReleaseKernel(step->kernels[i]);
         }
@@ -45,9 +45,12 @@ static bool takes_local_memory(const struct making *m, const struct solver *solv
     struct device without = m->plan->context->device;
     struct variant same = *v;
     struct text why = {0};
+    struct status status = {0};
     without.local_memory = 0;
-    const bool takes = solver->refuses(p, &without) || !solver->complete(p, &without, &same, &why);
+    const bool takes = solvers_fit(solver, p, &without, v, &why) == CANNOT ||
+                       solvers_complete(solver, p, &without, &same, &why, &status) != CL_SUCCESS;
     text_destroy(&why);
+    status_destroy(&status);
     return takes;
 }
 
@@ -55,6 +58,7 @@ static bool takes_local_memory(const struct making *m, const struct solver *solv
 static cl_int check_kernel(const struct making *m, const struct solver *solver,
                            const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
+    const struct stage *stage = &m->step->stages[index];
     const cl_kernel kernel = m->step->kernels[index];
     assert(kernel);
     const cl_device_id id = m->plan->context->id;
@@ -70,19 +74,18 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
         return status_set(status, code, "plan: the driver tells nothing about kernel %s",
                           solver->name);
     }
-    const struct params one = {.batch = 1, .heads_q = 1, .seq_q = 1};
-    const struct ndrange range = solver->ndrange(v, &one, index);
     /* A kernel that moves registers between its warps: the driver gives each as many as the
      * richest has and says a size that is too small.  ptxas has checked the real one, and the local
      * memory. */
-    if (solver->recipe(v, index)->sm_90a) {
+    if (stage->recipe.sm_90a) {
         return CL_SUCCESS;
     }
-    if (range.local[0] * range.local[1] > most) {
+    const size_t items = stage->work_items(m->step->values);
+    if (items > most) {
         excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
                           "plan: kernel %s runs in work-groups of at most %zu, not %zu",
-                          solver->name, most, range.local[0] * range.local[1]);
+                          solver->name, most, items);
     }
     const cl_ulong has = m->plan->context->device.local_memory;
     if (bytes > has && takes_local_memory(m, solver, v)) {
@@ -99,7 +102,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
                            const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
     clattn_context c = m->plan->context;
-    const struct program_recipe *recipe = solver->recipe(v, index);
+    const struct program_recipe *recipe = &m->step->stages[index].recipe;
     cl_program program;
     struct text remarks = {0};
     cl_int code = program_get(recipe, &m->plan->problem, v, &c->programs, c->context, c->id,
@@ -126,9 +129,13 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
     const struct making *m = data;
     struct plan_step *step = m->step;
     (void)excess;
+    solvers_decode(solver, v, step->values);
+    step->count = solver->stages(v, step->stages);
     step->workspace = 0;
-    if (solver->workspace && (!solver->workspace(&m->plan->problem, v, &step->workspace) ||
-                              step->workspace > SIZE_MAX)) {
+    assert(step->count > 0 && step->count <= STAGES);
+    if (solver->workspace &&
+        (!solver->workspace(&m->plan->problem, step->values, &step->workspace) ||
+         step->workspace > SIZE_MAX)) {
         return status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
     }
@@ -140,10 +147,9 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
                     struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
     struct plan_step *step = m->step;
-    assert(solver->kernels > 0 && solver->kernels <= SOLVER_KERNELS);
     assert(!step->kernels[0]); /* what was tried before is gone */
     cl_int code = measure(data, solver, v, excess, status);
-    for (size_t i = 0; i < solver->kernels && code == CL_SUCCESS; i++) {
+    for (size_t i = 0; i < step->count && code == CL_SUCCESS; i++) {
         code = build_kernel(m, solver, v, i, excess, status);
     }
     if (code != CL_SUCCESS) {
@@ -198,7 +204,7 @@ static void choose_second(clattn_plan plan, struct text *description) {
     struct choice c = {0};
     const cl_int code = choose_step(plan, second, NULL, first, &c, &status);
     choose_destroy(&c);
-    text_printf(&line, "%s: ", first->misses);
+    text_printf(&line, "other strides: ");
     if (code == CL_SUCCESS) {
         variant_format(&second->variant, &line);
     } else {

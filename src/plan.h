@@ -15,9 +15,12 @@
 struct plan_step {
     const struct solver *solver; /* NULL: the plan does not have this step */
     struct variant variant;
-    cl_kernel kernels[SOLVER_KERNELS];
-    cl_uint operands[SOLVER_KERNELS]; /* for each kernel the set of its operands */
-    cl_ulong workspace;               /* bytes */
+    long long values[VARIANT_PARAMETERS]; /* the variant's */
+    size_t count;                         /* of stages */
+    struct stage stages[STAGES];
+    cl_kernel kernels[STAGES];
+    cl_uint operands[STAGES]; /* for each stage the set of its operands */
+    cl_ulong workspace;       /* bytes */
 };
 
 /* The second step runs the enqueues that the first step's solver refuses (solver.accepts). */

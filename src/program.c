@@ -95,6 +95,9 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
                 problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
     compose_operands(recipe, composed);
     text_printf(composed, "%s", recipe->constants);
+    if (recipe->pass) {
+        text_printf(composed, "#define PASS %s\n", recipe->pass);
+    }
     for (size_t i = 0; i < v->count; i++) {
         text_printf(composed, "#define %s %s\n", v->parameters[i].name, v->parameters[i].value);
     }

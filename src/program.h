@@ -11,7 +11,7 @@
 #include "cache.h"
 #include "operand.h"
 #include "problem.h"
-#include "tuning.h"
+#include "variant.h"
 
 enum { PROGRAM_PARTS = 12 };
 
@@ -22,6 +22,7 @@ struct program_recipe {
                                        * <WORD> in a name: the variant's parameter */
     const char *reads, *writes;       /* its operands, "q k v", and "workspace"; see operand_set */
     const char *constants;            /* further #define lines, or "" */
+    const char *pass;                 /* the kernel's parameter PASS; NULL: it has none */
     const char *options;              /* of the compiler, beside SOURCES_OPTIONS; NULL: none */
     const char *(*variant_options)(
         const struct variant *v); /* further options, which depend on v; NULL: none */

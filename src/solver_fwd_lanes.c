@@ -9,32 +9,35 @@
 #include "size.h"
 #include "solvers.h"
 
-enum { COUNT = 5 };
+enum { LANES, ROW_VECTORS, KEY_UNROLL, COL_UNROLL, BLOCK_N };
 
-static const struct solver_parameter parameters[COUNT] = {
-    {"LANES", 4, 16},      {"ROW_VECTORS", 1, 8}, {"KEY_UNROLL", 1, 16},
-    {"COL_UNROLL", 1, 16}, {"BLOCK_N", 8, 128}, /* longer sums drift, and too many short ones */
+static const struct solver_parameter parameters[] = {
+    SOLVERS_NUMBER(LANES, 4, 16),
+    SOLVERS_NUMBER(ROW_VECTORS, 1, 8),
+    SOLVERS_NUMBER(KEY_UNROLL, 1, 16),
+    SOLVERS_NUMBER(COL_UNROLL, 1, 16),
+    SOLVERS_NUMBER(BLOCK_N, 8, 128), /* longer sums drift, and too many short ones */
+    {0},
 };
 
-static const char *refuses(const struct problem *p, const struct device *d) {
-    return d->type == DEVICE_CPU ? solvers_refuse_loops(p, d, 4) : "it is for CPU devices";
+static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
+    return solvers_fitness(
+        d->type == DEVICE_CPU ? solvers_refuse_loops(p, d, 4) : "it is for CPU devices", NULL, why);
 }
 
-static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
-                  struct text *why) {
+static cl_int legal(const struct problem *p, const struct device *d, const long long *v,
+                    struct status *status) {
     (void)p;
     (void)d;
-    const long long lanes = variant_number(v, "LANES", 0);
-    if (lanes != 4 && lanes != 8 && lanes != 16) {
-        text_printf(why, "LANES=%lld is none of 4, 8, 16", lanes);
-        return false;
+    if (v[LANES] != 4 && v[LANES] != 8 && v[LANES] != 16) {
+        return status_set(status, CLATTN_INVALID_VARIANT, "LANES=%lld is none of 4, 8, 16",
+                          v[LANES]);
     }
-    if (variant_number(v, "BLOCK_N", 0) % variant_number(v, "KEY_UNROLL", 1) != 0) {
-        text_printf(why, "BLOCK_N=%lld is not a multiple of KEY_UNROLL=%lld",
-                    variant_number(v, "BLOCK_N", 0), variant_number(v, "KEY_UNROLL", 1));
-        return false;
-    }
-    return true;
+    return v[BLOCK_N] % v[KEY_UNROLL] == 0
+               ? CL_SUCCESS
+               : status_set(status, CLATTN_INVALID_VARIANT,
+                            "BLOCK_N=%lld is not a multiple of KEY_UNROLL=%lld", v[BLOCK_N],
+                            v[KEY_UNROLL]);
 }
 
 /* Keys that a row sees, at most. */
@@ -44,51 +47,58 @@ static long long reach(const struct problem *p) {
     return band < p->seq_kv ? band : p->seq_kv;
 }
 
-static bool complete(const struct problem *p, const struct device *d, struct variant *v,
-                     struct text *why) {
+static bool candidate(const struct problem *p, const struct device *d, const long long *given,
+                      size_t i, long long *v) {
     const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
     const bool few = p->seq_q <= 2 * (cl_uint)lanes;
     const bool cut = problem_masked(p) && reach(p) < 1024;
     /* 32 vector registers hold 16 sums; 16 of them (LANES 8 and 4) hold 8. */
     const long long vectors = few ? 1 : lanes < 16 || cut ? 2 : 4;
     const long long unroll = lanes < 16 ? 4 : vectors == 4 ? 4 : 8;
-    const long long block = cut || few ? 32 : 64;
-    const long long candidates[][COUNT] = {
-        {lanes, vectors, unroll, unroll, block},
-        {lanes, vectors, 1, 4, block},
-    };
-    return solvers_complete(p, d, v, parameters, COUNT, candidates[0], 2, legal, why);
+    (void)given;
+    v[LANES] = lanes;
+    v[ROW_VECTORS] = vectors;
+    v[KEY_UNROLL] = i == 0 ? unroll : 1;
+    v[COL_UNROLL] = i == 0 ? unroll : 4;
+    v[BLOCK_N] = cut || few ? 32 : 64;
+    return i < 2;
 }
 
-static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
-    (void)kernel;
-    const cl_ulong block =
-        (cl_ulong)(variant_number(v, "LANES", 1) * variant_number(v, "ROW_VECTORS", 1));
-    return (struct ndrange){{size_div_up((cl_ulong)params->seq_q, block),
-                             (cl_ulong)params->batch * (cl_ulong)params->heads_q},
-                            {1, 1}};
-}
-
-static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
-    static const struct program_recipe only = {
-        .kernel = "fwd_lanes",
-        .reads = "q k v",
-        .writes = "o lse workspace",
-        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", "ahead.cl",
-                  "fwd_lanes.cl"},
-        .constants = "#define PASS 0\n",
-    };
+static size_t work_items(const long long *v) {
     (void)v;
-    (void)kernel;
-    return &only;
+    return 1;
+}
+
+static struct grid grid(const long long *v, const struct params *params) {
+    return (struct grid){
+        size_div_up((cl_ulong)params->seq_q, (cl_ulong)(v[LANES] * v[ROW_VECTORS])),
+        (cl_ulong)params->batch * (cl_ulong)params->heads_q};
+}
+
+static const struct stage only = {
+    .recipe = {.kernel = "fwd_lanes",
+               .reads = "q k v",
+               .writes = "o lse workspace",
+               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
+                         "ahead.cl", "fwd_lanes.cl"},
+               .constants = "",
+               .pass = "0"},
+    .work_items = work_items,
+    .grid = grid,
+};
+
+static size_t stages(const struct variant *v, struct stage *to) {
+    (void)v;
+    to[0] = only;
+    return 1;
 }
 
 extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
-    .refuses = refuses,
-    .complete = complete,
-    .kernels = 1,
-    .recipe = recipe,
-    .ndrange = ndrange,
+    .fits = fits,
+    .parameters = parameters,
+    .candidate = candidate,
+    .legal = legal,
+    .stages = stages,
 };

@@ -5,59 +5,62 @@
 #include "size.h"
 #include "solvers.h"
 
-static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}};
+enum { WORK_GROUP };
 
-static const char *refuses(const struct problem *p, const struct device *d) {
-    return solvers_refuse_loops(p, d, 1);
+static const struct solver_parameter parameters[] = {SOLVERS_NUMBER(WORK_GROUP, 1, 1024), {0}};
+
+static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
+    return solvers_fitness(solvers_refuse_loops(p, d, 1), NULL, why);
 }
 
-static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
-                  struct text *why) {
+static bool candidate(const struct problem *p, const struct device *d, const long long *given,
+                      size_t i, long long *values) {
     (void)p;
-    long long most = (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
-    if (variant_number(v, "WORK_GROUP", 0) > most) {
-        text_printf(why, "WORK_GROUP=%lld is over the device's %lld work-items",
-                    variant_number(v, "WORK_GROUP", 0), most);
-        return false;
-    }
-    return true;
+    (void)d;
+    (void)given;
+    values[WORK_GROUP] = 64 >> i;
+    return values[WORK_GROUP] > 0;
 }
 
-static bool complete(const struct problem *p, const struct device *d, struct variant *v,
-                     struct text *why) {
-    static const long long candidates[] = {64, 32, 16, 8, 4, 2, 1};
-    return solvers_complete(p, d, v, parameters, 1, candidates,
-                            sizeof candidates / sizeof candidates[0], legal, why);
+static cl_int legal(const struct problem *p, const struct device *d, const long long *values,
+                    struct status *status) {
+    (void)p;
+    return solvers_check_group(d, values[WORK_GROUP], 0, status);
 }
 
-static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
-    (void)kernel;
-    const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
+static size_t work_items(const long long *values) {
+    return (size_t)values[WORK_GROUP];
+}
+
+static struct grid grid(const long long *values, const struct params *params) {
     const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
                           (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
-    return (struct ndrange){{size_div_up(rows, group) * group, 1}, {group, 1}};
+    return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
 }
 
-static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
-    static const struct program_recipe only = {
-        .kernel = "fwd_rows",
-        .reads = "q k v",
-        .writes = "o lse",
-        .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                  "fwd_rows.cl"},
-        .constants = "#define LANES 1\n",
-    };
+static const struct stage only = {
+    .recipe = {.kernel = "fwd_rows",
+               .reads = "q k v",
+               .writes = "o lse",
+               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
+                         "fwd_rows.cl"},
+               .constants = "#define LANES 1\n"},
+    .work_items = work_items,
+    .grid = grid,
+};
+
+static size_t stages(const struct variant *v, struct stage *to) {
     (void)v;
-    (void)kernel;
-    return &only;
+    to[0] = only;
+    return 1;
 }
 
 extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
-    .refuses = refuses,
-    .complete = complete,
-    .kernels = 1,
-    .recipe = recipe,
-    .ndrange = ndrange,
+    .fits = fits,
+    .parameters = parameters,
+    .candidate = candidate,
+    .legal = legal,
+    .stages = stages,
 };

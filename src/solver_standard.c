@@ -23,7 +23,7 @@
 #include "size.h"
 #include "solvers.h"
 
-enum { PACK, SOFTMAX, UNPACK, KERNELS };
+enum { PACK, WEIGH, UNPACK, KERNELS };
 
 /* Floats to which the workspace's parts are aligned (and bytes of the most that a
  * device may ask of a buffer), and those to which the rows of the scores are. */
@@ -55,78 +55,54 @@ static const char *refuses(const struct problem *p, const struct device *d) {
                                            : clblast_missing();
 }
 
-/* ---- The variant ---- */
-
-static const struct solver_parameter parameters[] = {{"WORK_GROUP", 1, 1024}, {"LANES", 1, 16}};
-
-static bool legal(const struct problem *p, const struct device *d, const struct variant *v,
-                  struct text *why) {
-    (void)p;
-    const long long group = variant_number(v, "WORK_GROUP", 0),
-                    lanes = variant_number(v, "LANES", 0);
-    const long long most =
-        (long long)(d->work_items < d->work_group ? d->work_items : d->work_group);
-    if (group > most) {
-        text_printf(why, "WORK_GROUP=%lld is over the device's %lld work-items", group, most);
-    } else if (4 * group > (long long)d->local_memory) {
-        text_printf(why, "WORK_GROUP=%lld needs more than the device's local memory", group);
-    } else if ((group & (group - 1)) != 0) {
-        text_printf(why, "WORK_GROUP=%lld is not a power of two", group);
-    } else if (lanes != 1 && lanes != 4 && lanes != 8 && lanes != 16) {
-        text_printf(why, "LANES=%lld is none of 1, 4, 8, 16", lanes);
-    } else {
-        return true;
-    }
-    return false;
+static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
+    return solvers_fitness(refuses(p, d), NULL, why);
 }
 
-/* WORK_GROUP and LANES: a CPU goes through a row alone, in its own vectors; elsewhere a
- * work-group shares it, but has no more than a vector for each work-item. */
-static bool complete_numbers(const struct problem *p, const struct device *d, struct variant *v,
-                             struct text *why) {
-    enum { GROUPS = 9 };
-    long long candidates[GROUPS][2];
-    long long group = 1 << (GROUPS - 1);
-    if (d->type == DEVICE_CPU) {
-        group = 1;
+/* ---- The variant ---- */
+
+enum { SOFTMAX, WORK_GROUP, LANES };
+
+static const char *softmax_word(size_t i) {
+    static const char *const words[] = {"online", "three_pass", NULL};
+    return words[i];
+}
+
+static const struct solver_parameter parameters[] = {
+    SOLVERS_WORD(SOFTMAX, softmax_word),
+    SOLVERS_NUMBER(WORK_GROUP, 1, 1024),
+    SOLVERS_NUMBER(LANES, 1, 16),
+    {0},
+};
+
+static cl_int legal(const struct problem *p, const struct device *d, const long long *v,
+                    struct status *status) {
+    (void)p;
+    if ((v[WORK_GROUP] & (v[WORK_GROUP] - 1)) != 0) {
+        return status_set(status, CLATTN_INVALID_VARIANT, "WORK_GROUP=%lld is not a power of two",
+                          v[WORK_GROUP]);
     }
+    if (v[LANES] != 1 && v[LANES] != 4 && v[LANES] != 8 && v[LANES] != 16) {
+        return status_set(status, CLATTN_INVALID_VARIANT, "LANES=%lld is none of 1, 4, 8, 16",
+                          v[LANES]);
+    }
+    return solvers_check_group(d, v[WORK_GROUP], 4 * v[WORK_GROUP], status);
+}
+
+/* A CPU goes through a row alone, in its own vectors; elsewhere a work-group shares it, but has no
+ * more than a vector for each work-item. */
+static bool candidate(const struct problem *p, const struct device *d, const long long *given,
+                      size_t i, long long *v) {
+    const bool cpu = d->type == DEVICE_CPU;
+    const cl_ulong width = cpu ? d->float_width : 4;
+    long long group = cpu ? 1 : 256;
     while (group > 32 && group * 2 >= (long long)p->seq_kv) {
         group /= 2;
     }
-    const cl_ulong width = d->type == DEVICE_CPU ? d->float_width : 4;
-    for (size_t i = 0; i < GROUPS; i++) {
-        candidates[i][0] = group;
-        candidates[i][1] = width >= 16 ? 16 : width >= 8 ? 8 : 4;
-        group = group > 1 ? group / 2 : 1;
-    }
-    return solvers_complete(p, d, v, parameters, 2, candidates[0], GROUPS, legal, why);
-}
-
-static bool complete(const struct problem *p, const struct device *d, struct variant *v,
-                     struct text *why) {
-    char softmax[VARIANT_WORD] = "online";
-    struct variant numbers = {.count = 0};
-    memcpy(numbers.solver, v->solver, sizeof numbers.solver);
-    for (size_t i = 0; i < v->count; i++) {
-        if (strcmp(v->parameters[i].name, "SOFTMAX") == 0) {
-            memcpy(softmax, v->parameters[i].value, sizeof softmax);
-        } else {
-            numbers.parameters[numbers.count++] = v->parameters[i];
-        }
-    }
-    if (strcmp(softmax, "online") != 0 && strcmp(softmax, "three_pass") != 0) {
-        text_printf(why, "SOFTMAX=%s is neither three_pass nor online", softmax);
-        return false;
-    }
-    if (!complete_numbers(p, d, &numbers, why)) {
-        return false;
-    }
-    *v = (struct variant){.count = numbers.count + 1};
-    memcpy(v->solver, numbers.solver, sizeof v->solver);
-    memcpy(v->parameters[0].name, "SOFTMAX", sizeof "SOFTMAX");
-    memcpy(v->parameters[0].value, softmax, sizeof softmax);
-    memcpy(&v->parameters[1], numbers.parameters, numbers.count * sizeof numbers.parameters[0]);
-    return true;
+    v[SOFTMAX] = solvers_given(given[SOFTMAX], 0);
+    v[WORK_GROUP] = group >> i;
+    v[LANES] = width >= 16 ? 16 : width >= 8 ? 8 : 4;
+    return v[WORK_GROUP] > 0;
 }
 
 /* ---- The workspace ---- */
@@ -180,7 +156,7 @@ static bool lay_out(struct layout *at, const struct problem *p) {
 }
 
 /* The caller's offset may be anything: the parts begin up to PART_BYTES further on. */
-static bool workspace(const struct problem *p, const struct variant *v, cl_ulong *bytes) {
+static bool workspace(const struct problem *p, const long long *v, cl_ulong *bytes) {
     (void)v;
     struct layout at;
     return lay_out(&at, p) && size_mul(at.end, 4, bytes) && size_add(*bytes, PART_BYTES, bytes);
@@ -188,45 +164,59 @@ static bool workspace(const struct problem *p, const struct variant *v, cl_ulong
 
 /* ---- Launches ---- */
 
-static struct ndrange ndrange(const struct variant *v, const struct params *params, size_t kernel) {
-    const size_t group = (size_t)variant_number(v, "WORK_GROUP", 1);
-    const cl_ulong slices = (cl_ulong)params->batch * (cl_ulong)params->heads_q;
-    const cl_ulong slices_kv = params->group ? slices / (cl_ulong)params->group : slices;
-    const cl_ulong rows = slices * (cl_ulong)params->seq_q;
-    const cl_ulong groups[KERNELS] = {
-        [PACK] = size_div_up(rows + 2 * slices_kv * (cl_ulong)params->seq_kv, group),
-        [SOFTMAX] = rows,
-        [UNPACK] = size_div_up(rows, group),
-    };
-    return (struct ndrange){{size_mul_capped(groups[kernel], group), 1}, {group, 1}};
+static size_t work_items(const long long *v) {
+    return (size_t)v[WORK_GROUP];
+}
+
+static cl_ulong rows_of(const struct params *params) {
+    return (cl_ulong)params->batch * (cl_ulong)params->heads_q * (cl_ulong)params->seq_q;
+}
+
+static struct grid grid_of_pack(const long long *v, const struct params *params) {
+    const cl_ulong slices_kv =
+        (cl_ulong)params->batch * (cl_ulong)(params->heads_q / params->group);
+    const cl_ulong rows = rows_of(params) + 2 * slices_kv * (cl_ulong)params->seq_kv;
+    return (struct grid){size_div_up(rows, (cl_ulong)v[WORK_GROUP]), 1};
+}
+
+static struct grid grid_of_weigh(const long long *v, const struct params *params) {
+    (void)v;
+    return (struct grid){rows_of(params), 1};
+}
+
+static struct grid grid_of_unpack(const long long *v, const struct params *params) {
+    return (struct grid){size_div_up(rows_of(params), (cl_ulong)v[WORK_GROUP]), 1};
 }
 
 #define TEXT(macro) TEXT_OF(macro)
 #define TEXT_OF(tokens) #tokens
 
-static const struct program_recipe *recipe(const struct variant *v, size_t kernel) {
-#define RECIPE(name, read, write)                                                             \
-    {                                                                                         \
-        .kernel = name, .reads = read,                                                        \
-        .writes = write, .parts = {"params.h", "base.cl",  "slice.cl", "span.cl",             \
-                                   "score.cl", "state.cl", name ".cl"},                       \
-        .constants = "#define PART_FLOATS " TEXT(PART_FLOATS) "\n#define ROW_FLOATS " TEXT(   \
-            ROW_FLOATS) "\n#define PRODUCT_KEYS " TEXT(PRODUCT_KEYS) "\n#define three_pass "  \
-                                                                     "3\n#define online 2\n", \
+static size_t stages(const struct variant *v, struct stage *to) {
+#define CONSTANT(name) "#define " #name " " TEXT(name) "\n"
+#define STAGE(name, read, write, its_grid)                                                         \
+    {                                                                                              \
+        .recipe = {.kernel = name,                                                                 \
+                   .reads = read,                                                                  \
+                   .writes = write,                                                                \
+                   .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", \
+                             name ".cl"},                                                          \
+                   .constants = CONSTANT(PART_FLOATS) CONSTANT(ROW_FLOATS)                         \
+                       CONSTANT(PRODUCT_KEYS) "#define three_pass 3\n#define online 2\n"},         \
+        .work_items = work_items, .grid = its_grid,                                                \
     }
-    static const struct program_recipe all[KERNELS] = {
-        [PACK] = RECIPE("standard_pack", "q k v", "workspace"),
-        [SOFTMAX] = RECIPE("standard_softmax", "workspace", "lse workspace"),
-        [UNPACK] = RECIPE("standard_unpack", "v workspace", "o"),
+    static const struct stage all[KERNELS] = {
+        [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack),
+        [WEIGH] = STAGE("standard_softmax", "workspace", "lse workspace", grid_of_weigh),
+        [UNPACK] = STAGE("standard_unpack", "v workspace", "o", grid_of_unpack),
     };
-#undef RECIPE
+#undef STAGE
     (void)v;
-    return &all[kernel];
+    memcpy(to, all, sizeof all);
+    return KERNELS;
 }
 
 /* One enqueue. */
 struct run {
-    const struct solver *solver;
     const struct launch *launch;
     struct status *status;
     struct problem problem; /* with the lengths asked for */
@@ -253,8 +243,7 @@ static cl_int run_kernel(const struct run *run, size_t kernel, cl_ulong part,
     params.workspace = (cl_long)(run->start + part);
     l.params = &params;
     l.tensors = tensors;
-    const struct ndrange range = run->solver->ndrange(l.variant, &params, kernel);
-    const cl_int code = launch_kernel(&l, kernel, range, 0, NULL, NULL, run->status);
+    const cl_int code = launch_stage(&l, kernel, 0, NULL, NULL, run->status);
     return code == CL_SUCCESS ? next_step(run) : code;
 }
 
@@ -361,7 +350,7 @@ static cl_int steps(const struct run *run) {
         code = multiply(run, first);
     }
     if (code == CL_SUCCESS) {
-        code = run_kernel(run, SOFTMAX, run->at.scores, t);
+        code = run_kernel(run, WEIGH, run->at.scores, t);
     }
     if (code == CL_SUCCESS && keys) {
         code = multiply(run, second);
@@ -370,8 +359,8 @@ static cl_int steps(const struct run *run) {
                                                   : code;
 }
 
-static cl_int enqueue(const struct solver *solver, const struct launch *l, struct status *status) {
-    struct run run = {.solver = solver, .launch = l, .status = status, .problem = *l->problem};
+static cl_int enqueue(const struct launch *l, struct status *status) {
+    struct run run = {.launch = l, .status = status, .problem = *l->problem};
     run.problem.batch = (cl_uint)l->params->batch;
     run.problem.seq_q = (cl_uint)l->params->seq_q;
     run.problem.seq_kv = (cl_uint)l->params->seq_kv;
@@ -416,11 +405,11 @@ extern const struct solver solver_standard;
 const struct solver solver_standard = {
     .name = "standard",
     .baseline = true,
-    .refuses = refuses,
-    .complete = complete,
-    .kernels = KERNELS,
-    .recipe = recipe,
+    .fits = fits,
+    .parameters = parameters,
+    .candidate = candidate,
+    .legal = legal,
+    .stages = stages,
     .workspace = workspace,
-    .ndrange = ndrange,
     .enqueue = enqueue,
 };

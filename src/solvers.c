@@ -26,33 +26,44 @@ bool solvers_offers(const struct solver *solver, const struct problem *p) {
     return (p->features & ~solver->features) == 0;
 }
 
-bool solvers_refuse(const struct solver *solver, const struct problem *p, const struct device *d,
-                    struct text *why) {
+static const struct variant no_parameters;
+
+/* The solver that has the members from fits to legal. */
+static const struct solver *rules_of(const struct solver *solver, const struct device *d,
+                                     const struct variant *v) {
+    return solver->like ? solver->like(d, v) : solver;
+}
+
+enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
+                         const struct device *d, const struct variant *v, struct text *why) {
     if (!solvers_offers(solver, p)) {
         text_printf(why, "%s does not offer", solver->name);
         problem_format_features(p->features & ~solver->features, why);
-        return true;
+        return CANNOT;
     }
-    const char *sentence = solver->refuses(p, d);
-    if (sentence) {
-        text_printf(why, "%s", sentence);
-    }
-    return sentence != NULL;
+    return rules_of(solver, d, v ? v : &no_parameters)->fits(p, d, why);
 }
 
-bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
-                           const struct device *d, struct text *why) {
-    for (size_t i = 0; d->argument_bytes && i < solver->kernels; i++) {
-        const struct program_recipe *recipe = solver->recipe(v, i);
+enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why) {
+    text_printf(why, "%s", cannot ? cannot : could ? could : "");
+    return cannot ? CANNOT : could ? COULD : SHOULD;
+}
+
+cl_int solvers_check_arguments(const struct solver *solver, const struct variant *v,
+                               const struct device *d, struct status *status) {
+    struct stage stages[STAGES];
+    const size_t count = d->argument_bytes ? solver->stages(v, stages) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct program_recipe *recipe = &stages[i].recipe;
         const cl_ulong bytes = launch_argument_bytes(program_operands(recipe), d->address_bits);
         if (bytes > d->argument_bytes) {
-            text_printf(why, "%llu bytes of arguments of kernel %s are over the device's %llu",
-                        (unsigned long long)bytes, recipe->kernel,
-                        (unsigned long long)d->argument_bytes);
-            return false;
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "%llu bytes of arguments of kernel %s are over the device's %llu",
+                              (unsigned long long)bytes, recipe->kernel,
+                              (unsigned long long)d->argument_bytes);
         }
     }
-    return true;
+    return CL_SUCCESS;
 }
 
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
@@ -70,99 +81,143 @@ const char *solvers_refuse_loops(const struct problem *p, const struct device *d
                : NULL;
 }
 
-static bool is_word(const struct solver_parameter *p) {
-    return p->low > p->high;
+cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
+                           struct status *status) {
+    const cl_ulong most = d->work_items < d->work_group ? d->work_items : d->work_group;
+    if ((cl_ulong)work_items > most) {
+        return status_set(status, CLATTN_INVALID_VARIANT,
+                          "%lld work-items are over the device's %llu", work_items,
+                          (unsigned long long)most);
+    }
+    return (cl_ulong)local_bytes <= d->local_memory
+               ? CL_SUCCESS
+               : status_set(status, CLATTN_INVALID_VARIANT,
+                            "%lld bytes of local memory are over the device's %llu", local_bytes,
+                            (unsigned long long)d->local_memory);
 }
 
-static bool has_words(const struct variant *v, const struct solver_parameter *parameters,
-                      size_t count, struct text *why) {
-    for (size_t i = 0; i < count; i++) {
-        if (is_word(&parameters[i]) && !variant_find(v, parameters[i].name)) {
-            text_printf(why, "%s needs the parameter %s", v->solver, parameters[i].name);
-            return false;
+long long solvers_given(long long given, long long otherwise) {
+    return given == SOLVERS_MISSING ? otherwise : given;
+}
+
+/* ---- Variants and their values ---- */
+
+/* SOLVERS_MISSING where the text is none of the parameter's values. */
+static long long read_value(const struct solver_parameter *parameter, const char *value) {
+    long long number = SOLVERS_MISSING;
+    if (!parameter->word) {
+        text_number(value, strlen(value), parameter->low, parameter->high, &number);
+        return number;
+    }
+    for (size_t i = 0; parameter->word(i); i++) {
+        number = strcmp(parameter->word(i), value) == 0 ? (long long)i : number;
+    }
+    return number;
+}
+
+static void refuse_value(const struct solver_parameter *parameter, const char *value,
+                         struct status *status) {
+    if (!parameter->word) {
+        status_set(status, CLATTN_INVALID_VARIANT, "%s=%s is not a number from %lld to %lld",
+                   parameter->name, value, parameter->low, parameter->high);
+        return;
+    }
+    status_set(status, CLATTN_INVALID_VARIANT, "%s=%s is none of", parameter->name, value);
+    for (size_t i = 0; parameter->word(i); i++) {
+        text_printf(&status->sentence, "%s %s", i ? "," : "", parameter->word(i));
+    }
+}
+
+/* The values of a variant's parameters, which may be some or none. */
+static cl_int read_values(const struct solver_parameter *parameters, const struct variant *v,
+                          long long *values, struct status *status) {
+    size_t known = 0;
+    for (size_t i = 0; parameters[i].name; i++) {
+        const char *value = variant_find(v, parameters[i].name);
+        values[i] = value ? read_value(&parameters[i], value) : SOLVERS_MISSING;
+        known += value != NULL;
+        if (value && values[i] == SOLVERS_MISSING) {
+            refuse_value(&parameters[i], value, status);
+            return CLATTN_INVALID_VARIANT;
         }
     }
-    return true;
-}
-
-bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
-                              size_t count, struct text *why) {
-    for (size_t i = 0; i < v->count; i++) {
-        size_t at = 0;
-        while (at < count && strcmp(v->parameters[i].name, parameters[at].name) != 0) {
+    for (size_t i = 0, at; known < v->count && i < v->count; i++) {
+        for (at = 0; parameters[at].name && strcmp(parameters[at].name, v->parameters[i].name);) {
             at++;
         }
-        if (at == count) {
-            text_printf(why, "%s has no parameter %s", v->solver, v->parameters[i].name);
-            return false;
-        }
-        if (is_word(&parameters[at])) {
-            continue;
-        }
-        long long value = variant_number(v, parameters[at].name, parameters[at].low - 1);
-        if (value < parameters[at].low || value > parameters[at].high) {
-            text_printf(why, "%s=%s is not a number from %lld to %lld", parameters[at].name,
-                        v->parameters[i].value, parameters[at].low, parameters[at].high);
-            return false;
+        if (!parameters[at].name) {
+            return status_set(status, CLATTN_INVALID_VARIANT, "%s has no parameter %s", v->solver,
+                              v->parameters[i].name);
         }
     }
-    return true;
+    return CL_SUCCESS;
 }
 
-/* Does the candidate say the same as v wherever v says something? */
-static bool agrees(const struct variant *v, const struct solver_parameter *parameters, size_t count,
-                   const long long *candidate) {
-    for (size_t i = 0; i < count; i++) {
-        if (!is_word(&parameters[i]) &&
-            variant_number(v, parameters[i].name, candidate[i]) != candidate[i]) {
-            return false;
+static void write_values(const struct solver_parameter *parameters, const long long *values,
+                         struct variant *v) {
+    v->count = 0;
+    for (size_t i = 0; parameters[i].name; i++) {
+        if (parameters[i].word) {
+            variant_set_word(v, parameters[i].name, parameters[i].word((size_t)values[i]));
+        } else {
+            variant_set(v, parameters[i].name, values[i]);
         }
     }
-    return true;
 }
 
-bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
-                      const struct solver_parameter *parameters, size_t count,
-                      const long long *candidates, size_t candidates_count,
-                      bool (*legal)(const struct problem *, const struct device *,
-                                    const struct variant *, struct text *why),
-                      struct text *why) {
-    assert(count <= VARIANT_PARAMETERS && candidates_count > 0);
-    if (!solvers_check_parameters(v, parameters, count, why) ||
-        !has_words(v, parameters, count, why)) {
-        return false;
+void solvers_decode(const struct solver *solver, const struct variant *v,
+                    long long values[VARIANT_PARAMETERS]) {
+    struct status status = {0};
+    const cl_int code = read_values(rules_of(solver, NULL, v)->parameters, v, values, &status);
+    assert(code == CL_SUCCESS);
+    (void)code;
+    status_destroy(&status);
+}
+
+/* Puts the given values over the candidate's.  Were they the same? */
+static bool take_given(const struct solver_parameter *parameters, const long long *given,
+                       long long *values) {
+    bool same = true;
+    for (size_t i = 0; parameters[i].name; i++) {
+        const long long value = solvers_given(given[i], values[i]);
+        same = same && value == values[i];
+        values[i] = value;
+    }
+    return same;
+}
+
+cl_int solvers_complete(const struct solver *solver, const struct problem *p,
+                        const struct device *d, struct variant *v, struct text *far,
+                        struct status *status) {
+    const struct solver *rules = rules_of(solver, d, v);
+    const struct solver_parameter *const parameters = rules->parameters;
+    long long given[VARIANT_PARAMETERS], values[VARIANT_PARAMETERS];
+    cl_int code = read_values(parameters, v, given, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     for (int exact = 1; exact >= 0; exact--) {
-        for (size_t c = 0; c < candidates_count; c++) {
-            const long long *candidate = candidates + c * count;
-            if (exact && !agrees(v, parameters, count, candidate)) {
+        for (size_t i = 0; rules->candidate(p, d, given, i, values); i++) {
+            if (take_given(parameters, given, values) != (exact == 1)) {
                 continue;
             }
-            struct variant trial = {.count = 0};
-            memcpy(trial.solver, v->solver, sizeof trial.solver);
-            for (size_t i = 0; i < count; i++) {
-                if (is_word(&parameters[i])) {
-                    variant_set_word(&trial, parameters[i].name,
-                                     variant_find(v, parameters[i].name));
-                } else {
-                    variant_set(&trial, parameters[i].name,
-                                variant_number(v, parameters[i].name, candidate[i]));
-                }
-            }
-            struct text other = {0}; /* the first candidate's reason is the one to tell */
-            const bool first = why->length == 0;
-            if (legal(p, d, &trial, first ? why : &other)) {
-                text_destroy(why);
-                text_destroy(&other);
-                if (!exact && trial.count > v->count) {
-                    text_printf(why, "%s itself would choose no variant with these values",
+            struct status other = {0}; /* the first candidate's sentence is the one to tell */
+            const bool first = code == CL_SUCCESS;
+            const cl_int refused = rules->legal(p, d, values, first ? status : &other);
+            status_destroy(&other);
+            if (refused == CL_SUCCESS) {
+                const size_t had = v->count;
+                status_destroy(status);
+                write_values(parameters, values, v);
+                if (!exact && v->count > had) {
+                    text_printf(far, "%s itself would choose no variant with these values",
                                 v->solver);
                 }
-                *v = trial;
-                return true;
+                return CL_SUCCESS;
             }
-            text_destroy(&other);
+            code = first ? refused : code;
         }
     }
-    return false;
+    assert(code != CL_SUCCESS); /* there is a candidate */
+    return code;
 }

@@ -1,19 +1,39 @@
 /*
  * solvers - the ways to answer a problem, and their table.
  *
- * A solver is a predicate, the parts that its kernels are made of, and its launches.  All members
- * but `enqueue` are pure functions of the problem, the device's facts and a variant; plan.c builds
- * what they say, and call.c launches it.
+ * A solver is data first: its parameters, the order in which it would choose their values, the
+ * rules that they have to keep, and its launches.  All functions but `enqueue` are pure: they
+ * depend on the problem, the device's facts and a variant alone.  plan.c builds what they say, and
+ * call.c launches it.
  */
 #ifndef SOLVERS_H
 #define SOLVERS_H
+
+#include <limits.h>
 
 #include "device.h"
 #include "launch.h"
 #include "params.h"
 #include "problem.h"
 #include "program.h"
-#include "tuning.h"
+#include "variant.h"
+
+/* Can the solver run a problem on a device?  COULD: where its variant is asked for, but another
+ * solver is the better choice. */
+enum fitness { CANNOT, COULD, SHOULD };
+
+/* A parameter of variants: a number from `low` to `high`, or one of the words. */
+struct solver_parameter {
+    const char *name; /* NULL: behind the last parameter */
+    long long low, high;
+    const char *(*word)(size_t i); /* word i, NULL behind the last one; NULL: a number */
+};
+
+/*
+ * A variant's values, as the solver's functions see them: one for each of the solver's parameters,
+ * in their order.  The value of a word is its place among the words.
+ */
+#define SOLVERS_MISSING LLONG_MIN /* the variant does not have the parameter */
 
 struct solver {
     const char *name;
@@ -21,54 +41,45 @@ struct solver {
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
-    /* Bits of features_table: the features that the solver offers; see solvers_refuse. */
+    /* Bits of features_table: the features that the solver offers; see solvers_fit. */
     cl_ulong features;
 
-    /* NULL where the solver can run the problem on the device, once solvers_offers is true; else
-     * one sentence that says why not. */
-    const char *(*refuses)(const struct problem *p, const struct device *d);
+    /* The solver whose members, from fits to legal, this one uses for the variant.  The device is
+     * looked at only where the variant lacks parameters.  NULL: the solver has its own. */
+    const struct solver *(*like)(const struct device *d, const struct variant *v);
 
-    /* Does the variant need something that the device does not have?  Then `why` names it.
-     * NULL: no variant does. */
-    bool (*lacks)(const struct device *d, const struct variant *v, struct text *why);
+    /* With a sentence in `why`, unless the answer is SHOULD. */
+    enum fitness (*fits)(const struct problem *p, const struct device *d, struct text *why);
 
-    /* NULL where the solver may be chosen for the problem and the device without being asked for;
-     * else one sentence that says why another solver is the better choice.  The member NULL: the
-     * solver may always be chosen. */
-    const char *(*unsuited)(const struct problem *p, const struct device *d);
+    const struct solver_parameter *parameters;
 
-    /* Checks the parameters that v has, and adds the missing ones: the best values that are legal
-     * with those of v.  Where there are none, returns false with a sentence in `why`.  Returns true
-     * with a sentence in `why` where the solver itself would choose no variant with v's values: the
-     * added values may then be far from the best. */
-    bool (*complete)(const struct problem *p, const struct device *d, struct variant *v,
-                     struct text *why);
+    /* Candidate i for the values of a variant that has the values `given`, the best one first; it
+     * need be neither legal nor equal to the given values.  False behind the last candidate. */
+    bool (*candidate)(const struct problem *p, const struct device *d, const long long *given,
+                      size_t i, long long *values);
 
-    /* The number of kernels, and what each is made of, in the order of their launches. */
-    size_t kernels;
-    const struct program_recipe *(*recipe)(const struct variant *v, size_t kernel);
+    /* Can a kernel with these values be built and run?  Only a parameter for which `candidate` has
+     * no value is missing. */
+    cl_int (*legal)(const struct problem *p, const struct device *d, const long long *values,
+                    struct status *status);
+
+    /* Fills in the launches of a variant, in their order, and returns their number. */
+    size_t (*stages)(const struct variant *v, struct stage stages[STAGES]);
 
     /* Bytes of workspace for the problem; false on overflow.  NULL: the solver needs none. */
-    bool (*workspace)(const struct problem *p, const struct variant *v, cl_ulong *bytes);
-
-    /* The launch of a kernel for the lengths of params; its grid is never empty. */
-    struct ndrange (*ndrange)(const struct variant *v, const struct params *params, size_t kernel);
+    bool (*workspace)(const struct problem *p, const long long *values, cl_ulong *bytes);
 
     /* Can the variant run an enqueue with these params?  Only the enqueue brings the strides, so a
      * plan cannot know.  Where `accepts` is set, a plan also holds a variant of another solver, if
      * one builds; that variant runs the enqueues that `accepts` refuses.  NULL: the variant can run
      * every enqueue. */
-    bool (*accepts)(const struct variant *v, const struct params *params);
+    bool (*accepts)(const long long *values, const struct params *params);
 
-    /* With `accepts`: what `accepts` refuses, in a few words, for sentences and descriptions:
-     * "strides beyond a tensor map". */
-    const char *misses;
-
-    /* Enqueues all launches.  NULL: launch_chain enqueues each kernel once. */
-    cl_int (*enqueue)(const struct solver *solver, const struct launch *l, struct status *status);
+    /* Enqueues all launches.  NULL: launch_chain enqueues each stage once. */
+    cl_int (*enqueue)(const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 7, SOLVER_KERNELS = 4 };
+enum { SOLVERS = 7 };
 
 /* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
 extern const struct solver *const solvers_table[SOLVERS];
@@ -79,22 +90,31 @@ const struct solver *solvers_find(const char *name);
 /* Does the solver offer all of the problem's features? */
 bool solvers_offers(const struct solver *solver, const struct problem *p);
 
-/* True where the solver cannot run the problem on the device with any variant; `why` then gets one
- * sentence with the reason. */
-bool solvers_refuse(const struct solver *solver, const struct problem *p, const struct device *d,
-                    struct text *why);
+/* Can the solver run the problem on the device, with a variant that has the parameters of v (NULL:
+ * none)?  With one sentence in `why`, unless the answer is SHOULD. */
+enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
+                         const struct device *d, const struct variant *v, struct text *why);
 
-/* False where a kernel of the variant has more bytes of arguments than the device takes; `why` then
- * gets one sentence that says so. */
-bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
-                           const struct device *d, struct text *why);
+/*
+ * Checks the parameters that v has, and adds the missing ones: those of the first candidate that
+ * has the same values as v where v has any, and that is legal.  Where there is none, those of the
+ * first candidate that is legal after v's values have replaced the candidate's; if parameters were
+ * added, `far` gets a sentence: the added values may be far from the best.  Where there is no such
+ * candidate either, fails with the sentence about the first one.
+ */
+cl_int solvers_complete(const struct solver *solver, const struct problem *p,
+                        const struct device *d, struct variant *v, struct text *far,
+                        struct status *status);
+
+/* The values of a variant, which has to have passed solvers_complete. */
+void solvers_decode(const struct solver *solver, const struct variant *v,
+                    long long values[VARIANT_PARAMETERS]);
+
+/* Refuses a variant with a kernel that has more bytes of arguments than the device takes. */
+cl_int solvers_check_arguments(const struct solver *solver, const struct variant *v,
+                               const struct device *d, struct status *status);
 
 /* ---- For the solvers' own use ---- */
-
-/* An option of the compiler, for fwd_tile's kernels: denormal floats may become 0, which OpenCL
- * allows a device anyway.  NVIDIA's exp2 is one instruction with the option, and four without it
- * (H200, 2026-11-21, f32 D 64 without a mask: 37.8 TFLOP/s with the option, 36.2 without it). */
-#define SOLVERS_TILE_OPTIONS "-cl-denorms-are-zero"
 
 /* On matrix engines a row in which a query sees at most this many keys is one segment
  * (cl/state.cl).  Hopper's engine cuts its sums off instead of rounding them, and so loses about
@@ -103,13 +123,9 @@ bool solvers_arguments_fit(const struct solver *solver, const struct variant *v,
  * D 64 to 256). */
 enum { SOLVERS_ENGINE_KEYS = 16384 };
 
-/* A parameter of variants: its name, and the least and the greatest number that it may be.
- * low > high: the value is a word.  The solver checks the word itself, and sets it before it calls
- * solvers_complete, which refuses a variant without it. */
-struct solver_parameter {
-    const char *name;
-    long long low, high;
-};
+/* A line of a solver's parameters, in which the parameter's place has the parameter's name. */
+#define SOLVERS_NUMBER(name, low, high) [name] = {#name, low, high, NULL}
+#define SOLVERS_WORD(name, word) [name] = {#name, 0, 0, word}
 
 /* The number of blocks of `rows` query rows, over all heads and batches: for most solvers the
  * number of work-groups. */
@@ -121,21 +137,16 @@ cl_ulong solvers_blocks(const struct params *params, cl_ulong rows);
 const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
                                  cl_ulong per_element);
 
-/* Checks that v has no parameters but these `count`, and that numbers lie within their ranges.
- * False with a sentence in `why` otherwise. */
-bool solvers_check_parameters(const struct variant *v, const struct solver_parameter *parameters,
-                              size_t count, struct text *why);
+/* What `fits` answers: CANNOT with the sentence `cannot`, else COULD with `could`, else SHOULD.
+ * NULL: no sentence. */
+enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why);
 
-/* Adds the parameters that v lacks, from a candidate.  A candidate is `count` values in the order
- * of `parameters`; its value for a word is not used.  The first candidate is taken that has the
- * same values as v for the parameters of v, and that `legal` accepts.  Where there is none, the
- * first is taken that `legal` accepts after v's values have replaced the candidate's; if parameters
- * were added, `why` gets a sentence about this. */
-bool solvers_complete(const struct problem *p, const struct device *d, struct variant *v,
-                      const struct solver_parameter *parameters, size_t count,
-                      const long long *candidates, size_t candidates_count,
-                      bool (*legal)(const struct problem *, const struct device *,
-                                    const struct variant *, struct text *why),
-                      struct text *why);
+/* Refuses a work-group of more work-items, or with more bytes of local memory, than the device has.
+ */
+cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
+                           struct status *status);
+
+/* The given value, `otherwise` where it is missing. */
+long long solvers_given(long long given, long long otherwise);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sources.h"
+#include "tuning.h"
 
 /* True when the solver has an answer there. */
 static bool compose(const struct solver *solver, const struct problem *p, const struct device *d,
@@ -11,11 +12,13 @@ static bool compose(const struct solver *solver, const struct problem *p, const 
     struct text why = {0};
     struct cache programs = {0};
     cl_program program = NULL;
-    const bool answers = !solver->refuses(p, d) && solver->complete(p, d, &v, &why) &&
+    struct stage stages[STAGES];
+    const bool answers = solvers_fit(solver, p, d, &v, &why) != CANNOT &&
+                         solvers_complete(solver, p, d, &v, &why, &status) == CL_SUCCESS &&
                          cache_create(&programs, &status) == CL_SUCCESS;
-    for (size_t kernel = 0; answers && kernel < solver->kernels; kernel++) {
-        program_get(solver->recipe(&v, kernel), p, &v, &programs, NULL, NULL, &program, &why,
-                    &status);
+    const size_t count = answers ? solver->stages(&v, stages) : 0;
+    for (size_t i = 0; i < count; i++) {
+        program_get(&stages[i].recipe, p, &v, &programs, NULL, NULL, &program, &why, &status);
         *composed += 1;
     }
     cache_destroy(&programs);
@@ -29,10 +32,12 @@ void compose_all(const struct problem *p, const struct device *d, bool suited, u
     for (size_t i = 0; i < SOLVERS; i++) {
         const struct solver *solver = solvers_table[i];
         struct variant v = {.count = 0};
+        struct text why = {0};
         memcpy(v.solver, solver->name, strlen(solver->name) + 1);
-        if (!(suited && solver->unsuited && solver->unsuited(p, d))) {
+        if (!suited || solvers_fit(solver, p, d, &v, &why) == SHOULD) {
             compose(solver, p, d, v, composed);
         }
+        text_destroy(&why);
     }
     struct variant v;
     size_t at = 0, line = 0;

@@ -227,8 +227,12 @@ static bool launches(const struct solver *solver, const struct problem *p, const
     };
     const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1, .seq_kv = 1};
     const struct params *const asked[] = {&whole, &one};
-    for (size_t i = 0; i < 2 * solver->kernels; i++) {
-        const struct ndrange range = solver->ndrange(v, asked[i % 2], i / 2);
+    long long values[VARIANT_PARAMETERS];
+    struct stage stages[STAGES];
+    const size_t count = solver->stages(v, stages);
+    solvers_decode(solver, v, values);
+    for (size_t i = 0; i < 2 * count; i++) {
+        const struct ndrange range = launch_range(&stages[i / 2], values, asked[i % 2]);
         for (size_t axis = 0; axis < 2; axis++) {
             if (range.local[axis] == 0 || range.global[axis] == 0 ||
                 range.global[axis] % range.local[axis]) {

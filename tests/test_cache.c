@@ -201,10 +201,16 @@ static void dumped_texts_are_complete(void **state) {
 
 /* ---- A build that fails ---- */
 
+static struct program_recipe rows_recipe(void) {
+    struct stage stages[STAGES];
+    solvers_find("fwd_rows")->stages(NULL, stages);
+    return stages[0].recipe;
+}
+
 static void failed_builds_carry_log_and_map(void **state) {
     (void)state;
     static const char constants[] = "#define LANES 1\n#error planted in the parameters\n";
-    struct program_recipe recipe = *solvers_find("fwd_rows")->recipe(NULL, 0);
+    struct program_recipe recipe = rows_recipe();
     recipe.constants = constants;
     struct status status = {0};
     struct text remarks = {0};
@@ -242,7 +248,7 @@ static void failed_builds_carry_log_and_map(void **state) {
  * a kernel without marks. */
 static void the_binary_of_the_device_is_taken(void **state) {
     (void)state;
-    struct program_recipe recipe = *solvers_find("fwd_rows")->recipe(NULL, 0);
+    struct program_recipe recipe = rows_recipe();
     recipe.sm_90a = true;
     cl_device_id ids[64];
     cl_uint count = 0;

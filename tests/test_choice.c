@@ -58,10 +58,11 @@ static void check_variant(const struct fixture *f, const char *words, const stru
                  text_chars(&why));
     }
     struct variant again = a->choice.variant;
-    if (a->choice.solver->refuses(p, &f->device) ||
-        !a->choice.solver->complete(p, &f->device, &again, &why)) {
-        fail_msg("%s, %s: %s is refused the second time: %s", f->name, words,
-                 text_chars(&a->variant_text), text_chars(&why));
+    struct status status = {0};
+    if (solvers_fit(a->choice.solver, p, &f->device, &again, &why) == CANNOT ||
+        solvers_complete(a->choice.solver, p, &f->device, &again, &why, &status) != CL_SUCCESS) {
+        fail_msg("%s, %s: %s is refused the second time: %s %s", f->name, words,
+                 text_chars(&a->variant_text), text_chars(&why), text_chars(&status.sentence));
     }
     variant_format(&again, &again_text);
     assert_string_equal(text_chars(&again_text), text_chars(&a->variant_text));
@@ -123,7 +124,7 @@ static void check_engine_asked(const struct fixture *f, const char *words,
     drop(&a);
     a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL);
     assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
-    assert_non_null(strstr(text_chars(&a.status.sentence), "no engine nv81, but nv80, "));
+    assert_non_null(strstr(text_chars(&a.status.sentence), "ENGINE=nv81 is none of nv80, "));
     drop(&a);
     a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL);
     if (a.code != CL_SUCCESS) {
@@ -134,13 +135,21 @@ static void check_engine_asked(const struct fixture *f, const char *words,
     drop(&a);
 }
 
+static bool refuses(const struct solver *solver, const struct problem *p, const struct device *d) {
+    struct text why = {0};
+    const bool cannot = solvers_fit(solver, p, d, NULL, &why) == CANNOT;
+    assert_true(!cannot || why.length);
+    text_destroy(&why);
+    return cannot;
+}
+
 /* A bare name gets a variant wherever the solver does not refuse, also where another one is
  * the better choice. */
 static void check_asked(const struct fixture *f, const char *words, const struct problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
         struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL);
         const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
-        if (solvers_table[i]->refuses(p, &f->device)) {
+        if (refuses(solvers_table[i], p, &f->device)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         } else if (mma && !f->device.matrix[0]) {
             check_engine_asked(f, words, p);
@@ -209,9 +218,9 @@ static void little_is_refused(void **state) {
     for (size_t f = 0; f < FIXTURES; f++) {
         const struct device *d = &fixtures[f].device;
         const bool cpu = d->type == DEVICE_CPU, limited = d->loop_limit != 0;
-        assert_int_equal(solvers_find("fwd_rows")->refuses(&p, d) != NULL, limited);
-        assert_int_equal(solvers_find("fwd_tile")->refuses(&p, d) != NULL, limited);
-        assert_int_equal(solvers_find("fwd_lanes")->refuses(&p, d) != NULL, !cpu || limited);
+        assert_int_equal(refuses(solvers_find("fwd_rows"), &p, d), limited);
+        assert_int_equal(refuses(solvers_find("fwd_tile"), &p, d), limited);
+        assert_int_equal(refuses(solvers_find("fwd_lanes"), &p, d), !cpu || limited);
     }
 }
 
@@ -226,11 +235,13 @@ struct driver {
 
 /* Work-items of the largest group of any of its kernels. */
 static size_t largest_group(const struct solver *solver, const struct variant *v) {
-    const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1};
+    long long values[VARIANT_PARAMETERS];
+    struct stage stages[STAGES];
+    const size_t count = solver->stages(v, stages);
     size_t most = 0;
-    for (size_t i = 0; i < solver->kernels; i++) {
-        const struct ndrange range = solver->ndrange(v, &one, i);
-        const size_t items = range.local[0] * range.local[1];
+    solvers_decode(solver, v, values);
+    for (size_t i = 0; i < count; i++) {
+        const size_t items = stages[i].work_items(values);
         most = items > most ? items : most;
     }
     return most;

@@ -134,10 +134,11 @@ static bool right(const char *engine, const struct mutation *m) {
     cl_program program = NULL;
     assert_int_equal(problem_from_desc(&p, &setup.tensors.desc, &status), CL_SUCCESS);
     assert_int_equal(variant_parse(&v, variant_chars, strlen(variant_chars), &status), CL_SUCCESS);
-    assert_true(solver->complete(&p, &context->device, &v, &why));
-    assert_int_equal(
-        program_compose(solver->recipe(&v, 0), &p, &v, &composed, &options, &map, &status),
-        CL_SUCCESS);
+    struct stage stages[STAGES];
+    assert_int_equal(solvers_complete(solver, &p, &context->device, &v, &why, &status), CL_SUCCESS);
+    solver->stages(&v, stages);
+    assert_int_equal(program_compose(&stages[0].recipe, &p, &v, &composed, &options, &map, &status),
+                     CL_SUCCESS);
     if (m) {
         mutate(text_chars(&composed), m, &altered);
         assert_int_equal(cache_get(&context->programs, text_chars(&composed), text_chars(&options),

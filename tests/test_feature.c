@@ -124,14 +124,15 @@ static void one_sentence_names_what_a_solver_lacks(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct problem p = fixtures_problem(cases[i].problem);
         struct text why = {0};
-        assert_int_equal(solvers_refuse(&offers, &p, d, &why), *cases[i].sentence != '\0');
+        assert_int_equal(solvers_fit(&offers, &p, d, NULL, &why) == CANNOT,
+                         *cases[i].sentence != '\0');
         assert_string_equal(text_chars(&why), cases[i].sentence);
         text_destroy(&why);
     }
     offers.features = 0;
     const struct problem p = fixtures_problem("q7 d3 other dummy");
     struct text why = {0};
-    assert_true(solvers_refuse(&offers, &p, d, &why));
+    assert_int_equal(solvers_fit(&offers, &p, d, NULL, &why), CANNOT);
     assert_string_equal(text_chars(&why), "fwd_rows does not offer dummy other");
     text_destroy(&why);
 }

@@ -18,15 +18,16 @@ static struct test_device tested;
 
 static void trials_are_built_as_programs_are(void **state) {
     (void)state;
-    const struct solver *solver = solvers_find("fwd_mma");
+    struct stage stages[STAGES];
     const struct problem p = {.type = CLATTN_F16, .head_dim = 64, .head_dim_v = 64};
     for (const struct engine *engine = engines_table; engine->name; engine++) {
         struct variant v = {.solver = "fwd_mma"};
         struct text tried = {0}, composed = {0}, options = {0}, map = {0};
         struct status status = {0};
         variant_set_word(&v, "ENGINE", engine->name);
+        solvers_find("fwd_mma")->stages(&v, stages);
         assert_int_equal(
-            program_compose(solver->recipe(&v, 0), &p, &v, &composed, &options, &map, &status),
+            program_compose(&stages[0].recipe, &p, &v, &composed, &options, &map, &status),
             CL_SUCCESS);
         engines_probe_options(engine, &tried);
         assert_string_equal(text_chars(&tried), text_chars(&options));

@@ -10,34 +10,149 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static bool is_legal(const struct problem *p, const struct device *d, const struct variant *v,
-                     struct text *why) {
-    (void)p;
-    (void)d;
-    (void)v;
-    (void)why;
-    return true;
+/* ---- Completing a variant, for a solver of the test's own ---- */
+
+enum { KIND, SIZE, DEPTH };
+
+static const char *kind_word(size_t i) {
+    static const char *const words[] = {"flat", "tall", NULL};
+    return words[i];
 }
 
-/* A parameter that is a word has no candidates: who forgets it hears of it. */
-static void a_missing_word_is_refused(void **state) {
-    (void)state;
-    static const struct solver_parameter parameters[] = {{"KIND", 1, 0}, {"SIZE", 1, 8}};
-    static const long long candidates[] = {0, 4};
-    const struct problem p = {.type = CLATTN_F32};
-    const struct device d = {.work_group = 1};
-    struct variant v = {.solver = "fwd_new"};
-    struct text why = {0};
-    assert_false(solvers_complete(&p, &d, &v, parameters, 2, candidates, 1, is_legal, &why));
-    assert_string_equal(text_chars(&why), "fwd_new needs the parameter KIND");
-    assert_int_equal(v.count, 0);
-    text_destroy(&why);
-    variant_set_word(&v, "KIND", "tall");
-    assert_true(solvers_complete(&p, &d, &v, parameters, 2, candidates, 1, is_legal, &why));
-    assert_int_equal(why.length, 0);
-    assert_string_equal(variant_find(&v, "KIND"), "tall");
-    assert_int_equal(variant_number(&v, "SIZE", 0), 4);
+static const struct solver_parameter parameters[] = {
+    SOLVERS_WORD(KIND, kind_word),
+    SOLVERS_NUMBER(SIZE, 1, 8),
+    SOLVERS_NUMBER(DEPTH, 0, 9),
+    {0},
+};
+
+static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
+    return solvers_fitness(p->type == CLATTN_F32 ? "it takes no f32" : NULL,
+                           d->type == DEVICE_CPU ? "it is slow there" : NULL, why);
 }
+
+/* Sizes 8, 4, 2, and with a depth of 3 where a size is given. */
+static bool candidate(const struct problem *p, const struct device *d, const long long *given,
+                      size_t i, long long *values) {
+    (void)p;
+    (void)d;
+    values[KIND] = solvers_given(given[KIND], 0);
+    values[SIZE] = 8 >> i;
+    values[DEPTH] = given[SIZE] == SOLVERS_MISSING ? 1 : 3;
+    return i < 3;
+}
+
+static cl_int legal(const struct problem *p, const struct device *d, const long long *values,
+                    struct status *status) {
+    (void)p;
+    return values[DEPTH] == 9 ? status_set(status, CLATTN_UNSUPPORTED, "a depth of 9 is not there")
+                              : solvers_check_group(d, values[SIZE], 0, status);
+}
+
+static const struct solver fwd_new = {.name = "fwd_new",
+                                      .fits = fits,
+                                      .parameters = parameters,
+                                      .candidate = candidate,
+                                      .legal = legal};
+
+static const struct solver *like(const struct device *d, const struct variant *v) {
+    (void)d;
+    (void)v;
+    return &fwd_new;
+}
+
+static void variants_are_completed(void **state) {
+    (void)state;
+    static const struct {
+        const char *given;
+        cl_ulong work_group;
+        cl_int code;
+        const char *answer; /* the variant, or the sentence */
+        bool far;
+    } cases[] = {
+        {"", 8, CL_SUCCESS, "KIND=flat SIZE=8 DEPTH=1", false},
+        {"", 5, CL_SUCCESS, "KIND=flat SIZE=4 DEPTH=1", false},
+        {"DEPTH=1 KIND=tall", 5, CL_SUCCESS, "KIND=tall SIZE=4 DEPTH=1", false},
+        {"SIZE=2", 8, CL_SUCCESS, "KIND=flat SIZE=2 DEPTH=3", false},
+        {"SIZE=3", 8, CL_SUCCESS, "KIND=flat SIZE=3 DEPTH=3", true},
+        {"DEPTH=2", 3, CL_SUCCESS, "KIND=flat SIZE=2 DEPTH=2", true},
+        {"SIZE=3 DEPTH=0 KIND=flat", 8, CL_SUCCESS, "KIND=flat SIZE=3 DEPTH=0", false},
+        {"", 1, CLATTN_INVALID_VARIANT, "8 work-items are over the device's 1", false},
+        {"SIZE=5", 3, CLATTN_INVALID_VARIANT, "5 work-items are over the device's 3", false},
+        {"DEPTH=9", 8, CLATTN_UNSUPPORTED, "a depth of 9 is not there", false},
+        {"KIND=8", 8, CLATTN_INVALID_VARIANT, "KIND=8 is none of flat, tall", false},
+        {"SIZE=9", 8, CLATTN_INVALID_VARIANT, "SIZE=9 is not a number from 1 to 8", false},
+        {"SIZE=tall", 8, CLATTN_INVALID_VARIANT, "SIZE=tall is not a number from 1 to 8", false},
+        {"SIZE=4 SIZES=4", 8, CLATTN_INVALID_VARIANT, " has no parameter SIZES", false},
+    };
+    const struct solver same = {.name = "fwd_same", .like = like};
+    const struct solver *const solvers[] = {&fwd_new, &same};
+    const struct problem p = {.type = CLATTN_F16};
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        const struct solver *solver = solvers[i % 2];
+        const struct device d = {.work_group = cases[i / 2].work_group, .work_items = 8};
+        struct variant v;
+        struct status status = {0};
+        struct text chars = {0}, answer = {0}, far = {0};
+        text_printf(&chars, "%s %s", solver->name, cases[i / 2].given);
+        assert_int_equal(variant_parse(&v, text_chars(&chars), chars.length, &status), CL_SUCCESS);
+        assert_int_equal(solvers_complete(solver, &p, &d, &v, &far, &status), cases[i / 2].code);
+        variant_format(&v, &answer);
+        const char *found =
+            cases[i / 2].code == CL_SUCCESS ? text_chars(&answer) : text_chars(&status.sentence);
+        if (!strstr(found, cases[i / 2].answer) || (far.length != 0) != cases[i / 2].far) {
+            fail_msg("\"%s\": %s %s", text_chars(&chars), found, text_chars(&far));
+        }
+        text_destroy(&chars);
+        text_destroy(&answer);
+        text_destroy(&far);
+        status_destroy(&status);
+    }
+}
+
+static void a_fitness_has_its_sentence(void **state) {
+    (void)state;
+    static const struct {
+        clattn_type type;
+        cl_ulong device;
+        enum fitness fitness;
+        const char *why;
+    } cases[] = {
+        {CLATTN_F16, DEVICE_GPU, SHOULD, ""},
+        {CLATTN_F16, DEVICE_CPU, COULD, "it is slow there"},
+        {CLATTN_F32, DEVICE_GPU, CANNOT, "it takes no f32"},
+        {CLATTN_F32, DEVICE_CPU, CANNOT, "it takes no f32"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct problem p = {.type = cases[i].type};
+        const struct device d = {.type = cases[i].device};
+        struct text why = {0};
+        assert_int_equal(solvers_fit(&fwd_new, &p, &d, NULL, &why), cases[i].fitness);
+        assert_string_equal(text_chars(&why), cases[i].why);
+        text_destroy(&why);
+    }
+}
+
+/* The values are what the variant's text says. */
+static void every_parameter_is_decoded(void **state) {
+    (void)state;
+    static const char *const variants[] = {
+        "fwd_new KIND=tall SIZE=7 DEPTH=0",
+        "fwd_new DEPTH=0 SIZE=7 KIND=tall",
+    };
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        struct variant v;
+        struct status status = {0};
+        long long values[VARIANT_PARAMETERS];
+        assert_int_equal(variant_parse(&v, variants[i], strlen(variants[i]), &status), CL_SUCCESS);
+        solvers_decode(&fwd_new, &v, values);
+        assert_int_equal(values[KIND], 1);
+        assert_int_equal(values[SIZE], 7);
+        assert_int_equal(values[DEPTH], 0);
+    }
+}
+
+/* ---- Launches ---- */
 
 /* The most rows that there may be: their number fits 64 bits, that of their work-items may not. */
 static void grids_do_not_wrap(void **state) {
@@ -64,8 +179,12 @@ static void grids_do_not_wrap(void **state) {
         const char *chars = variants[i].variant;
         assert_int_equal(variant_parse(&v, chars, strlen(chars), &status), CL_SUCCESS);
         const struct solver *solver = solvers_find(v.solver);
-        for (size_t kernel = 0; kernel < solver->kernels; kernel++) {
-            const struct ndrange range = solver->ndrange(&v, &most, kernel);
+        long long values[VARIANT_PARAMETERS];
+        struct stage stages[STAGES];
+        const size_t count = solver->stages(&v, stages);
+        solvers_decode(solver, &v, values);
+        for (size_t kernel = 0; kernel < count; kernel++) {
+            const struct ndrange range = launch_range(&stages[kernel], values, &most);
             const double items = (double)range.global[0] * (double)range.global[1];
             const double expected = rows * variants[i].items;
             if (range.global[0] != UINT64_MAX && items < expected) {
@@ -101,7 +220,9 @@ static void too_many_work_items_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_missing_word_is_refused),
+        cmocka_unit_test(variants_are_completed),
+        cmocka_unit_test(a_fitness_has_its_sentence),
+        cmocka_unit_test(every_parameter_is_decoded),
         cmocka_unit_test(grids_do_not_wrap),
         cmocka_unit_test(too_many_work_items_are_refused),
     };

@@ -171,7 +171,7 @@ static void an_overflow_is_not_the_drivers(void **state) {
     const struct launch launch = {.problem = &p, .params = &params, .queue = device.queue};
     const struct solver *const solver = solvers_find("standard");
     struct status status = {0};
-    assert_int_equal(solver->enqueue(solver, &launch, &status), CLATTN_INTERNAL);
+    assert_int_equal(solver->enqueue(&launch, &status), CLATTN_INTERNAL);
     assert_non_null(strstr(text_chars(&status.sentence), "over 2^64 bytes"));
     assert_null(strstr(text_chars(&status.sentence), "driver"));
     status_destroy(&status);

@@ -25,17 +25,15 @@ static struct heard heard;
 static bool accepting;
 static unsigned asked;
 
-static bool accepts(const struct variant *v, const struct params *params) {
-    (void)v;
+static bool accepts(const long long *values, const struct params *params) {
+    (void)values;
     assert_int_equal(params->seq_q, 9);
     asked++;
     return accepting;
 }
 
 /* Writes nothing, so that what ran is seen in the result. */
-static cl_int enqueue_nothing(const struct solver *solver, const struct launch *l,
-                              struct status *status) {
-    (void)solver;
+static cl_int enqueue_nothing(const struct launch *l, struct status *status) {
     (void)status;
     return clEnqueueMarkerWithWaitList(l->queue, l->count, l->list, l->event);
 }
@@ -76,7 +74,6 @@ static void without_a_second_step_the_enqueue_is_refused(void **state) {
     const struct solver *const real = plan->steps[0].solver;
     struct solver opinion = *real;
     opinion.accepts = accepts;
-    opinion.misses = "these strides";
     plan->steps[0].solver = &opinion;
     for (int turn = 0; turn < 2; turn++) {
         accepting = turn == 1;
@@ -102,8 +99,8 @@ static void without_a_second_step_the_enqueue_is_refused(void **state) {
 
 static struct params seen;
 
-static bool sees(const struct variant *v, const struct params *params) {
-    (void)v;
+static bool sees(const long long *values, const struct params *params) {
+    (void)values;
     seen = *params;
     return true;
 }
@@ -180,44 +177,47 @@ static void tensor_maps_decide(void **state) {
     (void)state;
     const struct solver *wgmma = solvers_find("fwd_wgmma");
     assert_non_null(wgmma);
-    assert_non_null(wgmma->misses);
     const struct problem p = fixtures_problem("f16 b2 h16:4 q4096 d128 causal");
     struct variant v = {.solver = "fwd_wgmma"};
-    struct text why = {0};
-    assert_true(wgmma->complete(&p, &fixtures_find(fixtures, "h200")->device, &v, &why));
-    text_destroy(&why);
+    struct text far = {0};
+    struct status status = {0};
+    long long values[VARIANT_PARAMETERS];
+    assert_int_equal(
+        solvers_complete(wgmma, &p, &fixtures_find(fixtures, "h200")->device, &v, &far, &status),
+        CL_SUCCESS);
+    solvers_decode(wgmma, &v, values);
     struct params good = {
         .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 15};
     for (size_t i = 0; i < OPERANDS; i++) {
         good.strides[i] = (struct strides){0, 1 << 23, 1 << 19, 128};
     }
-    assert_true(wgmma->accepts(&v, &good));
+    assert_true(wgmma->accepts(values, &good));
     struct params other = good;
     struct strides *const q = &other.strides[OPERAND_Q], *const k = &other.strides[OPERAND_K];
     struct strides *const v_of = &other.strides[OPERAND_V];
     for (int i = OPERAND_Q; i <= OPERAND_O; i++) {
         other.aligned = good.aligned & ~(1 << i);
-        assert_false(wgmma->accepts(&v, &other));
+        assert_false(wgmma->accepts(values, &other));
     }
     const cl_long most = ((cl_long)1 << 39) - 8; /* 2^40 bytes are too many */
     cl_long *const strides[] = {&q->row, &q->batch, &k->head, &k->row, &v_of->batch, &v_of->head};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
         other = good;
         *strides[i] = most;
-        assert_true(wgmma->accepts(&v, &other));
+        assert_true(wgmma->accepts(values, &other));
         *strides[i] = most + 8;
-        assert_false(wgmma->accepts(&v, &other));
+        assert_false(wgmma->accepts(values, &other));
         *strides[i] = 0; /* broadcast */
-        assert_false(wgmma->accepts(&v, &other));
+        assert_false(wgmma->accepts(values, &other));
         other.batch = other.heads_q = other.group = other.seq_q = other.seq_kv = 1;
-        assert_true(wgmma->accepts(&v, &other)); /* ... to nobody */
+        assert_true(wgmma->accepts(values, &other)); /* ... to nobody */
     }
     other = good;
     other.strides[OPERAND_O].row = most + 8; /* O is stored without a map */
-    assert_true(wgmma->accepts(&v, &other));
+    assert_true(wgmma->accepts(values, &other));
     other = good;
     other.batch = 1 << 28; /* more tasks than its counter counts */
-    assert_false(wgmma->accepts(&v, &other));
+    assert_false(wgmma->accepts(values, &other));
 }
 
 static int open_all(void **state) {

@@ -206,7 +206,7 @@ static void variants_that_cannot_be_are_passed_over(void **state) {
         const char *variant, *reason; /* of a solver that the formula would not choose there */
     } lines[] = {
         {"fwd_rows WORK_GROUP=4096", "fwd_rows refused: WORK_GROUP=4096 is not a number from"},
-        {"fwd_rows WORK_GROUP=512", "fwd_rows refused: WORK_GROUP=512 is over the device's 256"},
+        {"fwd_rows WORK_GROUP=512", "fwd_rows refused: 512 work-items are over the device's 256"},
         {"fwd_rows WORK_GROUP=many", "fwd_rows refused: WORK_GROUP=many is not a number from"},
         {"fwd_rows WORK_GROUP=-1", "fwd_rows refused: WORK_GROUP=-1 is not a number from"},
         {"fwd_rows BLOCK_M=64", "fwd_rows refused: fwd_rows has no parameter BLOCK_M"},

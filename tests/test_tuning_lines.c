@@ -7,6 +7,7 @@
 
 #include "fixtures.h"
 #include "sources.h"
+#include "tuning.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,12 +68,16 @@ static bool variant_runs(const char *variant_text, const struct problem *p, cons
         text_printf(why, "no solver");
         return false;
     }
-    const char *refusal = solver->refuses(p, d);
-    if (refusal) {
-        text_printf(why, "%s", refusal);
+    if (solvers_fit(solver, p, d, &v, why) == CANNOT) {
         return false;
     }
-    if (!solver->complete(p, d, &v, why) || !fixtures_runnable(solver, p, d, &v, why)) {
+    text_destroy(why);
+    if (solvers_complete(solver, p, d, &v, why, &status) != CL_SUCCESS) {
+        text_printf(why, "%s", text_chars(&status.sentence));
+        status_destroy(&status);
+        return false;
+    }
+    if (!fixtures_runnable(solver, p, d, &v, why)) {
         return false;
     }
     assert_int_equal(why->length,
