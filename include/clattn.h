@@ -261,8 +261,8 @@ CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
 /* Writes to text what the plan is and why its variant was chosen, line by line: the problem, the
  * device, the bytes of workspace; then for each solver whether it was chosen (and where its variant
- * comes from) or not (and the reason).  If the variant cannot run with some strides, a last line
- * says with which, and names the second variant, which runs then.
+ * comes from) or not (and the reason).  If the variant cannot run with some strides, two last lines
+ * name the variant for "aligned strides" and the second one, for "other strides".
  * text, capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);

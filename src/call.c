@@ -224,29 +224,28 @@ static cl_int fill_params(struct call *c, struct status *status) {
     return CL_SUCCESS;
 }
 
-/* The step that can do what is asked; NULL, after saying why, where there is none. */
-static const struct plan_step *find_step(const struct call *c, struct status *status) {
-    const struct plan_step *steps = c->plan->steps;
-    const struct solver *first = steps[0].solver;
-    if (!first->accepts || first->accepts(steps[0].values, &c->params)) {
-        return &steps[0];
+/* The first answer that can run the call; NULL, after saying why, where there is none. */
+static const struct plan_answer *find_answer(const struct call *c, struct status *status) {
+    const struct plan_answer *answers = c->plan->answers;
+    for (size_t i = 0; i < c->plan->count; i++) {
+        const struct solver *solver = answers[i].solver;
+        if (!solver->accepts || solver->accepts(answers[i].values, &c->params)) {
+            return &answers[i];
+        }
     }
-    if (!steps[1].solver) {
-        status_set(status, CLATTN_UNSUPPORTED,
-                   "enqueue: %s cannot run with these strides, and no other solver's kernel builds",
-                   first->name);
-        return NULL;
-    }
-    return &steps[1];
+    status_set(status, CLATTN_UNSUPPORTED,
+               "enqueue: %s cannot run with these strides, and no other solver's kernel builds",
+               answers[0].solver->name);
+    return NULL;
 }
 
 /* The kernels' arguments are set and captured under the plan's lock. */
 static cl_int launch(const struct call *c, struct status *status) {
-    const struct plan_step *step = find_step(c, status);
-    if (!step) {
+    const struct plan_answer *answer = find_answer(c, status);
+    if (!answer) {
         return status->code;
     }
-    const struct solver *solver = step->solver;
+    const struct solver *solver = answer->solver;
     struct ndrange ranges[STAGES];
     const struct launch l = {
         .problem = &c->plan->problem,
@@ -254,9 +253,9 @@ static cl_int launch(const struct call *c, struct status *status) {
         .name = solver->name,
         .params = &c->params,
         .tensors = c->tensors,
-        .stages = step->count,
-        .kernels = step->kernels,
-        .operands = step->operands,
+        .stages = answer->count,
+        .kernels = answer->kernels,
+        .operands = answer->operands,
         .ranges = ranges,
         .workspace = &c->tensors[WORKSPACE],
         .queue = c->queue,
@@ -266,8 +265,8 @@ static cl_int launch(const struct call *c, struct status *status) {
     };
     const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
     cl_int code = CL_SUCCESS;
-    for (size_t i = 0; i < step->count && code == CL_SUCCESS; i++) {
-        ranges[i] = launch_range(&step->stages[i], step->values, &c->params);
+    for (size_t i = 0; i < answer->count && code == CL_SUCCESS; i++) {
+        ranges[i] = launch_range(&answer->stages[i], answer->values, &c->params);
         code = launch_check(&ranges[i], limit, solver->name, status);
     }
     if (code != CL_SUCCESS) {

@@ -1,5 +1,5 @@
 /*
- * call - an enqueue of any pass: everything is checked, then a step of the plan is launched.
+ * call - an enqueue of any pass: everything is checked, then an answer of the plan is launched.
  *
  * A pass copies its args into a struct call, with the caller's tensor for each operand.  All passes
  * then use the functions below.  None of them allocates device memory or waits.
@@ -47,8 +47,8 @@ cl_int call_check_numbers(struct call *c, struct status *status);
  * bytes with itself or another one.  Fills tensors. */
 cl_int call_check_memory(struct call *c, struct status *status);
 
-/* Launches the step of the plan that can run the call.  empty: there is nothing to compute; then
- * only a marker is enqueued, for the event. */
+/* Launches the first answer of the plan that can run the call.  empty: there is nothing to compute;
+ * then only a marker is enqueued, for the event. */
 cl_int call_run(struct call *c, bool empty, struct status *status);
 
 #endif

@@ -7,18 +7,18 @@
 
 #include "choose.h"
 
-static void destroy_kernels(struct plan_step *step) {
+static void destroy_kernels(struct plan_answer *answer) {
     for (size_t i = 0; i < STAGES; i++) {
-        if (step->kernels[i]) {
-            clReleaseKernel(step->kernels[i]);
+        if (answer->kernels[i]) {
+            clReleaseKernel(answer->kernels[i]);
         }
-        step->kernels[i] = NULL;
+        answer->kernels[i] = NULL;
     }
 }
 
 void plan_unmake(clattn_plan plan) {
-    for (size_t i = 0; i < PLAN_STEPS; i++) {
-        destroy_kernels(&plan->steps[i]);
+    for (size_t i = 0; i < plan->count; i++) {
+        destroy_kernels(&plan->answers[i]);
     }
     text_destroy(&plan->variant_text);
     text_destroy(&plan->description);
@@ -32,10 +32,10 @@ void plan_unmake(clattn_plan plan) {
     free(plan);
 }
 
-/* The data of the builders: the step that is to be filled. */
+/* The data of the builders: the answer that is to be filled. */
 struct making {
     clattn_plan plan;
-    struct plan_step *step;
+    struct plan_answer *answer;
 };
 
 /* A variant that is legal on a device without local memory takes none, whatever a driver says. */
@@ -58,8 +58,8 @@ static bool takes_local_memory(const struct making *m, const struct solver *solv
 static cl_int check_kernel(const struct making *m, const struct solver *solver,
                            const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
-    const struct stage *stage = &m->step->stages[index];
-    const cl_kernel kernel = m->step->kernels[index];
+    const struct stage *stage = &m->answer->stages[index];
+    const cl_kernel kernel = m->answer->kernels[index];
     assert(kernel);
     const cl_device_id id = m->plan->context->id;
     size_t most = 0;
@@ -80,7 +80,7 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
     if (stage->recipe.sm_90a) {
         return CL_SUCCESS;
     }
-    const size_t items = stage->work_items(m->step->values);
+    const size_t items = stage->work_items(m->answer->values);
     if (items > most) {
         excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
@@ -102,7 +102,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
                            const struct variant *v, size_t index, struct choose_excess *excess,
                            struct status *status) {
     clattn_context c = m->plan->context;
-    const struct program_recipe *recipe = &m->step->stages[index].recipe;
+    const struct program_recipe *recipe = &m->answer->stages[index].recipe;
     cl_program program;
     struct text remarks = {0};
     cl_int code = program_get(recipe, &m->plan->problem, v, &c->programs, c->context, c->id,
@@ -112,14 +112,14 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
     if (code != CL_SUCCESS) {
         return code;
     }
-    m->step->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
+    m->answer->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
     clReleaseProgram(program);
     if (code != CL_SUCCESS) {
-        m->step->kernels[index] = NULL;
+        m->answer->kernels[index] = NULL;
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    m->step->operands[index] = program_operands(recipe);
+    m->answer->operands[index] = program_operands(recipe);
     return check_kernel(m, solver, v, index, excess, status);
 }
 
@@ -127,15 +127,15 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
 static cl_int measure(void *data, const struct solver *solver, const struct variant *v,
                       struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
-    struct plan_step *step = m->step;
+    struct plan_answer *answer = m->answer;
     (void)excess;
-    solvers_decode(solver, v, step->values);
-    step->count = solver->stages(v, step->stages);
-    step->workspace = 0;
-    assert(step->count > 0 && step->count <= STAGES);
+    solvers_decode(solver, v, answer->values);
+    answer->count = solver->stages(v, answer->stages);
+    answer->workspace = 0;
+    assert(answer->count > 0 && answer->count <= STAGES);
     if (solver->workspace &&
-        (!solver->workspace(&m->plan->problem, step->values, &step->workspace) ||
-         step->workspace > SIZE_MAX)) {
+        (!solver->workspace(&m->plan->problem, answer->values, &answer->workspace) ||
+         answer->workspace > SIZE_MAX)) {
         return status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
     }
@@ -146,14 +146,14 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
                     struct choose_excess *excess, struct status *status) {
     const struct making *m = data;
-    struct plan_step *step = m->step;
-    assert(!step->kernels[0]); /* what was tried before is gone */
+    struct plan_answer *answer = m->answer;
+    assert(!answer->kernels[0]); /* what was tried before is gone */
     cl_int code = measure(data, solver, v, excess, status);
-    for (size_t i = 0; i < step->count && code == CL_SUCCESS; i++) {
+    for (size_t i = 0; i < answer->count && code == CL_SUCCESS; i++) {
         code = build_kernel(m, solver, v, i, excess, status);
     }
     if (code != CL_SUCCESS) {
-        destroy_kernels(step);
+        destroy_kernels(answer);
     }
     return code;
 }
@@ -168,11 +168,13 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
     return code;
 }
 
-/* Fills a step; c is to be destroyed. */
-static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *asked,
-                          const struct solver *without, struct choice *c, struct status *status) {
+/* Adds an answer; c is to be destroyed. */
+static cl_int choose_answer(clattn_plan plan, const char *asked, const struct solver *without,
+                            struct choice *c, struct status *status) {
     clattn_context context = plan->context;
-    struct making m = {plan, step};
+    assert(plan->count < PLAN_ANSWERS);
+    struct plan_answer *answer = &plan->answers[plan->count];
+    struct making m = {plan, answer};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     const struct choose_builder builder = {plan->on_paper ? measure
                                            : asked        ? build
@@ -185,38 +187,39 @@ static cl_int choose_step(clattn_plan plan, struct plan_step *step, const char *
                                              .without = without,
                                              .builder = &builder};
     const cl_int code = choose_variant(&question, c, status);
-    step->solver = c->solver;
-    step->variant = c->variant;
+    if (code == CL_SUCCESS) {
+        answer->solver = c->solver;
+        answer->variant = c->variant;
+        plan->workspace = answer->workspace > plan->workspace ? answer->workspace : plan->workspace;
+        plan->count++;
+    }
     return code;
 }
 
-/* The step that runs where the first one's solver does not accept what is asked.  Without one the
- * plan is still good for what that solver accepts. */
-static void choose_second(clattn_plan plan, struct text *description) {
-    const struct solver *first = plan->steps[0].solver;
-    struct plan_step *second = &plan->steps[1];
-    if (!first->accepts) {
-        return;
-    }
+/* Adds the answer for the enqueues that the first one does not accept, and a line for each of the
+ * two.  Without a second answer the plan is still good for what the first one accepts. */
+static void choose_for_other_strides(clattn_plan plan, struct text *description) {
+    const struct plan_answer *first = &plan->answers[0];
     struct status status = {0};
     struct text line = {0};
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
     struct choice c = {0};
-    const cl_int code = choose_step(plan, second, NULL, first, &c, &status);
+    const cl_int code = choose_answer(plan, NULL, first->solver, &c, &status);
     choose_destroy(&c);
     text_printf(&line, "other strides: ");
     if (code == CL_SUCCESS) {
-        variant_format(&second->variant, &line);
+        variant_format(&plan->answers[1].variant, &line);
     } else {
         const char *sentence = text_chars(&status.sentence);
-        *second = (struct plan_step){0};
         text_printf(&line, "refused, as no other solver can run: %.*s (%s)",
                     (int)strcspn(sentence, "\n"), sentence, clattn_status_name(code));
         if (!plan->on_paper) {
             context_remark(plan->context, text_chars(&line));
         }
     }
-    text_printf(description, "%s\n", text_chars(&line));
+    text_printf(description, "aligned strides: ");
+    variant_format(&first->variant, description);
+    text_printf(description, "\n%s\n", text_chars(&line));
     description->failed = description->failed || line.failed;
     text_destroy(&line);
     status_destroy(&status);
@@ -225,14 +228,9 @@ static void choose_second(clattn_plan plan, struct text *description) {
 static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
     struct text *description = &plan->description;
     struct choice c = {0};
-    const cl_int code = choose_step(plan, &plan->steps[0], asked, NULL, &c, status);
-    if (code == CL_SUCCESS) {
-        choose_second(plan, &c.description);
-    }
-    for (size_t i = 0; i < PLAN_STEPS; i++) {
-        if (plan->workspace < plan->steps[i].workspace) {
-            plan->workspace = plan->steps[i].workspace;
-        }
+    const cl_int code = choose_answer(plan, asked, NULL, &c, status);
+    if (code == CL_SUCCESS && plan->answers[0].solver->accepts) {
+        choose_for_other_strides(plan, &c.description);
     }
     if (code == CL_SUCCESS) {
         text_printf(description, "workspace %llu\n", (unsigned long long)plan->workspace);
@@ -266,7 +264,7 @@ static cl_int fill_checked(clattn_plan plan, clattn_context context, const clatt
     if (code != CL_SUCCESS) {
         return code;
     }
-    variant_format(&plan->steps[0].variant, &plan->variant_text);
+    variant_format(&plan->answers[0].variant, &plan->variant_text);
     if (plan->variant_text.failed || plan->description.failed) {
         return status_set(status, CL_OUT_OF_HOST_MEMORY, "plan: no memory for its description");
     }

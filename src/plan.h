@@ -12,8 +12,8 @@
 #include "solvers.h"
 
 /* A variant of a solver, compiled. */
-struct plan_step {
-    const struct solver *solver; /* NULL: the plan does not have this step */
+struct plan_answer {
+    const struct solver *solver;
     struct variant variant;
     long long values[VARIANT_PARAMETERS]; /* the variant's */
     size_t count;                         /* of stages */
@@ -23,16 +23,16 @@ struct plan_step {
     cl_ulong workspace;       /* bytes */
 };
 
-/* The second step runs the enqueues that the first step's solver refuses (solver.accepts). */
-enum { PLAN_STEPS = 2 };
+enum { PLAN_ANSWERS = 2 }; /* at most */
 
 struct clattn_plan_s {
     clattn_context context; /* one reference; NULL while nobody holds the plan */
     struct problem problem;
-    struct plan_step steps[PLAN_STEPS];
-    struct text variant_text; /* of the first step */
+    size_t count;                             /* of answers */
+    struct plan_answer answers[PLAN_ANSWERS]; /* the first that accepts an enqueue runs it */
+    struct text variant_text;                 /* of the first answer */
     struct text description;
-    cl_ulong workspace; /* bytes, enough for either step */
+    cl_ulong workspace; /* bytes, enough for each answer */
     struct lock lock;   /* for the kernels' arguments */
     bool locked;        /* lock has been initialised */
     bool on_paper;      /* for clattn_supports: nothing is compiled, notify gets no remarks */

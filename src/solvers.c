@@ -5,14 +5,6 @@
 
 #include "size.h"
 
-extern const struct solver solver_fwd_lanes, solver_fwd_wgmma, solver_fwd_mma, solver_fwd_tile,
-    solver_fwd_rows, solver_memory_efficient, solver_standard;
-
-const struct solver *const solvers_table[SOLVERS] = {
-    &solver_fwd_lanes, &solver_fwd_wgmma,        &solver_fwd_mma,  &solver_fwd_tile,
-    &solver_fwd_rows,  &solver_memory_efficient, &solver_standard,
-};
-
 const struct solver *solvers_find(const char *name) {
     for (size_t i = 0; i < SOLVERS; i++) {
         if (strcmp(solvers_table[i]->name, name) == 0) {

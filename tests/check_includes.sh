@@ -12,7 +12,7 @@ rank() {
     status | lock | sized) echo 0 ;;
     ptx | problem* | feature | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;
-    solvers | launch | clblast*) echo 3 ;;
+    solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
     choose) echo 5 ;;
     plan | plans | context | call | forward) echo 6 ;;

@@ -1,6 +1,9 @@
 /*
- * A plan's second step: chosen without the first one's solver, and the one that runs where
- * that solver does not accept what an enqueue asks; what fwd_wgmma accepts.
+ * A plan's answers: the second is chosen without the first one's solver, and runs what that solver
+ * does not accept; what fwd_wgmma accepts.
+ *
+ * The table of solvers is the test's own: `picky` comes first, which is fwd_rows with an opinion
+ * on params, then copies of the library's solvers, which the tests may spoil.
  */
 #include "device.h"
 #include "fixtures.h"
@@ -16,11 +19,20 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+extern const struct solver solver_fwd_lanes, solver_fwd_wgmma, solver_fwd_mma, solver_fwd_tile,
+    solver_fwd_rows, solver_memory_efficient;
+static const struct solver *const originals[SOLVERS] = {
+    &solver_fwd_rows, &solver_fwd_lanes, &solver_fwd_wgmma,       &solver_fwd_mma,
+    &solver_fwd_tile, &solver_fwd_rows,  &solver_memory_efficient};
+static struct solver picky, copies[SOLVERS];
+const struct solver *const solvers_table[SOLVERS] = {&picky,     &copies[1], &copies[2], &copies[3],
+                                                     &copies[4], &copies[5], &copies[6]};
+
 static struct test_device tested;
 static clattn_context context;
 static struct heard heard;
 
-/* ---- Which step runs: a plan whose first solver is a copy with an opinion ---- */
+/* ---- Which answer runs ---- */
 
 static bool accepting;
 static unsigned asked;
@@ -38,18 +50,38 @@ static cl_int enqueue_nothing(const struct launch *l, struct status *status) {
     return clEnqueueMarkerWithWaitList(l->queue, l->count, l->list, l->event);
 }
 
-static void the_second_step_runs_where_the_first_declines(void **state) {
+/* A plan whose first answer is of picky. */
+static clattn_plan make_plan(struct small *small) {
+    clattn_plan plan;
+    small_open(small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
+    small->desc.variant = "picky";
+    heard = (struct heard){0};
+    assert_int_equal(clattn_plan_create(context, &small->desc, &plan), CL_SUCCESS);
+    assert_string_equal(plan->answers[0].solver->name, "picky");
+    return plan;
+}
+
+static void assert_described(clattn_plan plan, const char *words) {
+    char text[8192];
+    assert_int_equal(clattn_plan_describe(plan, text, sizeof text, NULL), CL_SUCCESS);
+    if (!strstr(text, words)) {
+        fail_msg("\"%s\" is not in:\n%s", words, text);
+    }
+}
+
+static void the_second_answer_runs_what_the_first_declines(void **state) {
     (void)state;
     struct small small = {0};
-    clattn_plan plan;
-    small_open(&small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
-    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
-    assert_null(plan->steps[1].solver);
-    plan->steps[1] = plan->steps[0];
-    struct solver opinion = *plan->steps[0].solver;
-    opinion.accepts = accepts;
-    opinion.enqueue = enqueue_nothing;
-    plan->steps[0] = (struct plan_step){.solver = &opinion, .variant = plan->steps[1].variant};
+    picky.enqueue = enqueue_nothing;
+    clattn_plan plan = make_plan(&small);
+    assert_int_equal(heard.remarks, 0);
+    assert_int_equal(plan->count, 2);
+    assert_ptr_not_equal(plan->answers[1].solver, &picky);
+    struct text line = {0};
+    text_printf(&line, "\naligned strides: %s\nother strides: ", clattn_plan_variant(plan));
+    variant_format(&plan->answers[1].variant, &line);
+    assert_described(plan, text_chars(&line));
+    text_destroy(&line);
 
     asked = 0;
     for (int turn = 0; turn < 4; turn++) {
@@ -65,16 +97,37 @@ static void the_second_step_runs_where_the_first_declines(void **state) {
     small_close(&small);
 }
 
-static void without_a_second_step_the_enqueue_is_refused(void **state) {
+static void one_that_accepts_all_is_the_only_answer(void **state) {
     (void)state;
     struct small small = {0};
-    clattn_plan plan;
-    small_open(&small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
-    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
-    const struct solver *const real = plan->steps[0].solver;
-    struct solver opinion = *real;
-    opinion.accepts = accepts;
-    plan->steps[0].solver = &opinion;
+    picky.accepts = NULL;
+    clattn_plan plan = make_plan(&small);
+    assert_int_equal(plan->count, 1);
+    assert_described(plan, "picky chosen: ");
+    clattn_plan_destroy(plan);
+    small_close(&small);
+}
+
+static size_t broken_stages(const struct variant *v, struct stage *to) {
+    (void)v;
+    solver_fwd_rows.stages(v, to);
+    to[0].recipe.kernel = "fwd_broken"; /* which no part has */
+    return 1;
+}
+
+/* A plan that answers some enqueues is better than none. */
+static void a_second_answer_that_does_not_build_costs_a_remark(void **state) {
+    (void)state;
+    struct small small = {0};
+    for (size_t i = 1; i < SOLVERS; i++) {
+        copies[i].stages = broken_stages;
+    }
+    clattn_plan plan = make_plan(&small);
+    assert_int_equal(plan->count, 1);
+    assert_true(heard.remarks > 0 && heard.failures == 0);
+    static const char line[] = "other strides: refused, as no other solver can run: ";
+    assert_int_equal(strncmp(heard.message, line, strlen(line)), 0);
+    assert_described(plan, line);
     for (int turn = 0; turn < 2; turn++) {
         accepting = turn == 1;
         heard = (struct heard){0};
@@ -85,12 +138,11 @@ static void without_a_second_step_the_enqueue_is_refused(void **state) {
             assert_true(small_right(&small, tested.queue));
         } else {
             assert_int_equal(code, CLATTN_UNSUPPORTED);
-            assert_true(heard_failure(&heard, code, "enqueue these strides", "no second step"));
-            assert_non_null(strstr(heard.message, opinion.name));
+            assert_true(
+                heard_failure(&heard, code, "enqueue picky these strides", "no second answer"));
             assert_true(small_untouched(&small, tested.queue));
         }
     }
-    plan->steps[0].solver = real;
     clattn_plan_destroy(plan);
     small_close(&small);
 }
@@ -110,13 +162,9 @@ static bool sees(const long long *values, const struct params *params) {
 static void operands_are_aligned_each_for_itself(void **state) {
     (void)state;
     struct small small = {0};
-    clattn_plan plan;
-    small_open(&small, tested.context, tested.queue, "h2 q9 k9 d8:4", 1);
-    assert_int_equal(clattn_plan_create(context, &small.desc, &plan), CL_SUCCESS);
-    struct solver opinion = *plan->steps[0].solver;
-    opinion.accepts = sees;
-    opinion.enqueue = enqueue_nothing;
-    plan->steps[0].solver = &opinion;
+    picky.accepts = sees;
+    picky.enqueue = enqueue_nothing;
+    clattn_plan plan = make_plan(&small);
     static const struct {
         int seq_q, misaligned; /* the operand; OPERANDS: none */
         int aligned;           /* of q, k, v, o */
@@ -220,8 +268,21 @@ static void tensor_maps_decide(void **state) {
     assert_false(wgmma->accepts(values, &other));
 }
 
+/* Before each test. */
+static int restore_solvers(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SOLVERS; i++) {
+        copies[i] = *originals[i];
+    }
+    picky = copies[0];
+    picky.name = "picky";
+    picky.accepts = accepts;
+    return 0;
+}
+
 static int open_all(void **state) {
     (void)state;
+    restore_solvers(NULL);
     fixtures_open(fixtures, CLATTN_TEST_DATA);
     context = heard_context(tested.context, tested.id, &heard);
     return context ? 0 : -1;
@@ -236,11 +297,12 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_second_step_runs_where_the_first_declines),
-        cmocka_unit_test(without_a_second_step_the_enqueue_is_refused),
-        cmocka_unit_test(operands_are_aligned_each_for_itself),
-        cmocka_unit_test(the_solver_left_out_is_never_chosen),
-        cmocka_unit_test(tensor_maps_decide),
+        cmocka_unit_test_setup(the_second_answer_runs_what_the_first_declines, restore_solvers),
+        cmocka_unit_test_setup(one_that_accepts_all_is_the_only_answer, restore_solvers),
+        cmocka_unit_test_setup(a_second_answer_that_does_not_build_costs_a_remark, restore_solvers),
+        cmocka_unit_test_setup(operands_are_aligned_each_for_itself, restore_solvers),
+        cmocka_unit_test_setup(the_solver_left_out_is_never_chosen, restore_solvers),
+        cmocka_unit_test_setup(tensor_maps_decide, restore_solvers),
     };
     if (!test_device_open(&tested)) {
         return 4;
