@@ -40,9 +40,10 @@ enum { MAP_BYTES = 128, MAP_LONGS = MAP_BYTES / 8 };
                    ";" ::"l"(map)                                                         \
                    : "memory")
 
-/* A stride in bytes; where there is nothing to step to, any that the engine takes. */
-INLINE ulong map_stride(long elements, int length) {
-    return length > 1 ? (ulong)elements * sizeof(element) : 16;
+/* A stride in bytes: a multiple of 16 from 16 to below 2^40.  A stride that is none leads to
+ * nothing: the host has looked at those that do. */
+INLINE ulong map_stride(long elements) {
+    return max((ulong)elements * sizeof(element) & 0xFFFFFFFFF0UL, 16UL);
 }
 
 INLINE void map_write(__global ulong *map, __global const element *from, struct strides strides,
@@ -61,9 +62,9 @@ INLINE void map_write(__global ulong *map, __global const element *from, struct 
     MAP_SET_ONE("global_dim", "b32", "r", map, 1, max(rows, 1));
     MAP_SET_ONE("global_dim", "b32", "r", map, 2, heads);
     MAP_SET_ONE("global_dim", "b32", "r", map, 3, batch);
-    MAP_SET_ONE("global_stride", "b64", "l", map, 0, map_stride(strides.row, rows));
-    MAP_SET_ONE("global_stride", "b64", "l", map, 1, map_stride(strides.head, heads));
-    MAP_SET_ONE("global_stride", "b64", "l", map, 2, map_stride(strides.batch, batch));
+    MAP_SET_ONE("global_stride", "b64", "l", map, 0, map_stride(strides.row));
+    MAP_SET_ONE("global_stride", "b64", "l", map, 1, map_stride(strides.head));
+    MAP_SET_ONE("global_stride", "b64", "l", map, 2, map_stride(strides.batch));
     MAP_SET_ONE("element_stride", "b32", "r", map, 0, 1);
     MAP_SET_ONE("element_stride", "b32", "r", map, 1, 1);
     MAP_SET_ONE("element_stride", "b32", "r", map, 2, 1);

@@ -18,6 +18,7 @@ enum {
     WARPGROUP = 128,       /* work-items */
     TASK_BYTES = 96,       /* struct task, of the most warpgroups */
     APART_BYTES = 64,      /* struct rows_apart, of each warpgroup */
+    MOST_TASKS = INT_MAX,  /* they and GROUPS are counted in 32 bits */
 };
 
 enum { BLOCK_M, BLOCK_N, SLOTS, TURNS, GROUPS };
@@ -64,6 +65,7 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
     const long long registers = v[BLOCK_N] * 3 / 4 + row_bytes(p->head_dim_v) / 4;
     const long long most = v[BLOCK_M] > 2 * ROWS ? 128 : 200;
     const cl_int invalid = CLATTN_INVALID_VARIANT;
+    const cl_ulong heads = (cl_ulong)p->batch * p->heads_q; /* below 2^30 */
     if (v[BLOCK_M] % ROWS != 0) {
         return status_set(status, invalid, "BLOCK_M=%lld is not a multiple of %d", v[BLOCK_M],
                           (int)ROWS);
@@ -74,6 +76,10 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
     if (registers > most) {
         return status_set(status, invalid, "%lld registers for scores and sums are over %lld",
                           registers, most);
+    }
+    if (heads * size_div_up(p->seq_q, (cl_ulong)v[BLOCK_M]) > MOST_TASKS) {
+        return status_set(status, CLATTN_UNSUPPORTED, "more than %u blocks of %lld query rows",
+                          (unsigned)MOST_TASKS, v[BLOCK_M]);
     }
     return solvers_check_group(d, (long long)work_items(v), local_bytes(p, v), status);
 }
@@ -108,10 +114,6 @@ static bool candidate(const struct problem *p, const struct device *d, const lon
     return false;
 }
 
-static cl_ulong tasks(const long long *v, const struct params *params) {
-    return solvers_blocks(params, (cl_ulong)v[BLOCK_M]);
-}
-
 static size_t work_items_of_maps(const long long *v) {
     (void)v;
     return 32;
@@ -124,16 +126,21 @@ static struct grid grid_of_maps(const long long *v, const struct params *params)
 }
 
 static struct grid grid(const long long *v, const struct params *params) {
-    const cl_ulong most = (cl_ulong)v[GROUPS], all = tasks(v, params);
+    const cl_ulong most = (cl_ulong)v[GROUPS], all = solvers_blocks(params, (cl_ulong)v[BLOCK_M]);
     return (struct grid){all < most ? all : most, 1};
 }
 
-/* A tensor map's strides: multiples of 16 bytes below 2^40.  PTX does not say what the copy engine
- * makes of a stride of 0, and no Hopper was asked yet: those that are used are left to others. */
-static bool expressible(const struct strides *s, cl_int rows, cl_int heads, cl_int batch) {
+/* Strides of a tensor map are multiples of 16 bytes below 2^40.  PTX does not say what the copy
+ * engine makes of a stride of 0, and no Hopper was asked yet: a 0 is left to other solvers. */
+static bool expressible(cl_long stride, cl_int count) {
     const cl_long most = (cl_long)1 << 39; /* elements */
-    return s->row < most && s->head < most && s->batch < most && (s->row > 0 || rows <= 1) &&
-           (s->head > 0 || heads <= 1) && (s->batch > 0 || batch <= 1);
+    return count <= 1 || (stride > 0 && stride < most);
+}
+
+/* Strides by which nobody steps do not count: fwd_wgmma_maps.cl replaces them. */
+static bool mapped(const struct strides *s, cl_int rows, cl_int heads, cl_int batch) {
+    return rows == 0 || (expressible(s->row, rows) && expressible(s->head, heads) &&
+                         expressible(s->batch, batch));
 }
 
 static bool accepts(const long long *v, const struct params *p) {
@@ -141,11 +148,10 @@ static bool accepts(const long long *v, const struct params *p) {
     const cl_int moved = (cl_int)(OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) |
                                   OPERAND_BIT(OPERAND_V) | OPERAND_BIT(OPERAND_O));
     const struct strides *s = p->strides;
-    return (p->aligned & moved) == moved &&
-           expressible(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
-           expressible(&s[OPERAND_K], p->seq_kv, heads_kv, p->batch) &&
-           expressible(&s[OPERAND_V], p->seq_kv, heads_kv, p->batch) &&
-           tasks(v, p) < (cl_ulong)1 << 31;
+    (void)v;
+    return (p->aligned & moved) == moved && mapped(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
+           mapped(&s[OPERAND_K], p->seq_kv, heads_kv, p->batch) &&
+           mapped(&s[OPERAND_V], p->seq_kv, heads_kv, p->batch);
 }
 
 static bool workspace(const struct problem *p, const long long *v, cl_ulong *bytes) {

@@ -259,13 +259,41 @@ static void tensor_maps_decide(void **state) {
         assert_false(wgmma->accepts(values, &other));
         other.batch = other.heads_q = other.group = other.seq_q = other.seq_kv = 1;
         assert_true(wgmma->accepts(values, &other)); /* ... to nobody */
+        *strides[i] = most + 8;
+        assert_true(wgmma->accepts(values, &other));
     }
     other = good;
     other.strides[OPERAND_O].row = most + 8; /* O is stored without a map */
     assert_true(wgmma->accepts(values, &other));
     other = good;
-    other.batch = 1 << 28; /* more tasks than its counter counts */
-    assert_false(wgmma->accepts(values, &other));
+    other.seq_kv = 0; /* no key, no stride that matters */
+    *k = *v_of = (struct strides){0, 0, 0, 0};
+    assert_true(wgmma->accepts(values, &other));
+}
+
+/* Tasks are counted in 32 bits. */
+static void tasks_are_counted(void **state) {
+    (void)state;
+    static const struct {
+        const char *problem;
+        bool right;
+    } cases[] = {
+        {"f16 b16777215 h64 q256 d128 causal", true}, /* 2^31 - 128 blocks of 128 rows */
+        {"f16 b16777215 h64 q257 d128 causal", false},
+        {"f16 b16777215 h64 q1073741823 d256 causal", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct problem p = fixtures_problem(cases[i].problem);
+        struct variant v = {.solver = "fwd_wgmma"};
+        struct text far = {0};
+        struct status status = {0};
+        const cl_int code = solvers_complete(
+            &solver_fwd_wgmma, &p, &fixtures_find(fixtures, "h200")->device, &v, &far, &status);
+        assert_int_equal(code, cases[i].right ? CL_SUCCESS : CLATTN_UNSUPPORTED);
+        assert_int_equal(strstr(text_chars(&status.sentence), "blocks of") != NULL,
+                         !cases[i].right);
+        status_destroy(&status);
+    }
 }
 
 /* Before each test. */
@@ -303,6 +331,7 @@ int main(void) {
         cmocka_unit_test_setup(operands_are_aligned_each_for_itself, restore_solvers),
         cmocka_unit_test_setup(the_solver_left_out_is_never_chosen, restore_solvers),
         cmocka_unit_test_setup(tensor_maps_decide, restore_solvers),
+        cmocka_unit_test_setup(tasks_are_counted, restore_solvers),
     };
     if (!test_device_open(&tested)) {
         return 4;
