@@ -142,6 +142,16 @@ typedef cl_uint clattn_align;
 
 #define CLATTN_UNBOUNDED (-1)
 
+/* Promises, bits of clattn_desc.promises: what the caller says of the tensors of every enqueue.  A
+ * promise changes no result.  An enqueue that breaks one is refused (CLATTN_INVALID_TENSOR).
+ *
+ * ALIGNED is about q, k, v and o.  Their offsets are multiples of 16 bytes (in SVM: the address
+ * plus the offset; in a buffer of CL_MEM_USE_HOST_PTR its host memory, too).  Where a call has
+ * several batches, heads or rows, the stride between them is a multiple of 16 bytes, not 0, and
+ * below 2^40 bytes.  lse, the tensors of clattn_extras and tensors without elements may lie
+ * anywhere.  The plan then compiles no second variant for other strides (clattn_plan_variant). */
+#define CLATTN_PROMISE_ALIGNED ((cl_ulong)1 << 0)
+
 /* What is to be computed, as far as it decides compiled code or workspace.
  *
  *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
@@ -185,12 +195,13 @@ typedef struct clattn_desc {
                         leaves parameters out, gets the best legal ones (notify hears of it where
                         clattn would never choose a variant with what is given).  Copied. */
     cl_ulong features;   /* bits CLATTN_FEATURE_*, of which there are none yet; default 0 */
+    cl_ulong promises;   /* bits CLATTN_PROMISE_*; default 0: none */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL, 0                                                       \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0                                                    \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
@@ -200,7 +211,7 @@ typedef struct clattn_desc {
  *     bN                  batch                 windowL,R       band (-1: unbounded)
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
- *     dN or dQK:V         head dimensions
+ *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -226,12 +237,11 @@ CLATTN_API cl_int clattn_plan_create(clattn_context context, const clattn_desc *
 /* As clattn_plan_create, for callers that do not want to keep plans themselves: gives the plan that
  * this function made before for an equal problem, or makes it.  Equal are descs that ask the same
  * context for the same computation (defaults filled in, a band that hides no key left out) with the
- * same text of variant.  To find a plan costs microseconds.  notify hears remarks only when the
- * plan is made.
- * All callers share the plan.  Each calls clattn_plan_destroy once for each clattn_plan_find; the
- * others may go on using the plan meanwhile.  When the last caller has destroyed the plan, the
- * context keeps it for the next clattn_plan_find: the 64 plans that were destroyed last.  Such
- * plans do not keep the context alive. */
+ * same promises and the same text of variant.  To find a plan costs microseconds.  notify hears
+ * remarks only when the plan is made.  All callers share the plan.  Each calls clattn_plan_destroy
+ * once for each clattn_plan_find; the others may go on using the plan meanwhile.  When the last
+ * caller has destroyed the plan, the context keeps it for the next clattn_plan_find: the 64 plans
+ * that were destroyed last.  Such plans do not keep the context alive. */
 CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *desc,
                                    clattn_plan *result);
 
@@ -254,15 +264,16 @@ CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
 /* The plan's variant: "fwd_tile BLOCK_M=64 ...".  The text lives as long as the plan.  Some solvers
- * (fwd_wgmma) cannot run with all strides.  A plan then holds a second variant, of another solver,
- * for enqueues with such strides; clattn_plan_describe names it.  If no second variant builds,
- * notify gets a remark when the plan is made, and such an enqueue returns CLATTN_UNSUPPORTED. */
+ * (fwd_wgmma) cannot run with all strides.  Without CLATTN_PROMISE_ALIGNED a plan then holds a
+ * second variant, of another solver, for enqueues with such strides; clattn_plan_describe names it.
+ * If no second variant builds, notify gets a remark when the plan is made, and such an enqueue
+ * returns CLATTN_UNSUPPORTED. */
 CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
 /* Writes to text what the plan is and why its variant was chosen, line by line: the problem, the
  * device, the bytes of workspace; then for each solver whether it was chosen (and where its variant
- * comes from) or not (and the reason).  If the variant cannot run with some strides, two last lines
- * name the variant for "aligned strides" and the second one, for "other strides".
+ * comes from) or not (and the reason).  If there is a second variant, two last lines name the one
+ * for "aligned strides" and the one for "other strides".
  * text, capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);

@@ -116,7 +116,11 @@ static cl_int check_operand(struct call *c, size_t i, struct status *status) {
     t->read = c->reads >> i & 1;
     t->written = c->writes >> i & 1;
     if (c->given[i]) {
-        return tensor_check(t, c->given[i], context->context, &context->device, status);
+        const bool promised =
+            c->plan->problem.promises & CLATTN_PROMISE_ALIGNED && OPERANDS_WIDE >> i & 1;
+        const cl_int code =
+            tensor_check(t, c->given[i], context->context, &context->device, status);
+        return code == CL_SUCCESS && promised ? tensor_check_promise(t, status) : code;
     }
     return operand->optional
                ? CL_SUCCESS
@@ -207,8 +211,8 @@ static cl_int fill_params(struct call *c, struct status *status) {
         c->params.written |= (cl_int)(t[i].present && t[i].written) << i;
         c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
     }
-    const cl_int together = 1 << OPERAND_Q | 1 << OPERAND_K | 1 << OPERAND_V | 1 << OPERAND_O;
-    c->params.aligned |= (cl_int)((c->params.aligned & together) == together) << OPERANDS_TOGETHER;
+    c->params.aligned |= (cl_int)((c->params.aligned & OPERANDS_WIDE) == OPERANDS_WIDE)
+                         << OPERANDS_TOGETHER;
     const float factor = fabsf(c->params.factor);
     if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
         return status_set(status, CLATTN_INVALID_ARGS,
@@ -233,6 +237,7 @@ static const struct plan_answer *find_answer(const struct call *c, struct status
             return &answers[i];
         }
     }
+    assert(!(c->plan->problem.promises & CLATTN_PROMISE_ALIGNED)); /* what is kept is accepted */
     status_set(status, CLATTN_UNSUPPORTED,
                "enqueue: %s cannot run with these strides, and no other solver's kernel builds",
                answers[0].solver->name);

@@ -18,7 +18,13 @@ enum operand_index { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_O, OPERAND_LSE, OP
 #define OPERAND_BIT(i) (1u << (i))
 enum { OPERAND_WORKSPACE = OPERANDS };
 
-/* params.aligned has bit i for operand i, and this bit where q, k, v and o are all aligned. */
+/* The operands that CLATTN_PROMISE_ALIGNED is about. */
+enum {
+    OPERANDS_WIDE = OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) | OPERAND_BIT(OPERAND_V) |
+                    OPERAND_BIT(OPERAND_O)
+};
+
+/* params.aligned has bit i for operand i, and this bit where all of OPERANDS_WIDE are aligned. */
 enum { OPERANDS_TOGETHER = OPERANDS };
 
 /* The lengths of a call. */

@@ -229,7 +229,8 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     struct text *description = &plan->description;
     struct choice c = {0};
     const cl_int code = choose_answer(plan, asked, NULL, &c, status);
-    if (code == CL_SUCCESS && plan->answers[0].solver->accepts) {
+    if (code == CL_SUCCESS && plan->answers[0].solver->accepts &&
+        !(plan->problem.promises & CLATTN_PROMISE_ALIGNED)) {
         choose_for_other_strides(plan, &c.description);
     }
     if (code == CL_SUCCESS) {

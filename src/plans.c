@@ -5,7 +5,7 @@
 
 #include "plan.h"
 
-/* The problem's text is its normal form, every feature included. */
+/* The problem's text is its normal form, with all features and promises. */
 static cl_int make_key(struct text *key, const clattn_desc *desc, struct status *status) {
     struct problem problem;
     const cl_int code = problem_from_desc(&problem, desc, status);

@@ -132,6 +132,12 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
                           "desc: features has bits, 0x%llx, that are none of CLATTN_FEATURE_*",
                           (unsigned long long)unknown_features(d.features));
     }
+    const cl_ulong unknown = d.promises & ~CLATTN_PROMISE_ALIGNED;
+    if (unknown) {
+        return status_set(status, invalid,
+                          "desc: promises has bits, 0x%llx, that are none of CLATTN_PROMISE_*",
+                          (unsigned long long)unknown);
+    }
     *p = (struct problem){
         .type = d.type,
         .batch = d.batch,
@@ -146,6 +152,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .align = d.align,
         .softcap = d.softcap,
         .features = d.features,
+        .promises = d.promises,
     };
     normalise_band(p);
     return CL_SUCCESS;

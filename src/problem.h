@@ -22,6 +22,7 @@ struct problem {
     clattn_align align;           /* CLATTN_ALIGN_END when not masked */
     float softcap;                /* 0: none */
     cl_ulong features;            /* bits of features_table */
+    cl_ulong promises;            /* CLATTN_PROMISE_*, on which no result depends */
 };
 
 /* Checks desc and fills p. */

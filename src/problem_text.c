@@ -98,6 +98,9 @@ void problem_format(const struct problem *p, struct text *out) {
         text_printf(out, " softcap%s", number);
     }
     problem_format_features(p->features, out);
+    if (p->promises & CLATTN_PROMISE_ALIGNED) {
+        text_printf(out, " aligned");
+    }
 }
 
 /* "A" or "A<separator>B"; *b keeps its value when there is no B. */
@@ -111,7 +114,18 @@ static bool read_pair(const char *chars, size_t length, char separator, long lon
     return !second || text_number(second + 1, length - first_length - 1, low, UINT32_MAX, b);
 }
 
-enum { WORD_TYPE, WORD_B, WORD_H, WORD_Q, WORD_K, WORD_D, WORD_BAND, WORD_ALIGN, WORD_SOFTCAP };
+enum {
+    WORD_TYPE,
+    WORD_B,
+    WORD_H,
+    WORD_Q,
+    WORD_K,
+    WORD_D,
+    WORD_BAND,
+    WORD_ALIGN,
+    WORD_SOFTCAP,
+    WORD_ALIGNED
+};
 
 /* Reads one word into d; returns which, or -1 when it is none. */
 static int read_word(clattn_desc *d, const char *word, size_t length) {
@@ -129,6 +143,10 @@ static int read_word(clattn_desc *d, const char *word, size_t length) {
     if (text_is(word, length, "end") || text_is(word, length, "start")) {
         d->align = word[0] == 'e' ? CLATTN_ALIGN_END : CLATTN_ALIGN_START;
         return WORD_ALIGN;
+    }
+    if (text_is(word, length, "aligned")) {
+        d->promises = CLATTN_PROMISE_ALIGNED;
+        return WORD_ALIGNED;
     }
     if (length > 7 && memcmp(word, "softcap", 7) == 0) {
         return read_float(word + 7, length - 7, &d->softcap) ? WORD_SOFTCAP : -1;

@@ -145,11 +145,10 @@ static bool mapped(const struct strides *s, cl_int rows, cl_int heads, cl_int ba
 
 static bool accepts(const long long *v, const struct params *p) {
     const cl_int heads_kv = p->heads_q / p->group;
-    const cl_int moved = (cl_int)(OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) |
-                                  OPERAND_BIT(OPERAND_V) | OPERAND_BIT(OPERAND_O));
     const struct strides *s = p->strides;
     (void)v;
-    return (p->aligned & moved) == moved && mapped(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
+    return (p->aligned & OPERANDS_WIDE) == OPERANDS_WIDE &&
+           mapped(&s[OPERAND_Q], p->seq_q, p->heads_q, p->batch) &&
            mapped(&s[OPERAND_K], p->seq_kv, heads_kv, p->batch) &&
            mapped(&s[OPERAND_V], p->seq_kv, heads_kv, p->batch);
 }

@@ -70,9 +70,9 @@ struct solver {
     bool (*workspace)(const struct problem *p, const long long *values, cl_ulong *bytes);
 
     /* Can the variant run an enqueue with these params?  Only the enqueue brings the strides, so a
-     * plan cannot know.  Where `accepts` is set, a plan also holds a variant of another solver, if
-     * one builds; that variant runs the enqueues that `accepts` refuses.  NULL: the variant can run
-     * every enqueue. */
+     * plan cannot know.  Strides that keep CLATTN_PROMISE_ALIGNED have to be accepted; without the
+     * promise a plan also holds a variant of another solver, if one builds, which runs the enqueues
+     * that `accepts` refuses.  NULL: the variant can run every enqueue. */
     bool (*accepts)(const long long *values, const struct params *params);
 
     /* Enqueues all launches.  NULL: launch_chain enqueues each stage once. */

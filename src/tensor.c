@@ -176,6 +176,22 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     return CL_SUCCESS;
 }
 
+cl_int tensor_check_promise(const struct tensor *t, struct status *status) {
+    struct dimension dimensions[DIMENSIONS];
+    const size_t n = t->present ? dimensions_of(t, dimensions) : 0;
+    bool kept = t->aligned || !t->present;
+    for (size_t i = 0; i < n; i++) {
+        kept = kept && dimensions[i].stride > 0 && dimensions[i].stride >> 40 == 0;
+    }
+    return kept ? CL_SUCCESS
+                : status_set(status, CLATTN_INVALID_TENSOR,
+                             "%s: by CLATTN_PROMISE_ALIGNED its start and strides are multiples of "
+                             "16 bytes, strides not 0 and below 2^40 bytes (elements: offset "
+                             "%" PRId64 ", batch %" PRId64 ", head %" PRId64 ", row %" PRId64 ")",
+                             t->name, (int64_t)t->strides.offset, (int64_t)t->strides.batch,
+                             (int64_t)t->strides.head, (int64_t)t->strides.row);
+}
+
 /* Does an output write some byte twice?  Dimensions, from the smallest stride on, must
  * each step over all that the ones before cover. */
 static bool overlaps_itself(const struct tensor *t) {

@@ -32,6 +32,9 @@ struct tensor {
 cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context context,
                     const struct device *d, struct status *status);
 
+/* Refuses a checked tensor that breaks CLATTN_PROMISE_ALIGNED. */
+cl_int tensor_check_promise(const struct tensor *t, struct status *status);
+
 /* Refuses an output that shares bytes with itself or with any of count others. */
 cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *others, size_t count,
                             struct status *status);

@@ -31,11 +31,13 @@ const struct solver *const solvers_table[SOLVERS] = {&picky,     &copies[1], &co
 static struct test_device tested;
 static clattn_context context;
 static struct heard heard;
+static struct fixture fixtures[FIXTURES];
 
 /* ---- Which answer runs ---- */
 
 static bool accepting;
 static unsigned asked;
+static cl_ulong promises;
 
 static bool accepts(const long long *values, const struct params *params) {
     (void)values;
@@ -54,6 +56,7 @@ static cl_int enqueue_nothing(const struct launch *l, struct status *status) {
 static clattn_plan make_plan(struct small *small) {
     clattn_plan plan;
     small_open(small, tested.context, tested.queue, "b2 h4:2 q9 k9 d8:4 causal", 1);
+    small->desc.promises = promises;
     small->desc.variant = "picky";
     heard = (struct heard){0};
     assert_int_equal(clattn_plan_create(context, &small->desc, &plan), CL_SUCCESS);
@@ -115,13 +118,17 @@ static size_t broken_stages(const struct variant *v, struct stage *to) {
     return 1;
 }
 
+static void break_others(void) {
+    for (size_t i = 1; i < SOLVERS; i++) {
+        copies[i].stages = broken_stages;
+    }
+}
+
 /* A plan that answers some enqueues is better than none. */
 static void a_second_answer_that_does_not_build_costs_a_remark(void **state) {
     (void)state;
     struct small small = {0};
-    for (size_t i = 1; i < SOLVERS; i++) {
-        copies[i].stages = broken_stages;
-    }
+    break_others();
     clattn_plan plan = make_plan(&small);
     assert_int_equal(plan->count, 1);
     assert_true(heard.remarks > 0 && heard.failures == 0);
@@ -145,6 +152,47 @@ static void a_second_answer_that_does_not_build_costs_a_remark(void **state) {
     }
     clattn_plan_destroy(plan);
     small_close(&small);
+}
+
+/* No other solver is built, or those that do not build would be heard of. */
+static void a_promise_spares_the_second_answer(void **state) {
+    (void)state;
+    struct small small = {0};
+    break_others();
+    promises = CLATTN_PROMISE_ALIGNED;
+    clattn_plan plan = make_plan(&small);
+    assert_int_equal(plan->count, 1);
+    assert_int_equal(heard.remarks, 0);
+    accepting = true;
+    small_poison(&small, tested.queue);
+    assert_int_equal(clattn_enqueue_forward(plan, tested.queue, &small.args, 0, NULL, NULL),
+                     CL_SUCCESS);
+    assert_true(small_right(&small, tested.queue));
+    clattn_plan_destroy(plan);
+    small_close(&small);
+}
+
+/* The description of what a plan on an H200 would be. */
+static void supports_on_h200(const char *problem, char *text, size_t capacity) {
+    const struct device own = context->device;
+    clattn_desc desc = CLATTN_DESC_INIT;
+    context->device = fixtures_find(fixtures, "h200")->device;
+    assert_int_equal(clattn_desc_parse(problem, &desc), CL_SUCCESS);
+    assert_int_equal(clattn_supports(context, &desc, text, capacity, NULL), CL_SUCCESS);
+    context->device = own;
+}
+
+static void hopper_needs_two_answers_or_a_promise(void **state) {
+    (void)state;
+    char text[8192];
+    picky.baseline = true; /* not to be chosen */
+    supports_on_h200("f16 h16 q4096 d128 causal", text, sizeof text);
+    assert_non_null(strstr(text, "\nfwd_wgmma chosen: "));
+    assert_non_null(strstr(text, "\naligned strides: fwd_wgmma BLOCK_M="));
+    assert_non_null(strstr(text, "\nother strides: fwd_mma ENGINE="));
+    supports_on_h200("f16 h16 q4096 d128 causal aligned", text, sizeof text);
+    assert_non_null(strstr(text, "\nfwd_wgmma chosen: "));
+    assert_null(strstr(text, "strides: "));
 }
 
 /* ---- What a kernel is told of each operand ---- */
@@ -192,8 +240,6 @@ static void operands_are_aligned_each_for_itself(void **state) {
 }
 
 /* ---- The choice without a solver ---- */
-
-static struct fixture fixtures[FIXTURES];
 
 static void the_solver_left_out_is_never_chosen(void **state) {
     (void)state;
@@ -271,6 +317,91 @@ static void tensor_maps_decide(void **state) {
     assert_true(wgmma->accepts(values, &other));
 }
 
+static long long wgmma_values[VARIANT_PARAMETERS]; /* all missing: accepts() does not look */
+static bool wgmma_accepts;
+
+static bool note_wgmma(const long long *values, const struct params *params) {
+    (void)values;
+    wgmma_accepts = solver_fwd_wgmma.accepts(wgmma_values, params);
+    return true;
+}
+
+static cl_uint draw(cl_uint *seed, cl_uint below) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (*seed >> 8) % below;
+}
+
+/* f16 elements; seldom what no promise allows. */
+static cl_long draw_stride(cl_uint *seed) {
+    const cl_long limit = (cl_long)1 << 39;
+    const cl_long rare[] = {0, 1, 4, 12, 8 + 1, limit - 4, limit, limit + 8};
+    const cl_long usual[] = {8, 16, 24, 64, 128, 4096, limit - 8, limit / 2};
+    return draw(seed, 16) == 0 ? rare[draw(seed, 8)] : usual[draw(seed, 8)];
+}
+
+/* The header's words: of a dimension with this many elements. */
+static bool stride_keeps(cl_long stride, cl_uint count) {
+    return count <= 1 || (stride != 0 && stride * 2 % 16 == 0 && stride * 2 < (cl_long)1 << 40);
+}
+
+/* Nothing is launched, so that tensors may lie anywhere in SVM. */
+static void fwd_wgmma_accepts_what_keeps_the_promise(void **state) {
+    (void)state;
+    enum { CALLS = 20000 };
+    clattn_desc desc = CLATTN_DESC_INIT;
+    clattn_plan plan;
+    const cl_ulong svm = context->device.svm;
+    picky.accepts = note_wgmma;
+    picky.enqueue = enqueue_nothing;
+    assert_int_equal(clattn_desc_parse("f16 b2 h4:2 q9 k7 d16:8 aligned", &desc), CL_SUCCESS);
+    desc.variant = "picky";
+    assert_int_equal(clattn_plan_create(context, &desc, &plan), CL_SUCCESS);
+    context->device.svm = 1;
+    int kept_calls = 0, broken_calls = 0;
+    cl_uint seed = 1;
+    for (int call = 0; call < CALLS; call++) {
+        clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
+        clattn_tensor t[OPERAND_O + 1];
+        args.batch = 1 + draw(&seed, 2), args.seq_q = 1 + draw(&seed, 9);
+        args.seq_kv = draw(&seed, 4) ? draw(&seed, 8) : 0;
+        args.q = &t[OPERAND_Q], args.k = &t[OPERAND_K];
+        args.v = &t[OPERAND_V], args.o = &t[OPERAND_O];
+        bool kept = true;
+        for (size_t i = 0; i <= OPERAND_O; i++) {
+            const bool keys = i == OPERAND_K || i == OPERAND_V;
+            const cl_uint rows = keys ? args.seq_kv : args.seq_q, heads = keys ? 2 : 4;
+            t[i] = (clattn_tensor)CLATTN_TENSOR_INIT;
+            t[i].offset = draw(&seed, 8) ? 16 : 2 * draw(&seed, 16);
+            const uintptr_t at = draw(&seed, 8) ? 16 : 2 * (1 + (uintptr_t)draw(&seed, 16));
+            t[i].svm = (char *)NULL + (((uintptr_t)i << 50) + at); /* far from one another */
+            t[i].stride_row = draw_stride(&seed);
+            t[i].stride_head = draw_stride(&seed);
+            t[i].stride_batch = draw_stride(&seed);
+            if (i == OPERAND_O) { /* an overlap would be refused first */
+                t[i].stride_row = 8, t[i].stride_head = 128, t[i].stride_batch = 1024;
+            }
+            kept = kept && (rows == 0 ||
+                            ((at + t[i].offset) % 16 == 0 && stride_keeps(t[i].stride_row, rows) &&
+                             stride_keeps(t[i].stride_head, heads) &&
+                             stride_keeps(t[i].stride_batch, args.batch)));
+        }
+        wgmma_accepts = false;
+        heard = (struct heard){0};
+        const cl_int code = clattn_enqueue_forward(plan, tested.queue, &args, 0, NULL, NULL);
+        if (code != (kept ? CL_SUCCESS : CLATTN_INVALID_TENSOR) || wgmma_accepts != kept) {
+            fail_msg("call %d: %s, accepted %d; %s", call, clattn_status_name(code), wgmma_accepts,
+                     heard.message);
+        }
+        kept_calls += kept;
+        broken_calls += !kept;
+    }
+    clFinish(tested.queue);
+    print_message("%d promises kept, %d broken\n", kept_calls, broken_calls);
+    assert_true(kept_calls > CALLS / 10 && broken_calls > CALLS / 10);
+    context->device.svm = svm;
+    clattn_plan_destroy(plan);
+}
+
 /* Tasks are counted in 32 bits. */
 static void tasks_are_counted(void **state) {
     (void)state;
@@ -305,6 +436,7 @@ static int restore_solvers(void **state) {
     picky = copies[0];
     picky.name = "picky";
     picky.accepts = accepts;
+    promises = 0;
     return 0;
 }
 
@@ -328,9 +460,12 @@ int main(void) {
         cmocka_unit_test_setup(the_second_answer_runs_what_the_first_declines, restore_solvers),
         cmocka_unit_test_setup(one_that_accepts_all_is_the_only_answer, restore_solvers),
         cmocka_unit_test_setup(a_second_answer_that_does_not_build_costs_a_remark, restore_solvers),
+        cmocka_unit_test_setup(a_promise_spares_the_second_answer, restore_solvers),
+        cmocka_unit_test_setup(hopper_needs_two_answers_or_a_promise, restore_solvers),
         cmocka_unit_test_setup(operands_are_aligned_each_for_itself, restore_solvers),
         cmocka_unit_test_setup(the_solver_left_out_is_never_chosen, restore_solvers),
         cmocka_unit_test_setup(tensor_maps_decide, restore_solvers),
+        cmocka_unit_test_setup(fwd_wgmma_accepts_what_keeps_the_promise, restore_solvers),
         cmocka_unit_test_setup(tasks_are_counted, restore_solvers),
     };
     if (!test_device_open(&tested)) {

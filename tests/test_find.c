@@ -115,6 +115,7 @@ static void different_ones_do_not(void **state) {
         {"q17 d24 window4,3", "fwd_rows"},
         {"q17 k30 d24 causal", "fwd_rows"},
         {"q17 k30 d24 causal start", "fwd_rows"},
+        {"q17 d24 aligned", "fwd_rows"},
         {"q17 d24 softcap20", "fwd_rows"},
         {"q17 d24 softcap20.000002", "fwd_rows"}, /* the next float */
     };

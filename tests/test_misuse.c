@@ -231,17 +231,69 @@ static const struct call_case wrong_workspaces[] = {
      {HANDLE(v.buffer, misuse.low_half), SIZE(v.offset, 508)}},
 };
 
+/* Of a plan with CLATTN_PROMISE_ALIGNED. */
+static const struct call_case broken_promises[] = {
+    {"q begins at byte 4",
+     CLATTN_INVALID_TENSOR,
+     "q CLATTN_PROMISE_ALIGNED",
+     {HANDLE(q.buffer, misuse.arena), SIZE(q.offset, 4)}},
+    {"o begins at byte 8",
+     CLATTN_INVALID_TENSOR,
+     "o CLATTN_PROMISE_ALIGNED",
+     {HANDLE(o.buffer, misuse.arena), SIZE(o.offset, 8)}},
+    {"k rows of 36 bytes",
+     CLATTN_INVALID_TENSOR,
+     "k CLATTN_PROMISE_ALIGNED row 9",
+     {HANDLE(k.buffer, misuse.arena), LONG(k.stride_row, 9)}},
+    {"k heads of 516 bytes",
+     CLATTN_INVALID_TENSOR,
+     "k CLATTN_PROMISE_ALIGNED head 129",
+     {HANDLE(k.buffer, misuse.arena), LONG(k.stride_head, 129)}},
+    {"v batches of 1028 bytes",
+     CLATTN_INVALID_TENSOR,
+     "v CLATTN_PROMISE_ALIGNED batch 257",
+     {HANDLE(v.buffer, misuse.arena), LONG(v.stride_batch, 257)}},
+    {"q heads all the same",
+     CLATTN_INVALID_TENSOR,
+     "q CLATTN_PROMISE_ALIGNED head 0",
+     {LONG(q.stride_head, 0)}},
+    {"k batches all the same",
+     CLATTN_INVALID_TENSOR,
+     "k CLATTN_PROMISE_ALIGNED batch 0",
+     {LONG(k.stride_batch, 0)}},
+    {"v rows all the same",
+     CLATTN_INVALID_TENSOR,
+     "v CLATTN_PROMISE_ALIGNED row 0",
+     {LONG(v.stride_row, 0)}},
+};
+
+/* What the promise is not about. */
+static const struct call_case kept_promises[] = {
+    {"as planned", CL_SUCCESS, "", {{0}}},
+    {"lse at byte 4", CL_SUCCESS, "", {HANDLE(lse.buffer, misuse.arena), SIZE(lse.offset, 4)}},
+    {"one row of q, by any stride", CL_SUCCESS, "", {UINT(args.seq_q, 1), LONG(q.stride_row, 9)}},
+    {"no key, at byte 4",
+     CL_SUCCESS,
+     "",
+     {UINT(args.seq_kv, 0), SIZE(k.offset, 4), LONG(k.stride_head, 0)}},
+};
+
+/* The call of a case.  Its args point into it. */
+static void prepare_case(struct call *call, const struct call_case *c) {
+    call_prepare(call);
+    for (size_t change = 0; change < 4 && c->changes[change].size; change++) {
+        memcpy((char *)call + c->changes[change].offset, c->changes[change].value,
+               c->changes[change].size);
+    }
+}
+
 /* The number of cases that are not refused as they should be. */
 static int try_all(clattn_plan plan, const struct call_case *cases, size_t count) {
     int wrong = 0;
     for (size_t i = 0; i < count; i++) {
         const struct call_case *const c = &cases[i];
         struct call call;
-        call_prepare(&call);
-        for (size_t change = 0; change < 4 && c->changes[change].size; change++) {
-            memcpy((char *)&call + c->changes[change].offset, c->changes[change].value,
-                   c->changes[change].size);
-        }
+        prepare_case(&call, c);
         wrong += !call_refused(plan, &call, c->code, c->words, c->what);
     }
     print_message("%zu wrong calls\n", count);
@@ -264,6 +316,30 @@ static void wrong_calls_are_refused(void **state) {
     call_prepare(&call); /* the inputs of all these are as they were */
     assert_int_equal(call_enqueue(misuse.plan, &call, NULL), CL_SUCCESS);
     assert_true(small_right(&misuse.small, misuse.device.queue));
+    small_poison(&misuse.small, misuse.device.queue);
+}
+
+static void accept_all(clattn_plan plan, const struct call_case *cases, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct call call;
+        prepare_case(&call, &cases[i]);
+        if (call_enqueue(plan, &call, NULL) != CL_SUCCESS) {
+            fail_msg("%s: %s", cases[i].what, misuse.heard.message);
+        }
+    }
+}
+
+static void broken_promises_are_refused(void **state) {
+    (void)state;
+    clattn_desc desc = misuse.small.desc;
+    clattn_plan plan;
+    desc.promises = CLATTN_PROMISE_ALIGNED;
+    assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
+    enum { BROKEN = sizeof broken_promises / sizeof *broken_promises };
+    assert_int_equal(try_all(plan, broken_promises, BROKEN), 0);
+    accept_all(plan, kept_promises, sizeof kept_promises / sizeof *kept_promises);
+    accept_all(misuse.plan, broken_promises, BROKEN); /* to this plan nothing was promised */
+    clattn_plan_destroy(plan);
     small_poison(&misuse.small, misuse.device.queue);
 }
 
@@ -476,6 +552,7 @@ static void longer_structs_must_be_zero_beyond(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
+        cmocka_unit_test(broken_promises_are_refused),
         cmocka_unit_test(wrong_workspaces_are_refused),
         cmocka_unit_test(svm_workspaces_are_checked_likewise),
         cmocka_unit_test(queue_of_another_device_is_refused),

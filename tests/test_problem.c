@@ -63,6 +63,8 @@ static const struct {
     {"q7 k9 d3 window8,6", "f32 q7 k9 d3"},
     {"q1 k9 d3 causal", "f32 q1 k9 d3"}, /* the last query sees all */
     {"q1 k9 d3 causal start", "f32 q1 k9 d3 causal start"},
+    {"q7 d3 aligned", "f32 q7 d3 aligned"},
+    {"aligned q7 d3 causal softcap2", "f32 q7 d3 causal softcap2 aligned"},
     {"q7 d3 softcap0", "f32 q7 d3"},
     {"q7 d3 softcap0.0e-60", "f32 q7 d3"},
     {"q7 d3 softcap1e-45", "f32 q7 d3 softcap1e-45"}, /* the smallest float */

@@ -107,6 +107,7 @@ static void a_program_of_0_1_runs(void **state) {
     char text[64];
     assert_int_equal(clattn_desc_format((const void *)desc, text, sizeof text, NULL), CL_SUCCESS);
     assert_string_equal(text, "f32 b2 h4:2 q8 k16 d8:4 causal");
+    assert_int_equal(clattn_desc_parse("q8 d8 aligned", (void *)desc), CLATTN_INVALID_DESC);
     desc->variant = "fwd_rows WORK_GROUP=1";
     clattn_plan plan = NULL;
     assert_int_equal(clattn_plan_create(context, (const void *)desc, &plan), CL_SUCCESS);
