@@ -45,8 +45,10 @@ static bool candidate(const struct problem *p, const struct device *d, const lon
 static cl_int legal(const struct problem *p, const struct device *d, const long long *values,
                     struct status *status) {
     (void)p;
-    return values[DEPTH] == 9 ? status_set(status, CLATTN_UNSUPPORTED, "a depth of 9 is not there")
-                              : solvers_check_group(d, values[SIZE], 0, status);
+    const bool too_deep = values[DEPTH] == 9, too_tall = values[KIND] == 1 && values[SIZE] == 8;
+    return too_deep || too_tall ? status_set(status, CLATTN_UNSUPPORTED, "%s is not there",
+                                             too_deep ? "a depth of 9" : "a tall 8")
+                                : solvers_check_group(d, values[SIZE], values[DEPTH], status);
 }
 
 static const struct solver fwd_new = {.name = "fwd_new",
@@ -79,7 +81,11 @@ static void variants_are_completed(void **state) {
         {"SIZE=3 DEPTH=0 KIND=flat", 8, CL_SUCCESS, "KIND=flat SIZE=3 DEPTH=0", false},
         {"", 1, CLATTN_INVALID_VARIANT, "8 work-items are over the device's 1", false},
         {"SIZE=5", 3, CLATTN_INVALID_VARIANT, "5 work-items are over the device's 3", false},
+        {"DEPTH=5", 8, CL_SUCCESS, "KIND=flat SIZE=8 DEPTH=5", true},
+        {"DEPTH=6", 8, CLATTN_INVALID_VARIANT, "6 bytes of local memory are over the device's 5",
+         false},
         {"DEPTH=9", 8, CLATTN_UNSUPPORTED, "a depth of 9 is not there", false},
+        {"KIND=tall", 1, CLATTN_UNSUPPORTED, "a tall 8 is not there", false}, /* the first one's */
         {"KIND=8", 8, CLATTN_INVALID_VARIANT, "KIND=8 is none of flat, tall", false},
         {"SIZE=9", 8, CLATTN_INVALID_VARIANT, "SIZE=9 is not a number from 1 to 8", false},
         {"SIZE=tall", 8, CLATTN_INVALID_VARIANT, "SIZE=tall is not a number from 1 to 8", false},
@@ -90,7 +96,9 @@ static void variants_are_completed(void **state) {
     const struct problem p = {.type = CLATTN_F16};
     for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
         const struct solver *solver = solvers[i % 2];
-        const struct device d = {.work_group = cases[i / 2].work_group, .work_items = 8};
+        const cl_ulong most = cases[i / 2].work_group;
+        const struct device d = {
+            .work_group = i % 2 ? most : 8, .work_items = i % 2 ? 8 : most, .local_memory = 5};
         struct variant v;
         struct status status = {0};
         struct text chars = {0}, answer = {0}, far = {0};
