@@ -24,8 +24,8 @@
  * (finite.cl).  A NaN that a row does see costs its work-group the second pass, too.
  *
  * Large scores: where the maximum of a row is far from 0 (state_is_far), rounding makes the row's
- * weights inexact.  The second pass subtracts the reference of such a row from its scores, exactly,
- * before they become weights (mma_level).
+ * weights inexact.  The second pass knows the maximum, and subtracts it from the row's scores
+ * (mma_level): the row is then near 0.
  *
  * Where a row sees more keys than a segment has (state.cl), the row's sums over the segments before
  * wait in private memory (mma_totals).
@@ -56,6 +56,7 @@
 #define DEPTHS (WIDTH / 16)
 #define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
 #define KEYS (BLOCK_N / 16)
+#define FULL_KEPT (ROW_FRAGMENTS > 1)
 #define COLS (WIDTH_V / 16)
 #define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
 
@@ -185,46 +186,58 @@ INLINE void mma_raise(float m[ENGINE_SLOTS], float rescale[ENGINE_SLOTS],
     }
 }
 
-/* Is any row far (state.cl)? */
-INLINE int mma_far(float m[ROW_FRAGMENTS][ENGINE_SLOTS]) {
+/* Notes the maxima of this wave's rows for mma_level.  Is any of this lane's rows far? */
+INLINE int mma_note(__local float *maxima, float m[ROW_FRAGMENTS][ENGINE_SLOTS],
+                    struct engine_wave w) {
     int far = 0;
     ENGINE_UNROLL
-    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-        far |= state_is_far(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
+    for (int i = 0; i < ROW_FRAGMENTS * ENGINE_ACC; i++) {
+        const int e = i % ENGINE_ACC, slot = engine_acc_slot(e);
+        if (e == 0 || slot != engine_acc_slot(e - 1)) {
+            far |= state_is_far(m[i / ENGINE_ACC][slot]);
+            if ((w.lane & ENGINE_SHARE) == 0) {
+                maxima[i / ENGINE_ACC * ENGINE_QUERIES + engine_acc_query(w.lane, e)] =
+                    m[i / ENGINE_ACC][slot];
+            }
+        }
     }
     return far;
 }
 
-/* Subtracts from the scores of far rows their reference (state_level), and sets
- * that reference to 0. */
+/* state_level for the scores of a block, with the maxima that mma_note has noted. */
 INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
-                      float reference[ROW_FRAGMENTS][ENGINE_SLOTS]) {
+                      __local const float *maxima, struct engine_wave w) {
     ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         ENGINE_UNROLL
-        for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            const float m = maxima[a * ENGINE_QUERIES + engine_acc_query(w.lane, e)];
             ENGINE_UNROLL
-            for (int e = 0; e < ENGINE_ACC; e++) {
+            for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
                 float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
-                *one = state_level(*one, unit, reference[a][engine_acc_slot(e)]);
+                *one = state_level(*one, unit, m);
             }
         }
-        ENGINE_UNROLL
-        for (int i = 0; i < ENGINE_SLOTS; i++) {
-            reference[a][i] = state_is_levelled(reference[a][i]) ? 0.0f : reference[a][i];
-        }
+    }
+}
+
+/* The maxima to begin with of ENGINE_QUERIES rows that go through mma_level. */
+INLINE void mma_begin(float m[ENGINE_SLOTS], __local const float *maxima, struct engine_wave w) {
+    ENGINE_UNROLL
+    for (int e = 0; e < ENGINE_ACC; e++) {
+        m[engine_acc_slot(e)] = state_begin(maxima[engine_acc_query(w.lane, e)]);
     }
 }
 
 /* Scores of 16 keys become weights, which are added to l. */
 INLINE void mma_weigh(float s[ENGINE_SPLIT][ENGINE_ACC], float l[ENGINE_SLOTS],
-                      const float reference[ENGINE_SLOTS], float unit) {
+                      const float m[ENGINE_SLOTS], float unit) {
     ENGINE_UNROLL
     for (int f = 0; f < ENGINE_SPLIT; f++) {
         ENGINE_UNROLL
         for (int e = 0; e < ENGINE_ACC; e++) {
             const int slot = engine_acc_slot(e);
-            s[f][e] = state_weight_in(s[f][e], unit, reference[slot]);
+            s[f][e] = state_weight_in(s[f][e], unit, state_reference(m[slot]));
             l[slot] += s[f][e];
         }
     }
@@ -262,7 +275,7 @@ INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
                            float l[ROW_FRAGMENTS][ENGINE_SLOTS],
                            float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                           float reference[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
+                           float m[ROW_FRAGMENTS][ENGINE_SLOTS], float unit,
                            __local const element *tile_v, struct engine_wave w) {
     float part[ROW_FRAGMENTS][ENGINE_SLOTS]; /* sums by blocks are more precise than by keys */
     ENGINE_UNROLL
@@ -274,7 +287,7 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
         uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
         ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            mma_weigh(s[a][n], part[a], reference[a], unit);
+            mma_weigh(s[a][n], part[a], m[a], unit);
             engine_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
@@ -399,7 +412,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * ENGINE_SCRATCH];
-    __local int found; /* NOT_FINITE, FAR, LARGE */
+    __local float maxima[SOFTCAP ? 1 : BLOCK_M]; /* of the rows, after the first pass */
+    __local int found;                           /* NOT_FINITE, FAR, LARGE */
     /* Values that are seldom needed: in local memory, as no register is left for them.  At most 72
      * bytes with `found` and padding, which src/solver_fwd_mma.c counts as `rest`. */
     __local struct {
@@ -445,7 +459,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
     float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
     float m[ROW_FRAGMENTS][ENGINE_SLOTS],
         l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
-    int again = 0, begin = span.x;
+    int again, begin = span.x;
     if (score_sign(&p) != 1.0f) { /* here, so that Q's address waits in no register, either */
         engine_copied();
         engine_turn(tile_q, BLOCK_M, WIDTH, WIDTH_Q, score_sign(&p));
@@ -463,6 +477,12 @@ fwd_mma(KERNEL_ARGUMENTS) {
             for (int i = 0; i < ENGINE_SLOTS; i++) {
                 m[a][i] = -INFINITY;
                 l[a][i] = 0.0f;
+            }
+            if (!SOFTCAP && kept.careful) {
+                const struct engine_wave here = {MMA_LANE, w.scratch};
+                mma_begin(m[a],
+                          maxima + MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES + a * ENGINE_QUERIES,
+                          here);
             }
             ENGINE_UNROLL
             for (int c = 0; c < COLS; c++) {
@@ -487,6 +507,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
             mma_totals_begin(&totals);
         }
 
+        const int plain_end = !FULL_KEPT && kept.careful ? begin : span.w;
         for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
             float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
             engine_copied();
@@ -496,9 +517,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
                         WIDTH_V, p.aligned & OPERAND_V);
             mma_scores(s, fragments, rows, tile_k, w);
             engine_copied();
-            const int careful = kept.careful;
-            const int full_end = MASKED ? kept.full[1] : span.w;
-            if (careful && (key0 < kept.full[0] || key0 + BLOCK_N > full_end)) {
+            if ((FULL_KEPT || (MASKED && key0 < span.z) || key0 + BLOCK_N > plain_end) &&
+                kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > kept.full[1])) {
                 engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -510,13 +530,21 @@ fwd_mma(KERNEL_ARGUMENTS) {
             if (SOFTCAP) {
                 mma_cap(s, &p);
             }
-            if (MASKED && key0 < kept.full[0]) {
+            const int hides_first = MASKED && key0 < (FULL_KEPT ? kept.full[0] : span.z);
+            const int hides_last =
+                key0 + BLOCK_N > (FULL_KEPT && MASKED ? kept.full[1] : plain_end);
+            if (hides_first | hides_last | (FULL_KEPT && kept.careful)) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
-                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 0, here);
-            }
-            if (key0 + BLOCK_N > full_end) {
-                const struct engine_wave here = {MMA_LANE, w.scratch};
-                mma_hide(s, kept.band, slice.band.seq_kv, wave_row, key0, 1, here);
+                const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
+                if (!SOFTCAP && kept.careful) {
+                    mma_level(s, unit, maxima + here_row, here);
+                }
+                if (hides_first) {
+                    mma_hide(s, kept.band, slice.band.seq_kv, here_row, key0, 0, here);
+                }
+                if (hides_last) {
+                    mma_hide(s, kept.band, slice.band.seq_kv, here_row, key0, 1, here);
+                }
             }
             float rescale[ROW_FRAGMENTS][ENGINE_SLOTS];
             ENGINE_UNROLL
@@ -545,16 +573,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     }
                 }
             }
-            float reference[ROW_FRAGMENTS][ENGINE_SLOTS];
-            ENGINE_UNROLL
-            for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
-                reference[i / ENGINE_SLOTS][i % ENGINE_SLOTS] =
-                    state_reference(m[i / ENGINE_SLOTS][i % ENGINE_SLOTS]);
-            }
-            if (!SOFTCAP && careful) {
-                mma_level(s, unit, reference);
-            }
-            mma_accumulate(sum, l, s, reference, unit, tile_v, w);
+            mma_accumulate(sum, l, s, m, unit, tile_v, w);
             if (state_segment_ends(key0 - kept.begin, BLOCK_N)) {
                 mma_total(&totals, sum, m, l, 0);
             }
@@ -563,10 +582,14 @@ fwd_mma(KERNEL_ARGUMENTS) {
             mma_total(&totals, sum, m, l, 1);
         }
         const float magnitude = mma_magnitude(sum);
-        const int here_found =
-            (magnitude < INFINITY ? 0 : NOT_FINITE) | (!SOFTCAP && mma_far(m) ? FAR : 0) |
-            /* l is at least 1 but for rounding, and so o not larger than sums. */
-            (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
+        int here_found = (magnitude < INFINITY ? 0 : NOT_FINITE) |
+                         /* l is at least 1 but for rounding, and so o not larger than sums. */
+                         (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
+        if (!SOFTCAP && !kept.careful) {
+            const struct engine_wave here = {MMA_LANE, w.scratch};
+            here_found |=
+                mma_note(maxima + MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES, m, here) ? FAR : 0;
+        }
         if (here_found) {
             atomic_or(&found, here_found);
         }
@@ -598,7 +621,9 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 const int row =
                     to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&slice.band, row);
-                normaliser[slot] = state_finish(m[a][slot], &l[a][slot], keys.x < keys.y,
+                const int at = here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
+                const float m_row = SOFTCAP ? m[a][slot] : maxima[at];
+                normaliser[slot] = state_finish(m_row, &l[a][slot], keys.x < keys.y,
                                                 (p.written & OPERAND_LSE) && row <= to_last &&
                                                     (here.lane & ENGINE_SHARE) == 0,
                                                 lse + row * p.lse.row);

@@ -42,8 +42,8 @@ INLINE floatn state_weight(floatn score, floatn reference) {
  * The same for weights that are rounded to 16 bits: by the device's own exp2, of a score in units
  * of `unit`, in one fma.  The best key's weight is then 2^(rounding error of the reference), which
  * rounds to 1 as long as the row is not far (state_is_far).  Where the row is far, the caller makes
- * the difference exact before: fwd_mma subtracts the reference from the scores (state_level) and
- * passes a reference of 0; fwd_wgmma multiplies the scores by the unit and passes a unit of 1.
+ * the difference exact before: fwd_mma subtracts the row's maximum from the scores (state_level),
+ * and their maximum is then 0; fwd_wgmma multiplies the scores by the unit and passes a unit of 1.
  */
 INLINE floatn state_weight_in(floatn score, floatn unit, floatn reference) {
     return base_exp2_native(fma(score, unit, -reference));
@@ -56,20 +56,19 @@ INLINE int state_is_far(float m) {
     return fabs(m) > 512.0f && m != -INFINITY;
 }
 
-/* Does state_level subtract this reference?  Up to 2^10 the rounding error of a reference that is
- * rounded to nearest is 2^-15.  The limit lies so far beyond that of state_is_far that a row which
- * is not far in the end has forgotten such a block, rescaled by 2^-512: whether fwd_mma has
- * levelled the block, because of other rows, changes no bit of the row. */
-INLINE int state_is_levelled(float reference) {
-    return fabs(reference) > 1024.0f;
+/* A score, in units of `unit`, of a row whose maximum over all keys is known to be m: where the row
+ * is far, less m.  score * unit is rounded as m was, so the best key's difference is exactly 0. Any
+ * other is at least 2^-13, and the unit at most 2^112: no difference becomes subnormal. */
+INLINE float state_level(float score, float unit, float m) {
+    const float difference = score * unit - m;
+    return state_is_far(m) ? difference * (1.0f / unit) : score;
 }
 
-/* The score, in units of `unit`, less a reference that is far from 0; near to 0 the score as it is.
- * score * unit is rounded as the reference was, so the best key's difference is exactly 0.  Any
- * other is at least 2^-13, and the unit at most 2^112: no difference becomes subnormal. */
-INLINE float state_level(float score, float unit, float reference) {
-    const float difference = score * unit - reference;
-    return state_is_levelled(reference) ? difference * (1.0f / unit) : score;
+/* The maximum that a row begins with whose maximum over all keys is known to be m, and whose scores
+ * go through state_level.  Keys further below have the weight 0; without this they could be so far
+ * below that their block's reference is rounded to a weight of Inf. */
+INLINE float state_begin(float m) {
+    return (state_is_far(m) ? 0.0f : m) - 1024.0f;
 }
 
 /* Does a segment end with a block of `keys` keys, of which `before` keys come before it?  At most

@@ -48,7 +48,8 @@ static cl_ulong local_bytes(const struct problem *p, const long long *v) {
                               keys * (row_k + pad) + keys * (row_v + pad);
     const cl_ulong scratch = v[EMULATED] ? engine->lanes * (engine->left + engine->right) : 1;
     const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `found` */
-    return elements * 2 + waves * scratch * 4 + rest;
+    const cl_ulong maxima = p->softcap == 0 ? block_rows(v) : 1;
+    return elements * 2 + (waves * scratch + maxima) * 4 + rest;
 }
 
 static const char no_engine[] = "the device has no matrix engine that clattn knows";
