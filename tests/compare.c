@@ -119,3 +119,67 @@ bool compare_forward(const clattn_desc *desc, const struct reference *expected, 
         report(desc, "lse", &worst_lse, 1, result->rows);
     return !worst_o.failures && !worst_lse.failures;
 }
+
+/* ---- Gradients ---- */
+
+bool compare_gradient_is_ill(const struct gradient *expected, size_t row) {
+    bool ill = false;
+    for (size_t i = row * expected->dim; i < (row + 1) * expected->dim; i++)
+        ill = ill || !(expected->moves[i] <= expected->rows[row].terms);
+    return ill;
+}
+
+double compare_bound_gradient(clattn_type type, const struct gradient *expected, size_t i) {
+    const struct gradients_row *row = &expected->rows[i / expected->dim];
+    const double rounded = type == CLATTN_F32 ? 0 : fmax(row->plain_error, row->rounding_error);
+    return row->terms == 0 ? 0
+                           : expected->moves[i] + 2 * rounded + 4 * unit * row->terms +
+                                 reference_ulp(type, expected->value[i]) / 2;
+}
+
+static void see_gradient(clattn_type type, const struct gradient *expected, const float *given,
+                         struct worst *worst, struct compare_gradients *result) {
+    double plain = 0, terms = 0;
+    for (size_t row = 0; row < expected->row_count; row++) {
+        plain = fmax(plain, expected->rows[row].plain_error);
+        terms = fmax(terms, expected->rows[row].terms);
+    }
+    for (size_t i = 0; i < expected->count; i++) {
+        const double value = (double)given[i], right = expected->value[i];
+        const bool ill = compare_gradient_is_ill(expected, i / expected->dim);
+        result->rows += i % expected->dim == 0;
+        result->ill_rows += ill && i % expected->dim == 0;
+        if (ill) {
+            see(worst, i, value, isfinite(value) ? value : right, 0);
+            continue;
+        }
+        see(worst, i, value, right, compare_bound_gradient(type, expected, i));
+        if (value != right)
+            result->plain_ratio =
+                fmax(result->plain_ratio, fabs(value - right) / (2 * plain + 4 * unit * terms +
+                                                                 reference_ulp(type, right) / 2));
+    }
+}
+
+bool compare_backward(clattn_type type, const struct gradient expected[GRADIENTS],
+                      const float *const given[GRADIENTS], struct compare_gradients *result) {
+    static const char *const names[GRADIENTS] = {"d_q", "d_k", "d_v"};
+    bool right = true;
+    *result = (struct compare_gradients){0};
+    for (int i = 0; i < GRADIENTS; i++) {
+        struct worst worst = {0};
+        if (!given[i])
+            continue;
+        see_gradient(type, &expected[i], given[i], &worst, result);
+        result->ratio[i] = worst.ratio;
+        if (worst.failures)
+            fprintf(stderr,
+                    "%s: %zu of %zu elements are out of bounds; the worst is column %zu of row %zu "
+                    "of all heads: %.9g, expected %.9g, error %.3g, bound %.3g\n",
+                    names[i], worst.failures, expected[i].count, worst.index % expected[i].dim,
+                    worst.index / expected[i].dim, worst.value, worst.expected,
+                    fabs(worst.value - worst.expected), worst.bound);
+        right = right && !worst.failures;
+    }
+    return right;
+}

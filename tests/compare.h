@@ -42,6 +42,24 @@
  *
  * A query that sees nothing has no tolerance: o is 0 and lse is -inf, exactly.
  * NaN never passes, no element is excused, and no bound that is not finite passes anything.
+ *
+ * Gradients (gradients.h), likewise each row its own:
+ *
+ *     f32        |g - g64| <= M + 4 u T + half an ulp of g64
+ *     f16, bf16  |g - g64| <= M + 2 max(E, R) + 4 u T + half an ulp of g64
+ *
+ *     T  of the row's worst column the sum of |terms|, all products multiplied out: of d_q
+ *        |scale| p (sum of |d_o v| + sum of |d_o o| + |d_lse|) |k|
+ *     M  what the errors of the scores and half an ulp of lse (in f32) do, with e of a pair their
+ *        sum: the sum of min(1, p (exp(e) - 1)) |d_o| to d_v; likewise to d_q and d_k, where
+ *        they also move the slope of softcap, and where d_o.v and delta drift as a score does
+ *     E  the row's largest error of the plain computation (gradients.c)
+ *     R  of the row's worst column the root of the sum of squares of what rounding one p, or one
+ *        d_s, to the type does: the plain computation is one draw of many
+ *
+ * A weight is at most 1, and M is finite whatever the scores are.  A row whose M exceeds its T
+ * somewhere is ill-conditioned: counted, and only compared for being finite.  A row without terms
+ * is 0 exactly.
  */
 #ifndef TESTS_COMPARE_H
 #define TESTS_COMPARE_H
@@ -50,6 +68,7 @@
 #include <stddef.h>
 
 #include "clattn.h"
+#include "gradients.h"
 #include "reference.h"
 
 /* Is the row ([batch, heads_q, seq_q]) ill-conditioned? */
@@ -77,5 +96,22 @@ bool compare_forward(const clattn_desc *desc, const struct reference *expected, 
 /* The same, and says nothing. */
 bool compare_silently(const clattn_desc *desc, const struct reference *expected, const float *o,
                       const float *lse, struct compare_result *result);
+
+/* Largest |error| / bound of each gradient; INFINITY as above. */
+struct compare_gradients {
+    double ratio[GRADIENTS];
+    double plain_ratio; /* |error| / (2 E + 4 u T + half an ulp), E and T of the whole gradient:
+                           no bound of a test, but what a plain computation would keep */
+    size_t rows, ill_rows;
+};
+
+/* The bound of an element of a row that is not ill-conditioned. */
+bool compare_gradient_is_ill(const struct gradient *expected, size_t row);
+double compare_bound_gradient(clattn_type type, const struct gradient *expected, size_t i);
+
+/* given: dense and decoded; NULL: not compared.  type: of the gradients.  False, after naming the
+ * worst elements on stderr, when one is out of bounds. */
+bool compare_backward(clattn_type type, const struct gradient expected[GRADIENTS],
+                      const float *const given[GRADIENTS], struct compare_gradients *result);
 
 #endif

@@ -100,6 +100,14 @@ double reference_round(clattn_type type, double value) {
     return reference_decode(type, element);
 }
 
+double reference_stored(clattn_type type, double value) {
+    if (type == CLATTN_F32)
+        return (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value));
+    double result = reference_round(type, value);
+    cl_ushort largest = (cl_ushort)(formats[type].infinity - 1);
+    return isinf(result) ? copysign(reference_decode(type, &largest), value) : result;
+}
+
 double reference_ulp(clattn_type type, double value) {
     const struct format *format = &formats[type];
     return ldexp(1, binade(format, value) - format->mantissa);
@@ -121,16 +129,8 @@ double reference_scale(const clattn_desc *desc, float scale) {
     return memcmp(&scale, &automatic, sizeof scale) ? scale : 1 / sqrt(desc->head_dim);
 }
 
-/* To f32, where the largest number stands for what is beyond. */
 static double single(double value) {
-    return (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value));
-}
-
-/* To f16 or bf16, likewise. */
-static double stored(clattn_type type, double value) {
-    double result = reference_round(type, value);
-    cl_ushort largest = (cl_ushort)(formats[type].infinity - 1);
-    return isinf(result) ? copysign(reference_decode(type, &largest), value) : result;
+    return reference_stored(CLATTN_F32, value);
 }
 
 static double capped(const clattn_desc *desc, double score) {
@@ -143,6 +143,25 @@ static double capped_plainly(const clattn_desc *desc, double score) {
     return cap > 0 ? single(cap * single(tanh(single(score / cap)))) : score;
 }
 
+void reference_score(const clattn_desc *desc, double scale, const float *q, const float *k,
+                     struct reference_score *score) {
+    double dot = 0, terms = 0;
+    for (cl_uint d = 0; d < desc->head_dim; d++) {
+        double term = (double)q[d] * (double)k[d];
+        dot += term;
+        terms += fabs(term);
+    }
+    const double raw = scale * dot;
+    double error = 4 * unit * fabs(scale) * terms + unit * desc->head_dim * fabs(raw) / 4;
+    score->exact = capped(desc, raw);
+    score->plain = capped_plainly(desc, single(raw));
+    if (desc->softcap > 0) {
+        double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
+        error = fmin(error, nearer + 4 * unit * fabs(score->exact));
+    }
+    score->error = error + 32 * unit;
+}
+
 /* What is known of a key that the query sees. */
 struct seen {
     const float *v;
@@ -153,19 +172,9 @@ struct seen {
 
 static struct seen look(const clattn_desc *desc, double scale, const float *q, const float *k,
                         const float *v) {
-    double dot = 0, terms = 0;
-    for (cl_uint d = 0; d < desc->head_dim; d++) {
-        double term = (double)q[d] * (double)k[d];
-        dot += term;
-        terms += fabs(term);
-    }
-    const double raw = scale * dot, score = capped(desc, raw);
-    double error = 4 * unit * fabs(scale) * terms + unit * desc->head_dim * fabs(raw) / 4;
-    if (desc->softcap > 0) {
-        double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
-        error = fmin(error, nearer + 4 * unit * fabs(score));
-    }
-    return (struct seen){v, score, capped_plainly(desc, single(raw)), error + 32 * unit, 0, 0};
+    struct reference_score score;
+    reference_score(desc, scale, q, k, &score);
+    return (struct seen){v, score.exact, score.plain, score.error, 0, 0};
 }
 
 /* The definition.  Returns lse. */
@@ -219,7 +228,7 @@ static void attend_plainly(const clattn_desc *desc, const struct seen *seen, siz
         }
     }
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
-        o[d] = stored(desc->type, o[d] / single(sum));
+        o[d] = reference_stored(desc->type, o[d] / single(sum));
         moves[d] = sqrt(moves[d] + parts[d] * parts[d]) / sum;
     }
 }

@@ -28,6 +28,9 @@ void reference_encode(clattn_type type, double value, void *element);
 /* encode, then decode. */
 double reference_round(clattn_type type, double value);
 
+/* The same, where the type's largest number stands for what is beyond. */
+double reference_stored(clattn_type type, double value);
+
 /* The distance between the type's numbers in value's binade. */
 double reference_ulp(clattn_type type, double value);
 
@@ -55,6 +58,13 @@ bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key);
 
 /* 1 / sqrt(head_dim) for CLATTN_SCALE_DEFAULT, otherwise scale. */
 double reference_scale(const clattn_desc *desc, float scale);
+
+/* The score of a query and a key.  plain: by the plain computation; error: e of compare.h. */
+struct reference_score {
+    double exact, plain, error;
+};
+void reference_score(const clattn_desc *desc, double scale, const float *q, const float *k,
+                     struct reference_score *score);
 
 /* q [batch, heads_q, seq_q, head_dim], k and v [batch, heads_kv, seq_kv, ...],
  * dense and decoded.  Ends the test when memory runs out; result is to be freed. */

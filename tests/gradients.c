@@ -1,0 +1,244 @@
+/*
+ * Row of queries by row of queries, by the definition and by the plain computation, which is given
+ * lse in f32 and o in its type, as a backward pass is: scores, weights and sums in f32, p and d_s
+ * rounded to the type where they are multiplied, the gradients rounded.  Each result is computed in
+ * double and rounded once.
+ */
+#include "gradients.h"
+
+#include <assert.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "reference.h"
+
+static const double unit = 0x1p-24;
+
+/* Weights below the smallest normal number may count as 0.  With as much added to each weight of
+ * the terms, 4 u T is that number. */
+static const double flushed = 0x1p-126 / (4 * 0x1p-24);
+
+static double single(double value) {
+    return reference_stored(CLATTN_F32, value);
+}
+
+/* A gradient while it grows; all have its shape.  squares: of R. */
+struct growing {
+    double *value, *moves, *terms, *plain, *squares;
+};
+
+/* A pair of a query and a key that it sees. */
+struct pair {
+    cl_uint key;
+    struct reference_score score;
+    double p, log_p;
+};
+
+struct work {
+    const clattn_desc *desc;
+    double scale;
+    const struct gradients_inputs *in;
+    struct pair *pairs; /* of one query */
+    double *o;          /* likewise */
+    struct growing g[GRADIENTS];
+};
+
+static double *zeros(size_t count) {
+    double *memory = calloc(count + 1, sizeof *memory);
+    assert_non_null(memory);
+    return memory;
+}
+
+/* ---- One query ---- */
+
+/* What is known of a query before its keys. */
+struct query {
+    const float *q, *d_o;
+    size_t row, kv; /* row of q; first row of the head's k and v */
+    double lse, plain_lse;
+    double delta, plain_delta;
+    double delta_terms; /* sum of |d_o o|, and |d_lse| */
+};
+
+/* The definition of o and lse.  Returns the number of pairs. */
+static size_t attend(struct work *w, struct query *query) {
+    const clattn_desc *desc = w->desc;
+    const size_t row = query->row;
+    size_t count = 0;
+    double largest = -INFINITY, sum = 0;
+    for (cl_uint key = 0; key < desc->seq_kv; key++)
+        if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key)) {
+            struct pair *pair = &w->pairs[count++];
+            pair->key = key;
+            reference_score(desc, w->scale, query->q, w->in->k + (query->kv + key) * desc->head_dim,
+                            &pair->score);
+            largest = fmax(largest, pair->score.exact);
+        }
+    for (size_t i = 0; i < count; i++)
+        sum += exp(w->pairs[i].score.exact - largest);
+    query->lse = largest + log(sum);
+    for (cl_uint d = 0; d < desc->head_dim_v; d++)
+        w->o[d] = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct pair *pair = &w->pairs[i];
+        const float *v = w->in->v + (query->kv + pair->key) * desc->head_dim_v;
+        pair->log_p = pair->score.exact - query->lse;
+        pair->p = exp(pair->score.exact - largest) / sum;
+        for (cl_uint d = 0; d < desc->head_dim_v; d++)
+            w->o[d] += pair->p * (double)v[d];
+    }
+    return count;
+}
+
+static void measure_delta(const struct work *w, struct query *query) {
+    const double d_lse = w->in->d_lse ? (double)w->in->d_lse[query->row] : 0;
+    double sum = 0, plain = 0, terms = 0;
+    for (cl_uint d = 0; d < w->desc->head_dim_v; d++) {
+        const double d_o = (double)query->d_o[d];
+        sum += d_o * w->o[d];
+        plain += d_o * reference_stored(w->desc->type, w->o[d]);
+        terms += fabs(d_o * w->o[d]);
+    }
+    query->plain_lse = single(query->lse);
+    query->delta = sum - d_lse;
+    query->plain_delta = single(plain - d_lse);
+    query->delta_terms = terms + fabs(d_lse);
+}
+
+/* The derivative of the score for the product, over the scale, from the score. */
+static double slope_of(const clattn_desc *desc, double score) {
+    const double cap = (double)desc->softcap;
+    return cap > 0 ? (1 - score / cap) * (1 + score / cap) : 1;
+}
+
+/* A weight rounded to the type: by how much at most. */
+static double rounding(clattn_type type, double weight) {
+    return type == CLATTN_F32 || weight == 0
+               ? 0
+               : fmax(reference_ulp(type, 1) / 2 * fabs(weight), reference_ulp(type, 0) / 2);
+}
+
+/* Of a product of a weight and an element: the weight as it is, as the plain computation has it,
+ * what moves it, its |terms|, and its rounding. */
+struct weight {
+    double value, plain, moves, terms, rounding;
+};
+
+static void add(struct growing *g, size_t at, const struct weight *weight, double factor) {
+    const double rounding = weight->rounding * factor;
+    g->value[at] += weight->value * factor;
+    g->plain[at] += weight->plain * factor;
+    g->moves[at] += weight->moves * fabs(factor);
+    g->terms[at] += weight->terms * fabs(factor);
+    g->squares[at] += rounding * rounding;
+}
+
+static void add_pair(struct work *w, const struct query *query, const struct pair *pair) {
+    const clattn_desc *desc = w->desc;
+    const size_t dim = desc->head_dim, dim_v = desc->head_dim_v, kv = query->kv + pair->key;
+    const float *k = w->in->k + kv * dim, *v = w->in->v + kv * dim_v;
+    double d_p = 0, d_p_terms = 0;
+    for (size_t d = 0; d < dim_v; d++) {
+        d_p += (double)query->d_o[d] * (double)v[d];
+        d_p_terms += fabs((double)query->d_o[d] * (double)v[d]);
+    }
+    /* A weight is at most 1, and moves no further. */
+    const double error = pair->score.error + reference_ulp(CLATTN_F32, query->lse) / 2;
+    const double p_moves = fmin(1, exp(pair->log_p + error) * -expm1(-error));
+    const double plain_p = fmin(1, single(exp(single(pair->score.plain - query->plain_lse))));
+    const struct weight weight_v = {.value = pair->p,
+                                    .plain = reference_stored(desc->type, plain_p),
+                                    .moves = p_moves,
+                                    .terms = pair->p + flushed,
+                                    .rounding = rounding(desc->type, pair->p)};
+
+    const double cap = (double)desc->softcap, scale = fabs(w->scale);
+    const double slope = slope_of(desc, pair->score.exact);
+    const double slope_moves =
+        cap > 0 ? pair->score.error / cap * (2 * fabs(pair->score.exact) + pair->score.error) / cap
+                : 0;
+    const double difference = d_p - query->delta;
+    /* The sums over head_dim_v drift as those of a score do. */
+    const double drift = unit * (double)dim_v / 4 * (fabs(d_p) + fabs(query->delta));
+    const double plain_s = single(single(plain_p * single(single(d_p) - query->plain_delta)) *
+                                  single(slope_of(desc, pair->score.plain)));
+    const struct weight weight_s = {
+        .value = w->scale * pair->p * difference * slope,
+        .plain = w->scale * reference_stored(desc->type, plain_s),
+        .moves = scale * (p_moves * fabs(difference) * slope +
+                          (pair->p + p_moves) * (fabs(difference) * slope_moves + drift * slope)),
+        .terms = scale * (pair->p + flushed) * slope * (d_p_terms + query->delta_terms),
+        .rounding = scale * rounding(desc->type, pair->p * difference * slope)};
+    for (size_t d = 0; d < dim; d++) {
+        add(&w->g[GRADIENT_Q], query->row * dim + d, &weight_s, (double)k[d]);
+        add(&w->g[GRADIENT_K], kv * dim + d, &weight_s, (double)query->q[d]);
+    }
+    for (size_t d = 0; d < dim_v; d++)
+        add(&w->g[GRADIENT_V], kv * dim_v + d, &weight_v, (double)query->d_o[d]);
+}
+
+/* ---- All of it ---- */
+
+/* result has its shape, and takes what has grown. */
+static void finish(const clattn_desc *desc, struct growing *g, struct gradient *result) {
+    result->value = g->value;
+    result->moves = g->moves;
+    result->rows = calloc(result->row_count + 1, sizeof *result->rows);
+    assert_non_null(result->rows);
+    for (size_t i = 0; i < result->count; i++) {
+        struct gradients_row *row = &result->rows[i / result->dim];
+        const double plain = reference_stored(desc->type, single(g->plain[i]));
+        row->terms = fmax(row->terms, g->terms[i]);
+        row->plain_error = fmax(row->plain_error, fabs(plain - g->value[i]));
+        row->rounding_error = fmax(row->rounding_error, sqrt(g->squares[i]));
+    }
+    free(g->terms);
+    free(g->plain);
+    free(g->squares);
+}
+
+void gradients_make(const clattn_desc *desc, float given_scale, const struct gradients_inputs *in,
+                    struct gradient result[GRADIENTS]) {
+    assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
+    const size_t heads = (size_t)desc->batch * desc->heads_q,
+                 group = desc->heads_q / desc->heads_kv;
+    const size_t rows = heads * desc->seq_q, rows_kv = heads / group * desc->seq_kv;
+    struct work w = {.desc = desc, .scale = reference_scale(desc, given_scale), .in = in};
+    w.pairs = calloc((size_t)desc->seq_kv + 1, sizeof *w.pairs);
+    w.o = zeros(desc->head_dim_v);
+    assert_non_null(w.pairs);
+    for (int i = 0; i < GRADIENTS; i++) {
+        const cl_uint dim = i == GRADIENT_V ? desc->head_dim_v : desc->head_dim;
+        const size_t count = (i == GRADIENT_Q ? rows : rows_kv) * dim;
+        result[i] = (struct gradient){.dim = dim, .count = count, .row_count = count / dim};
+        w.g[i] =
+            (struct growing){zeros(count), zeros(count), zeros(count), zeros(count), zeros(count)};
+    }
+    for (size_t row = 0; row < rows; row++) {
+        struct query query = {.q = in->q + row * desc->head_dim,
+                              .d_o = in->d_o + row * desc->head_dim_v,
+                              .row = row,
+                              .kv = row / desc->seq_q / group * desc->seq_kv};
+        const size_t count = attend(&w, &query);
+        measure_delta(&w, &query);
+        for (size_t i = 0; i < count; i++)
+            add_pair(&w, &query, &w.pairs[i]);
+    }
+    for (int i = 0; i < GRADIENTS; i++)
+        finish(desc, &w.g[i], &result[i]);
+    free(w.pairs);
+    free(w.o);
+}
+
+void gradients_free(struct gradient result[GRADIENTS]) {
+    for (int i = 0; i < GRADIENTS; i++) {
+        free(result[i].value);
+        free(result[i].moves);
+        free(result[i].rows);
+        result[i] = (struct gradient){0};
+    }
+}

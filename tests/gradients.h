@@ -1,0 +1,50 @@
+/*
+ * The gradients of attention by their definition, in double: what every backward kernel is measured
+ * against.  Beside them the plain same-type computation, whose error sets the tolerance of f16 and
+ * bf16 (compare.h).
+ *
+ * The loss is the sum of d_o * o and of d_lse * lse.  With the score s of a query and a key, r its
+ * q.k, p = exp(s - lse) and delta = the sum of d_o * o over the row - d_lse:
+ *
+ *     d_v = sum of p d_o                  over the queries that see the key, and the group's heads
+ *     d_s = p (d_o . v - delta)
+ *     d_q = sum of d_s ds/dr k            over the keys that the query sees
+ *     d_k = sum of d_s ds/dr q            over the queries that see the key, and the group's heads
+ */
+#ifndef TESTS_GRADIENTS_H
+#define TESTS_GRADIENTS_H
+
+#include <stddef.h>
+
+#include "clattn.h"
+
+enum gradients_name { GRADIENT_Q, GRADIENT_K, GRADIENT_V, GRADIENTS };
+
+/* What a row's tolerance follows from (compare.h); of its columns the largest each. */
+struct gradients_row {
+    double terms;          /* T: sum of the gradient's |terms| */
+    double plain_error;    /* E: |gradient - gradient of the plain computation| */
+    double rounding_error; /* R; f32: 0 */
+};
+
+struct gradient {
+    cl_uint dim; /* elements of a row */
+    size_t count, row_count;
+    double *value; /* dense: d_q as q, d_k as k, d_v as v */
+    double *moves; /* likewise: M, how far errors of the scores can move an element */
+    struct gradients_row *rows;
+};
+
+/* Dense and decoded; d_lse may be NULL. */
+struct gradients_inputs {
+    const float *q, *k, *v, *d_o, *d_lse;
+};
+
+/* desc is in normal form (reference.h).  Ends the test when memory runs out; result is to be freed.
+ */
+void gradients_make(const clattn_desc *desc, float scale, const struct gradients_inputs *in,
+                    struct gradient result[GRADIENTS]);
+
+void gradients_free(struct gradient result[GRADIENTS]);
+
+#endif
