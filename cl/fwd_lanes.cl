@@ -410,7 +410,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
         float l = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1] : l_whole[i];
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         normaliser_of[i] = state_finish(m_of[i], &l, begin_of[i] < end_of[i],
-                                        PASS == 1 ? 0 : (p.written & OPERAND_LSE) && live,
+                                        PASS == 1 ? 0 : (p.given & OPERAND_LSE) && live,
                                         lse + slice_begin(&p.lse, &s) + (row0 + i) * p.lse.row);
         if (PASS == 1 ? live : 0) {
             workspace[2 * i] = m_of[i];

@@ -624,7 +624,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 const int at = here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const float m_row = SOFTCAP ? m[a][slot] : maxima[at];
                 normaliser[slot] = state_finish(m_row, &l[a][slot], keys.x < keys.y,
-                                                (p.written & OPERAND_LSE) && row <= to_last &&
+                                                (p.given & OPERAND_LSE) && row <= to_last &&
                                                     (here.lane & ENGINE_SHARE) == 0,
                                                 lse + row * p.lse.row);
             }

@@ -73,7 +73,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
             }
         }
     }
-    const float normaliser = state_finish(m, &l_total, keys.x < keys.y, (p.written & OPERAND_LSE),
+    const float normaliser = state_finish(m, &l_total, keys.x < keys.y, (p.given & OPERAND_LSE),
                                           lse + slice_begin(&p.lse, &s) + row * p.lse.row);
     for (int d = 0; d < HEAD_DIM_V; d++) {
         store(o + d, total[d] * normaliser);

@@ -281,7 +281,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
         tile_r[first + THREADS_M * i] =
             state_finish(m[i], &l_row, keys.x < keys.y,
-                         PASS == 1 ? 0 : (p.written & OPERAND_LSE) && row <= row_last,
+                         PASS == 1 ? 0 : (p.given & OPERAND_LSE) && row <= row_last,
                          lse + slice_begin(&p.lse, &slice) + row * p.lse.row);
         if (PASS == 1 ? row <= row_last : 0) {
             workspace[2 * row] = m[i];

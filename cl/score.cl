@@ -32,3 +32,15 @@ INLINE float score_unit(const struct params *p) {
 INLINE floatn score_of_product(const struct params *p, floatn product) {
     return SOFTCAP ? p->cap * tanh(product * p->factor) : product * p->factor;
 }
+
+/* ---- Backward: the derivative of a score, natural and not to base 2, for q.k ---- */
+
+/* ... is score_scale times the slope that follows from the score: 1 - tanh^2 with softcap. */
+INLINE float score_scale(const struct params *p) {
+    return p->factor * M_LN2_F * (SOFTCAP ? p->cap : 1.0f);
+}
+
+INLINE floatn score_slope(const struct params *p, floatn score) {
+    const floatn t = SOFTCAP ? score / p->cap : (floatn)(0.0f);
+    return ((floatn)(1.0f) - t) * ((floatn)(1.0f) + t);
+}

@@ -96,6 +96,20 @@ INLINE void slice_of_row(const struct params *p, ulong index, int *row, struct s
     slice_of_head(p, (int)(number / heads), (int)(number % heads), s);
 }
 
+/* ---- Keys of all heads of K, one after the other ---- */
+
+INLINE ulong slice_keys(const struct params *p) {
+    return (ulong)p->batch * (ulong)slice_heads_kv(p) * (ulong)p->seq_kv;
+}
+
+/* Key `index` of all: *key, its number in its sequence, and the first of the slices that read it.
+ * The others have the slice_sharing - 1 next heads. */
+INLINE void slice_of_key(const struct params *p, ulong index, int *key, struct slice *s) {
+    *key = (int)(index % (ulong)p->seq_kv);
+    const ulong number = index / (ulong)p->seq_kv, heads = (ulong)slice_heads_kv(p);
+    slice_of_head(p, (int)(number / heads), (int)(number % heads) * p->group, s);
+}
+
 /* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */
 INLINE long slice_row_begin(const struct strides *t, int heads, int rows, long index) {
     const long head = index / rows;

@@ -248,7 +248,7 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         l += as_float(warp_exchange(as_uint(l), 2));
         const int to = row + 8 * r, live = to < s.band.seq_q;
         normaliser[r] = state_finish(rows->m[r], &l, rows->keys[r].x < rows->keys[r].y,
-                                     live && get_local_id(0) % 4 == 0 && (p->written & OPERAND_LSE),
+                                     live && get_local_id(0) % 4 == 0 && (p->given & OPERAND_LSE),
                                      lse + to * p->lse.row);
         products = put_row(sums, r, normaliser[r], o + to * p->o.row, live, products, 0);
     }

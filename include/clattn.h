@@ -10,6 +10,7 @@
  *     clattn_plan_create       once for a problem: checks, chooses, compiles
  *                              (or clattn_plan_find, as often as you like)
  *     clattn_enqueue_forward   many times: never blocks, allocates no device memory
+ *     clattn_enqueue_backward  likewise, with a plan whose pass is CLATTN_BACKWARD
  *     clattn_plan_destroy, clattn_context_destroy
  *
  * Every struct is set by its CLATTN_*_INIT macro, begins with its own size, and
@@ -152,6 +153,11 @@ typedef cl_uint clattn_align;
  * anywhere.  The plan then compiles no second variant for other strides (clattn_plan_variant). */
 #define CLATTN_PROMISE_ALIGNED ((cl_ulong)1 << 0)
 
+/* What a plan computes: the output, or from the output's gradient those of the inputs. */
+typedef cl_uint clattn_pass;
+#define CLATTN_FORWARD 0u
+#define CLATTN_BACKWARD 1u
+
 /* What is to be computed, as far as it decides compiled code or workspace.
  *
  *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
@@ -175,6 +181,15 @@ typedef cl_uint clattn_align;
  * row ever depends on what others hold.
  * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
+ * With pass = CLATTN_BACKWARD the plan computes gradients (clattn_enqueue_backward), each of the
+ * shape of what it belongs to: d_q, d_k and d_v from q, k, v, o, lse and d_o.  Nothing of size
+ * seq_q * seq_kv is stored, and results are the same to the bit in every run.  Key heads that
+ * several query heads read get the sum over them.  Queries that see no key, and keys that no query
+ * sees, get gradients of 0.  Legal for backward: as above, and |s| <= 2^16 for every score, since
+ * lse in F32 tells no more; where scores are larger, gradients are finite and no more.  Of q, k, v,
+ * o, lse and d_o, rows that are hidden from all others never matter; a NaN in any other row may
+ * reach the gradients of all rows of its head and of the heads that share keys with that head.
+ *
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {
     size_t size;
@@ -196,12 +211,14 @@ typedef struct clattn_desc {
                         clattn would never choose a variant with what is given).  Copied. */
     cl_ulong features;   /* bits CLATTN_FEATURE_*, of which there are none yet; default 0 */
     cl_ulong promises;   /* bits CLATTN_PROMISE_*; default 0: none */
+    clattn_pass pass;    /* default CLATTN_FORWARD */
+    cl_uint unused;      /* 0: room for a later member */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0                                                    \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, CLATTN_FORWARD, 0                                 \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
@@ -212,6 +229,7 @@ typedef struct clattn_desc {
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
+ *                                               fwd | bwd       pass
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -367,6 +385,44 @@ CLATTN_API cl_int clattn_enqueue_forward(clattn_plan plan, cl_command_queue queu
                                          const clattn_forward_args *args,
                                          cl_uint num_events_in_wait_list,
                                          const cl_event *event_wait_list, cl_event *event);
+
+/* What may change from call to call of a backward plan.  q, k, v, o and lse are those of the
+ * forward pass, d_o and d_lse the gradients of o and lse; the shapes are those of clattn_desc. */
+typedef struct clattn_backward_args {
+    size_t size;
+    const clattn_tensor *q;
+    const clattn_tensor *k;
+    const clattn_tensor *v;
+    const clattn_tensor *o;
+    const clattn_tensor *lse;   /* F32 */
+    const clattn_tensor *d_o;   /* of o's type */
+    const clattn_tensor *d_lse; /* F32; NULL: lse has no gradient */
+    const clattn_tensor *d_q; /* written, as d_k and d_v; NULL: not wanted, and its work is saved */
+    const clattn_tensor *d_k;
+    const clattn_tensor *d_v;
+    cl_mem workspace; /* this and the members below as in clattn_forward_args */
+    size_t workspace_offset;
+    void *workspace_svm;
+    cl_uint batch;
+    cl_uint seq_q;
+    cl_uint seq_kv;
+    float scale;
+    const clattn_extras *extras;
+} clattn_backward_args;
+
+#define CLATTN_BACKWARD_ARGS_INIT                                                                 \
+    {                                                                                             \
+        sizeof(clattn_backward_args), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
+            NULL, 0, NULL, CLATTN_FROM_DESC, CLATTN_FROM_DESC, CLATTN_FROM_DESC,                  \
+            CLATTN_SCALE_DEFAULT, NULL                                                            \
+    }
+
+/* Enqueues one backward pass, as clattn_enqueue_forward does a forward pass.  A plan of the other
+ * pass is CLATTN_INVALID_ARGS, here and there. */
+CLATTN_API cl_int clattn_enqueue_backward(clattn_plan plan, cl_command_queue queue,
+                                          const clattn_backward_args *args,
+                                          cl_uint num_events_in_wait_list,
+                                          const cl_event *event_wait_list, cl_event *event);
 
 #ifdef __cplusplus
 }

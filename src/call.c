@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "pass.h"
 #include "sized.h"
 
 enum { WORKSPACE = OPERAND_WORKSPACE, WORKSPACE_ALIGNMENT = 256 };
@@ -60,21 +61,20 @@ static cl_int check_events(clattn_context c, cl_uint count, const cl_event *list
     return CL_SUCCESS;
 }
 
-cl_int call_check_queue(const struct call *c, struct status *status) {
-    const cl_int code = check_queue(c->plan->context, c->queue, status);
-    return code == CL_SUCCESS ? check_events(c->plan->context, c->count, c->list, status) : code;
-}
-
-cl_int call_take_extras(struct call *c, const clattn_extras *extras, struct status *status) {
+/* Which operands the call has: those of its pass, and the tensors of the plan's features, which a
+ * pass reads. */
+static cl_int take_operands(struct call *c, struct status *status) {
+    const struct pass *pass = &passes_table[c->plan->problem.pass];
     clattn_extras copy = CLATTN_EXTRAS_INIT;
     cl_uint taken = 0;
-    cl_int code =
-        extras ? sized_copy(&sized_extras, "args: extras", &copy, extras, status) : CL_SUCCESS;
+    cl_int code = c->extras ? sized_copy(&sized_extras, "args: extras", &copy, c->extras, status)
+                            : CL_SUCCESS;
     if (code == CL_SUCCESS) {
         code = operand_take_extras(operands_table, OPERANDS, c->plan->problem.features, &copy,
                                    c->given, &taken, status);
     }
-    c->reads |= taken;
+    c->reads = operand_set(pass->reads) | taken;
+    c->writes = operand_set(pass->writes);
     return code;
 }
 
@@ -89,7 +89,7 @@ static cl_int check_length(cl_uint *length, cl_uint most, const char *name, stru
                             "args: %s is %u, but the plan was made for %u", name, *length, most);
 }
 
-cl_int call_check_numbers(struct call *c, struct status *status) {
+static cl_int check_numbers(struct call *c, struct status *status) {
     const struct problem *p = &c->plan->problem;
     cl_int code = check_length(&c->lengths.batch, p->batch, "batch", status);
     if (code == CL_SUCCESS) {
@@ -105,6 +105,7 @@ cl_int call_check_numbers(struct call *c, struct status *status) {
 }
 
 static cl_int check_operand(struct call *c, size_t i, struct status *status) {
+    const struct pass *pass = &passes_table[c->plan->problem.pass];
     const struct operand *operand = &operands_table[i];
     clattn_context context = c->plan->context;
     struct tensor *t = &c->tensors[i];
@@ -122,7 +123,7 @@ static cl_int check_operand(struct call *c, size_t i, struct status *status) {
             tensor_check(t, c->given[i], context->context, &context->device, status);
         return code == CL_SUCCESS && promised ? tensor_check_promise(t, status) : code;
     }
-    return operand->optional
+    return operand_set(pass->optional) >> i & 1
                ? CL_SUCCESS
                : status_set(status, CL_INVALID_VALUE, "args: %s is NULL", operand->name);
 }
@@ -166,7 +167,7 @@ static cl_int check_workspace(struct call *c, struct status *status) {
     return status->code;
 }
 
-cl_int call_check_memory(struct call *c, struct status *status) {
+static cl_int check_memory(struct call *c, struct status *status) {
     cl_int code = CL_SUCCESS;
     for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
         code = check_operand(c, i, status);
@@ -208,7 +209,7 @@ static cl_int fill_params(struct call *c, struct status *status) {
     };
     for (size_t i = 0; i < OPERANDS; i++) {
         c->params.strides[i] = t[i].strides;
-        c->params.written |= (cl_int)(t[i].present && t[i].written) << i;
+        c->params.given |= (cl_int)t[i].present << i;
         c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
     }
     c->params.aligned |= (cl_int)((c->params.aligned & OPERANDS_WIDE) == OPERANDS_WIDE)
@@ -244,23 +245,58 @@ static const struct plan_answer *find_answer(const struct call *c, struct status
     return NULL;
 }
 
+/* The stages of an answer that are to run: those that write a tensor that the call has, and those
+ * before them that write to the workspace, which they read; if they have anything to do.  Returns
+ * their number. */
+static size_t find_stages(const struct call *c, const struct plan_answer *answer,
+                          cl_kernel kernels[STAGES], cl_uint operands[STAGES],
+                          struct ndrange ranges[STAGES]) {
+    const cl_uint workspace = OPERAND_BIT(OPERAND_WORKSPACE);
+    cl_uint wanted = (cl_uint)c->params.given & c->writes;
+    bool runs[STAGES] = {false};
+    for (size_t i = answer->count; i-- > 0;) {
+        runs[i] = (answer->writes[i] & wanted) != 0;
+        wanted |= runs[i] ? answer->operands[i] & workspace : 0;
+    }
+    size_t stages = 0;
+    for (size_t i = 0; i < answer->count; i++) {
+        if (runs[i]) {
+            kernels[stages] = answer->kernels[i];
+            operands[stages] = answer->operands[i];
+            ranges[stages] = launch_range(&answer->stages[i], answer->values, &c->params);
+            stages += ranges[stages].global[0] > 0;
+        }
+    }
+    return stages;
+}
+
 /* The kernels' arguments are set and captured under the plan's lock. */
 static cl_int launch(const struct call *c, struct status *status) {
+    if (!((cl_uint)c->params.given & c->writes)) { /* nothing is wanted, or has elements */
+        const cl_int code = clEnqueueMarkerWithWaitList(c->queue, c->count, c->list, c->event);
+        return code == CL_SUCCESS
+                   ? code
+                   : status_set(status, code, "enqueue: the driver refuses a marker");
+    }
     const struct plan_answer *answer = find_answer(c, status);
     if (!answer) {
         return status->code;
     }
     const struct solver *solver = answer->solver;
     struct ndrange ranges[STAGES];
+    cl_kernel kernels[STAGES];
+    cl_uint operands[STAGES];
+    const size_t stages = find_stages(c, answer, kernels, operands, ranges);
+    assert(stages > 0); /* somebody writes what is wanted */
     const struct launch l = {
         .problem = &c->plan->problem,
         .device = &c->plan->context->device,
         .name = solver->name,
         .params = &c->params,
         .tensors = c->tensors,
-        .stages = answer->count,
-        .kernels = answer->kernels,
-        .operands = answer->operands,
+        .stages = stages,
+        .kernels = kernels,
+        .operands = operands,
         .ranges = ranges,
         .workspace = &c->tensors[WORKSPACE],
         .queue = c->queue,
@@ -270,8 +306,7 @@ static cl_int launch(const struct call *c, struct status *status) {
     };
     const cl_ulong limit = l.device->address_bits == 32 ? UINT32_MAX : SIZE_MAX;
     cl_int code = CL_SUCCESS;
-    for (size_t i = 0; i < answer->count && code == CL_SUCCESS; i++) {
-        ranges[i] = launch_range(&answer->stages[i], answer->values, &c->params);
+    for (size_t i = 0; i < stages && code == CL_SUCCESS; i++) {
         code = launch_check(&ranges[i], limit, solver->name, status);
     }
     if (code != CL_SUCCESS) {
@@ -283,13 +318,48 @@ static cl_int launch(const struct call *c, struct status *status) {
     return code;
 }
 
-cl_int call_run(struct call *c, bool empty, struct status *status) {
-    if (empty) {
-        const cl_int code = clEnqueueMarkerWithWaitList(c->queue, c->count, c->list, c->event);
-        return code == CL_SUCCESS
-                   ? code
-                   : status_set(status, code, "enqueue: the driver refuses a marker");
+static cl_int enqueue(struct call *c, call_reader *read, const void *args, struct status *status) {
+    cl_int code = check_queue(c->plan->context, c->queue, status);
+    if (code == CL_SUCCESS) {
+        code = check_events(c->plan->context, c->count, c->list, status);
     }
-    const cl_int code = fill_params(c, status);
+    if (code == CL_SUCCESS) {
+        code =
+            args ? read(c, args, status) : status_set(status, CL_INVALID_VALUE, "args: it is NULL");
+    }
+    if (code == CL_SUCCESS) {
+        code = take_operands(c, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_numbers(c, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = check_memory(c, status);
+    }
+    if (code == CL_SUCCESS) {
+        code = fill_params(c, status);
+    }
     return code == CL_SUCCESS ? launch(c, status) : code;
+}
+
+cl_int call_run(clattn_plan plan, clattn_pass pass, call_reader *read, const void *args,
+                struct call *call) {
+    if (call->event) {
+        *call->event = NULL;
+    }
+    if (!plan) {
+        return CL_INVALID_VALUE;
+    }
+    struct status status = {0};
+    call->plan = plan;
+    const cl_int code =
+        plan->problem.pass == pass
+            ? enqueue(call, read, args, &status)
+            : status_set(&status, CLATTN_INVALID_ARGS,
+                         "enqueue_%s: the plan was made for the %s pass", passes_table[pass].name,
+                         passes_table[plan->problem.pass].name);
+    if (code != CL_SUCCESS && call->event) {
+        *call->event = NULL;
+    }
+    return code == CL_SUCCESS ? code : context_report(plan->context, &status);
 }

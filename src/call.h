@@ -1,8 +1,8 @@
 /*
  * call - an enqueue of any pass: everything is checked, then an answer of the plan is launched.
  *
- * A pass copies its args into a struct call, with the caller's tensor for each operand.  All passes
- * then use the functions below.  None of them allocates device memory or waits.
+ * A pass only says which of its args is which operand (forward.c, backward.c).  Nothing here
+ * allocates device memory or waits.
  */
 #ifndef CALL_H
 #define CALL_H
@@ -25,30 +25,20 @@ struct call {
     cl_mem workspace;
     void *workspace_svm;
     size_t workspace_offset;
+    const clattn_extras *extras;          /* NULL: none */
     const clattn_tensor *given[OPERANDS]; /* NULL: none */
-    cl_uint reads, writes;                /* sets of the pass's operands */
 
     /* Filled by the checks. */
+    cl_uint reads, writes;               /* sets of the pass's operands */
     struct tensor tensors[OPERANDS + 1]; /* the last one is the workspace */
     struct params params;
 };
 
-/* Checks the queue and the events. */
-cl_int call_check_queue(const struct call *c, struct status *status);
+/* Copies args, which is not NULL, into what stands under "From the args". */
+typedef cl_int call_reader(struct call *c, const void *args, struct status *status);
 
-/* Takes the tensors of the plan's features from extras (NULL: there are none); the pass reads these
- * tensors. */
-cl_int call_take_extras(struct call *c, const clattn_extras *extras, struct status *status);
-
-/* Checks the lengths and the scale, and replaces CLATTN_FROM_DESC by the plan's length. */
-cl_int call_check_numbers(struct call *c, struct status *status);
-
-/* Checks the memory of the pass's operands and of the workspace: a tensor that is written shares no
- * bytes with itself or another one.  Fills tensors. */
-cl_int call_check_memory(struct call *c, struct status *status);
-
-/* Launches the first answer of the plan that can run the call.  empty: there is nothing to compute;
- * then only a marker is enqueued, for the event. */
-cl_int call_run(struct call *c, bool empty, struct status *status);
+/* What the public functions do: plan is to be made for `pass`; call->plan is NULL so far. */
+cl_int call_run(clattn_plan plan, clattn_pass pass, call_reader *read, const void *args,
+                struct call *call);
 
 #endif

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "pass.h"
 #include "sources.h"
 
 static const char baseline[] = "a baseline runs only when its variant is asked for";
@@ -12,6 +13,11 @@ struct search {
     struct choice *choice;
     struct text reasons[SOLVERS]; /* why the solver was refused or chosen; "" so far */
 };
+
+/* Has the solver the problem's pass? */
+static bool answers(const struct search *s, const struct solver *solver) {
+    return solver->pass == s->question->problem->pass;
+}
 
 static size_t index_of(const struct solver *solver) {
     size_t i = 0;
@@ -136,6 +142,12 @@ static cl_int choose_asked(struct search *s, const char *asked, struct status *s
         return status_set(status, CLATTN_INVALID_VARIANT, "variant: there is no solver \"%s\"",
                           v.solver);
     }
+    if (!answers(s, solver)) {
+        return status_set(status, CLATTN_INVALID_VARIANT,
+                          "variant: %s is a solver of the %s pass, and the problem is of the %s",
+                          v.solver, passes_table[solver->pass].name,
+                          passes_table[s->question->problem->pass].name);
+    }
     return attempt(s, solver, &v, "the caller", status);
 }
 
@@ -148,8 +160,8 @@ static bool choose_from_table(struct search *s, const char *table, const char *n
         struct status ignored = {0}; /* its sentence is in the solver's reason */
         struct text origin = {0};
         text_printf(&origin, "%s:%zu", name, line);
-        if (solver &&
-            (solver == s->question->without || !solvers_offers(solver, s->question->problem))) {
+        if (solver && (solver == s->question->without || !answers(s, solver) ||
+                       !solvers_offers(solver, s->question->problem))) {
             solver = NULL;
         } else if (solver && solver->baseline) {
             text_printf(&s->choice->remarks, "%s is passed over: %s: %s\n", text_chars(&origin),
@@ -175,7 +187,7 @@ static cl_int choose_by_formula(struct search *s, struct status *status) {
     cl_int code = CLATTN_UNSUPPORTED;
     for (size_t i = 0; i < SOLVERS && !s->choice->solver; i++) {
         const struct solver *solver = solvers_table[i];
-        if (solver == s->question->without) {
+        if (solver == s->question->without || !answers(s, solver)) {
             continue;
         }
         struct text why = {0};
@@ -219,6 +231,9 @@ cl_int choose_variant(const struct choose_question *q, struct choice *c, struct 
         code = choose_by_formula(&s, status);
     }
     for (size_t i = 0; i < SOLVERS; i++) {
+        if (!answers(&s, solvers_table[i])) {
+            continue;
+        }
         if (!s.reasons[i].length) {
             describe_untried(q, solvers_table[i], &s.reasons[i]);
         }

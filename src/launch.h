@@ -18,11 +18,12 @@ struct grid {
     cl_ulong x, y;
 };
 
-/* A launch of a variant.  values: the variant's, as solvers_decode gives them. */
+/* A launch of a variant.  values: the variant's, as solvers_decode gives them.  A stage runs where
+ * it writes what somebody reads; the grid is empty only where the tensors that it goes by are. */
 struct stage {
     struct program_recipe recipe;
     size_t (*work_items)(const long long *values); /* of a work-group, along dimension 0 */
-    struct grid (*grid)(const long long *values, const struct params *params); /* never empty */
+    struct grid (*grid)(const long long *values, const struct params *params);
 };
 
 enum { STAGES = 4 }; /* of a variant, at most */

@@ -34,11 +34,16 @@ static struct operand_shape shape_lse(const struct problem *p, const struct oper
 }
 
 const struct operand operands_table[OPERANDS] = {
-    [OPERAND_Q] = {"q", "element", false, shape_q, 0, 0},
-    [OPERAND_K] = {"k", "element", false, shape_k, 0, 0},
-    [OPERAND_V] = {"v", "element", false, shape_v, 0, 0},
-    [OPERAND_O] = {"o", "element", false, shape_o, 0, 0},
-    [OPERAND_LSE] = {"lse", "float", true, shape_lse, 0, 0},
+    [OPERAND_Q] = {"q", "element", shape_q, 0, false, 0},
+    [OPERAND_K] = {"k", "element", shape_k, 0, false, 0},
+    [OPERAND_V] = {"v", "element", shape_v, 0, false, 0},
+    [OPERAND_O] = {"o", "element", shape_o, 0, false, 0},
+    [OPERAND_LSE] = {"lse", "float", shape_lse, 0, false, 0},
+    [OPERAND_D_O] = {"d_o", "element", shape_o, 0, false, 0},
+    [OPERAND_D_LSE] = {"d_lse", "float", shape_lse, 0, false, 0},
+    [OPERAND_D_Q] = {"d_q", "element", shape_q, 0, false, 0},
+    [OPERAND_D_K] = {"d_k", "element", shape_k, 0, false, 0},
+    [OPERAND_D_V] = {"d_v", "element", shape_v, 0, false, 0},
 };
 
 static size_t index_of(const char *word, size_t length) {

@@ -11,7 +11,19 @@
 #include "problem.h"
 
 /* In the order of the kernels' arguments. */
-enum operand_index { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_O, OPERAND_LSE, OPERANDS };
+enum operand_index {
+    OPERAND_Q,
+    OPERAND_K,
+    OPERAND_V,
+    OPERAND_O,
+    OPERAND_LSE,
+    OPERAND_D_O,
+    OPERAND_D_LSE,
+    OPERAND_D_Q,
+    OPERAND_D_K,
+    OPERAND_D_V,
+    OPERANDS
+};
 
 /* A set of operands has bit i for operand i, and one bit for the workspace, which is no operand:
  * floats without a shape, a kernel's last argument. */
@@ -40,10 +52,10 @@ struct operand_shape {
 struct operand {
     const char *name; /* in args, sentences and kernels */
     const char
-        *element;  /* the type of an element in kernels: "element" (the problem's) or "float" */
-    bool optional; /* a call may leave it out */
+        *element; /* the type of an element in kernels: "element" (the problem's) or "float" */
     struct operand_shape (*shape)(const struct problem *p, const struct operand_lengths *n);
-    cl_ulong feature; /* the bit of the feature that has this tensor; 0: every problem has it */
+    cl_ulong feature; /* the bit of the feature that has this tensor; 0: a pass has it (pass.h) */
+    bool optional;    /* with a feature: a call may leave it out */
     size_t extra;     /* with a feature: the offset of the tensor's member in clattn_extras */
 };
 

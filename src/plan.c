@@ -120,6 +120,7 @@ static cl_int build_kernel(const struct making *m, const struct solver *solver,
                           recipe->kernel);
     }
     m->answer->operands[index] = program_operands(recipe);
+    m->answer->writes[index] = operand_set(recipe->writes);
     return check_kernel(m, solver, v, index, excess, status);
 }
 

@@ -20,6 +20,7 @@ struct plan_answer {
     struct stage stages[STAGES];
     cl_kernel kernels[STAGES];
     cl_uint operands[STAGES]; /* for each stage the set of its operands */
+    cl_uint writes[STAGES];   /* ... and of those that it writes */
     cl_ulong workspace;       /* bytes */
 };
 

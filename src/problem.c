@@ -4,6 +4,7 @@
 #include <float.h>
 
 #include "feature.h"
+#include "pass.h"
 #include "sized.h"
 
 static const struct {
@@ -138,6 +139,13 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
                           "desc: promises has bits, 0x%llx, that are none of CLATTN_PROMISE_*",
                           (unsigned long long)unknown);
     }
+    if (d.pass >= PASSES) {
+        return status_set(status, invalid,
+                          "desc: pass %u is neither CLATTN_FORWARD nor CLATTN_BACKWARD", d.pass);
+    }
+    if (d.unused) {
+        return status_set(status, invalid, "desc: unused is %u, not 0", d.unused);
+    }
     *p = (struct problem){
         .type = d.type,
         .batch = d.batch,
@@ -153,6 +161,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .softcap = d.softcap,
         .features = d.features,
         .promises = d.promises,
+        .pass = d.pass,
     };
     normalise_band(p);
     return CL_SUCCESS;

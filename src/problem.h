@@ -23,6 +23,7 @@ struct problem {
     float softcap;                /* 0: none */
     cl_ulong features;            /* bits of features_table */
     cl_ulong promises;            /* CLATTN_PROMISE_*, on which no result depends */
+    clattn_pass pass;
 };
 
 /* Checks desc and fills p. */
@@ -47,7 +48,8 @@ void problem_format(const struct problem *p, struct text *out);
 void problem_format_features(cl_ulong features, struct text *out);
 
 /* True when each of the words, as in a line of the tuning table, holds for p:
- * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, "*", a feature's.
+ * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, fwd, bwd, "*", a
+ * feature's.
  * On a malformed word returns false and sets *bad to it (NULL otherwise). */
 bool problem_matches(const struct problem *p, const char *words, const char **bad);
 

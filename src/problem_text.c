@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "feature.h"
+#include "pass.h"
 #include "sized.h"
 
 /* A plain decimal number, whatever the locale's decimal point is.  A number that is not 0 does not
@@ -97,6 +98,9 @@ void problem_format(const struct problem *p, struct text *out) {
         }
         text_printf(out, " softcap%s", number);
     }
+    if (p->pass != CLATTN_FORWARD) {
+        text_printf(out, " %s", passes_table[p->pass].word);
+    }
     problem_format_features(p->features, out);
     if (p->promises & CLATTN_PROMISE_ALIGNED) {
         text_printf(out, " aligned");
@@ -124,7 +128,8 @@ enum {
     WORD_BAND,
     WORD_ALIGN,
     WORD_SOFTCAP,
-    WORD_ALIGNED
+    WORD_ALIGNED,
+    WORD_PASS
 };
 
 /* Reads one word into d; returns which, or -1 when it is none. */
@@ -147,6 +152,12 @@ static int read_word(clattn_desc *d, const char *word, size_t length) {
     if (text_is(word, length, "aligned")) {
         d->promises = CLATTN_PROMISE_ALIGNED;
         return WORD_ALIGNED;
+    }
+    for (clattn_pass pass = CLATTN_FORWARD; pass < PASSES; pass++) {
+        if (text_is(word, length, passes_table[pass].word)) {
+            d->pass = pass;
+            return WORD_PASS;
+        }
     }
     if (length > 7 && memcmp(word, "softcap", 7) == 0) {
         return read_float(word + 7, length - 7, &d->softcap) ? WORD_SOFTCAP : -1;
@@ -273,6 +284,11 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
     const cl_ulong feature = feature_bit(word, length);
     if (feature) {
         return p->features & feature;
+    }
+    for (clattn_pass pass = CLATTN_FORWARD; pass < PASSES; pass++) {
+        if (text_is(word, length, passes_table[pass].word)) {
+            return p->pass == pass;
+        }
     }
     bool causal = p->band_left == CLATTN_UNBOUNDED && p->band_right == 0;
     const struct {

@@ -3,14 +3,15 @@
 #include <assert.h>
 #include <string.h>
 
-/* Bytes of the structs of release 0.1, up to the end of the last member.  Never to change: programs
- * that were compiled with it pass these sizes. */
+/* Bytes of each struct of the first release that has it, up to the end of the last member.  Never
+ * to change: programs that were compiled with it pass these sizes. */
 #define LEAST(on_64_bits, on_32_bits) (sizeof(void *) == 8 ? (on_64_bits) : (on_32_bits))
 enum {
     LEAST_CONTEXT_DESC = LEAST(48, 24),
     LEAST_DESC = LEAST(64, 56),
     LEAST_TENSOR = LEAST(56, 40),
     LEAST_FORWARD_ARGS = LEAST(80, 48),
+    LEAST_BACKWARD_ARGS = LEAST(136, 76),
     LEAST_EXTRAS = LEAST(8, 4),
 };
 
@@ -22,9 +23,10 @@ enum {
                        sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, \
                    #type)
 GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
-GROWS(clattn_desc, LEAST_DESC, promises);
+GROWS(clattn_desc, LEAST_DESC, unused);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
 GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
+GROWS(clattn_backward_args, LEAST_BACKWARD_ARGS, extras);
 GROWS(clattn_extras, LEAST_EXTRAS, size);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,
@@ -35,6 +37,8 @@ const struct sized sized_tensor = {"CLATTN_TENSOR_INIT", CLATTN_INVALID_TENSOR, 
                                    sizeof(clattn_tensor)};
 const struct sized sized_forward_args = {"CLATTN_FORWARD_ARGS_INIT", CLATTN_INVALID_ARGS,
                                          LEAST_FORWARD_ARGS, sizeof(clattn_forward_args)};
+const struct sized sized_backward_args = {"CLATTN_BACKWARD_ARGS_INIT", CLATTN_INVALID_ARGS,
+                                          LEAST_BACKWARD_ARGS, sizeof(clattn_backward_args)};
 const struct sized sized_extras = {"CLATTN_EXTRAS_INIT", CLATTN_INVALID_ARGS, LEAST_EXTRAS,
                                    sizeof(clattn_extras)};
 

@@ -16,17 +16,18 @@
 struct sized {
     const char *init; /* the macro that sets the struct, for sentences */
     cl_int code;      /* the status where the size is refused */
-    size_t least;     /* bytes of the struct in release 0.1 */
+    size_t least;     /* bytes of the struct in its first release */
     size_t size;      /* bytes of the struct in this header */
 };
 
 extern const struct sized sized_context_desc, sized_desc, sized_tensor, sized_forward_args,
-    sized_extras;
+    sized_backward_args, sized_extras;
 
 /* The largest size that is accepted; a greater number is no size of a struct. */
 enum { SIZED_MOST = 4096 };
 
-/* Is theirs->size from `least` to SIZED_MOST?  Then the members of release 0.1 can be read. */
+/* Is theirs->size from `least` to SIZED_MOST?  Then the members of its first release can be read.
+ */
 bool sized_is_readable(const struct sized *s, const void *theirs);
 
 /* Copies the caller's struct, theirs, over ours, which holds the defaults.  On failure ours does

@@ -38,6 +38,9 @@ struct solver_parameter {
 struct solver {
     const char *name;
 
+    /* Whose problems it answers; the choice for another pass does not mention it. */
+    clattn_pass pass;
+
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
@@ -79,9 +82,11 @@ struct solver {
     cl_int (*enqueue)(const struct launch *l, struct status *status);
 };
 
-enum { SOLVERS = 7 };
+enum { SOLVERS = 8 };
 
-/* In the order in which they are tried; fwd_rows applies everywhere.  Baselines come last. */
+/* In the order in which they are tried; fwd_rows and bwd_rows apply everywhere.  Baselines come
+ * last.
+ */
 extern const struct solver *const solvers_table[SOLVERS];
 
 /* The solver of that name, NULL when there is none. */

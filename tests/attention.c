@@ -43,8 +43,7 @@ static bool launch(struct run *run, struct outcome *outcome) {
     cl_uint upload_count;
     struct tensors_args slots;
     tensors_upload(&run->tensors, queue, uploads, &upload_count);
-    tensors_arguments(&run->tensors, &slots);
-    slots.args.scale = run->given->scale;
+    tensors_arguments(&run->tensors, run->given->scale, &slots);
     cl_int status = clattn_enqueue_forward(run->given->plan, queue, &slots.args, upload_count,
                                            upload_count ? uploads : NULL, &done);
     if (status != CL_SUCCESS)
@@ -392,7 +391,7 @@ static bool right(struct run *run, struct compare_result *result) {
 bool attention_right(const struct attention_case *given, struct compare_result *result) {
     struct run run = {.given = given};
     *result = (struct compare_result){0};
-    tensors_make(&run.tensors, &given->tensors, given->context);
+    tensors_make(&run.tensors, &given->tensors, given->scale, given->context);
     bool ok = right(&run, result);
     outcome_free(&run.clean);
     tensors_free(&run.tensors);

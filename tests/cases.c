@@ -115,6 +115,8 @@ const struct test_case cases_table[] = {
     {"f32 h2 q33 k65 d40 window20,5", "padded", "", "fwd_rows WORK_GROUP=1"},
     {"f32 b2 h2 q33 k65 d40 causal", "bshd", "", "fwd_rows WORK_GROUP=7"},
     {"f16 h3 q150 k130 d40", "bhsd", "", "fwd_rows WORK_GROUP=256"},
+    {"f32 h4:2 q33 k65 d40 window20,5", "padded", "", "bwd_rows WORK_GROUP=1"},
+    {"bf16 b2 h3 q150 k130 d40 causal softcap3", "bshd", "", "bwd_rows WORK_GROUP=256"},
     {"f32 h2 q17 k33 d10:6 causal", "padded", "",
      "fwd_tile BLOCK_M=1 BLOCK_N=8 BLOCK_D=4 THREADS_M=1 THREADS_N=1 Q_RESIDENT=0"},
     {"f32 h2 q65 k130 d40 window33,17", "padded", "",
@@ -184,14 +186,16 @@ const struct test_case cases_table[] = {
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
 const struct cases_solver cases_solvers[] = {
-    {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0},
-    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0},
-    {"fwd_wgmma", "fwd_wgmma", 0, false, true, 256},
-    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256},
-    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0},
-    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0},
-    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0},
-    {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0},
+    {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
+    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
+    {"fwd_wgmma", "fwd_wgmma", 0, false, true, 256, CLATTN_FORWARD},
+    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_FORWARD},
+    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
+    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
+    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
+    {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
+    {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
+    {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
 
@@ -278,7 +282,9 @@ bool cases_parse(const struct test_case *test_case, struct case_setup *setup) {
     const struct case_setup initial = {.scale = CLATTN_SCALE_DEFAULT,
                                        .tensors = {.input = {[TENSOR_Q] = {KIND_UNIFORM, 2},
                                                              [TENSOR_K] = {KIND_UNIFORM, 2},
-                                                             [TENSOR_V] = {KIND_UNIFORM, 1}},
+                                                             [TENSOR_V] = {KIND_UNIFORM, 1},
+                                                             [TENSOR_D_O] = {KIND_UNIFORM, 1},
+                                                             [TENSOR_D_LSE] = {KIND_UNIFORM, 1}},
                                                    .lse = true}};
     *setup = initial;
     struct tensors_desc *tensors = &setup->tensors;

@@ -11,7 +11,7 @@
  *                           else q and k are uniform:2, v is uniform:1
  *              seed=N       other numbers of the same kinds
  *              batch=N q=N k=N  the enqueue asks for less than the problem
- *              nolse        lse is NULL
+ *              nolse        lse is NULL; for backward d_lse is
  *              svm          SVM pointers rather than buffers
  *              unordered    an out-of-order queue
  *              tight        no guard zones (for tools that check bounds)
@@ -56,11 +56,13 @@ struct cases_solver {
     bool baseline;    /* for comparison only: not asked for large tensors */
     bool halves;      /* f16 and bf16 alone */
     cl_uint most_dim; /* the largest head dimension; 0: any */
+    clattn_pass pass; /* of its plans: the problems of cases name none */
 };
 extern const struct cases_solver cases_solvers[];
 extern const size_t cases_solver_count;
 
-/* By the first word of a variant, or "auto"; NULL when there is none. */
+/* By the first word of a variant, or "auto", or "bwd": auto for backward; NULL when there is none.
+ */
 const struct cases_solver *cases_solver_of(const char *variant);
 
 #endif

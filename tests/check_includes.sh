@@ -10,12 +10,12 @@ rank() {
     case $1 in
     clattn | version | size | sources | text) echo 0 ;;
     status | lock | sized) echo 0 ;;
-    ptx | problem* | feature | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
+    ptx | problem* | pass | feature | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
     choose) echo 5 ;;
-    plan | plans | context | call | forward) echo 6 ;;
+    plan | plans | context | call | forward | backward) echo 6 ;;
     *) echo unknown ;;
     esac
 }
@@ -45,7 +45,7 @@ for file in src/*.[ch]; do
 done
 
 # These answer without a device.
-for file in src/problem*.[ch] src/feature.[ch] src/tuning*.[ch] src/variant.[ch] src/operand.[ch] src/status*.[ch] src/text*.[ch]; do
+for file in src/problem*.[ch] src/pass.[ch] src/feature.[ch] src/tuning*.[ch] src/variant.[ch] src/operand.[ch] src/status*.[ch] src/text*.[ch]; do
     [ -e "$file" ] || continue
     calls=$(grep -nE '\bcl[A-Z][A-Za-z]* *\(' "$file") || continue
     complain "$file: must make no OpenCL call: $calls"
@@ -66,7 +66,7 @@ for file in cl/*.cl; do
     name=$(basename "$file" .cl)
     kernels=$(sed 's@/\*.*\*/@@; s@//.*@@; /^ \*/d' "$file" | grep -cw __kernel) || :
     case $name in
-    base | slice | span | finite | score | state | ahead | engine* | wgmma* | tile_*)
+    base | slice | span | finite | score | state | grad | rows | ahead | engine* | wgmma* | tile_*)
         [ "$kernels" = 0 ] || complain "$file: a part holds no kernel"
         ;;
     *)

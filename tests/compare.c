@@ -125,7 +125,7 @@ bool compare_forward(const clattn_desc *desc, const struct reference *expected, 
 bool compare_gradient_is_ill(const struct gradient *expected, size_t row) {
     bool ill = false;
     for (size_t i = row * expected->dim; i < (row + 1) * expected->dim; i++)
-        ill = ill || !(expected->moves[i] <= expected->rows[row].terms);
+        ill = ill || !(expected->moves[i] <= expected->rows[row].most);
     return ill;
 }
 

@@ -57,9 +57,9 @@
  *     R  of the row's worst column the root of the sum of squares of what rounding one p, or one
  *        d_s, to the type does: the plain computation is one draw of many
  *
- * A weight is at most 1, and M is finite whatever the scores are.  A row whose M exceeds its T
- * somewhere is ill-conditioned: counted, and only compared for being finite.  A row without terms
- * is 0 exactly.
+ * A weight is at most 1, and M is finite whatever the scores are.  A row whose M exceeds somewhere
+ * what T would be without the slope of softcap is ill-conditioned: counted, and only compared for
+ * being finite.  A row without terms is 0 exactly.
  */
 #ifndef TESTS_COMPARE_H
 #define TESTS_COMPARE_H
@@ -100,8 +100,8 @@ bool compare_silently(const clattn_desc *desc, const struct reference *expected,
 /* Largest |error| / bound of each gradient; INFINITY as above. */
 struct compare_gradients {
     double ratio[GRADIENTS];
-    double plain_ratio; /* |error| / (2 E + 4 u T + half an ulp), E and T of the whole gradient:
-                           no bound of a test, but what a plain computation would keep */
+    double plain_ratio; /* |error| / (2 E + 4 u T + half an ulp), E and T of the whole gradient: how
+                           near to the plain computation, for people */
     size_t rows, ill_rows;
 };
 

@@ -223,7 +223,7 @@ static bool launches(const struct solver *solver, const struct problem *p, const
         .heads_q = (cl_int)p->heads_q,
         .group = (cl_int)(p->heads_q / p->heads_kv),
         .seq_q = (cl_int)(p->seq_q ? p->seq_q : 1),
-        .seq_kv = (cl_int)p->seq_kv,
+        .seq_kv = (cl_int)(p->seq_kv ? p->seq_kv : 1),
     };
     const struct params one = {.batch = 1, .heads_q = 1, .group = 1, .seq_q = 1, .seq_kv = 1};
     const struct params *const asked[] = {&whole, &one};
@@ -277,7 +277,7 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
         if (!softmax_runnable(d, v, why)) {
             return false;
         }
-    } else if (strcmp(solver->name, "fwd_rows") != 0) {
+    } else if (strcmp(solver->name, "fwd_rows") != 0 && strcmp(solver->name, "bwd_rows") != 0) {
         text_printf(why, "there is no way to tell for %s: teach fixtures.c", solver->name);
         return false;
     }

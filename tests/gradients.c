@@ -1,8 +1,8 @@
 /*
  * Row of queries by row of queries, by the definition and by the plain computation, which is given
  * lse in f32 and o in its type, as a backward pass is: scores, weights and sums in f32, p and d_s
- * rounded to the type where they are multiplied, the gradients rounded.  Each result is computed in
- * double and rounded once.
+ * rounded to the type where they are multiplied, the gradients rounded.  All but a score's sum is
+ * computed in double and rounded once.
  */
 #include "gradients.h"
 
@@ -28,10 +28,10 @@ static double single(double value) {
 
 /* A gradient while it grows; all have its shape.  squares: of R. */
 struct growing {
-    double *value, *moves, *terms, *plain, *squares;
+    double *value, *moves, *terms, *most, *plain, *squares;
 };
 
-/* A pair of a query and a key that it sees. */
+/* A pair of a query and a key that it sees.  score.plain, forward's, is not used. */
 struct pair {
     cl_uint key;
     struct reference_score score;
@@ -109,6 +109,17 @@ static void measure_delta(const struct work *w, struct query *query) {
     query->delta_terms = terms + fabs(d_lse);
 }
 
+/* The score of the plain computation, whose sum is one chain in f32: in backward nothing takes its
+ * error out of a weight again, as the maximum and the normaliser do in forward. */
+static double plain_score(const struct work *w, const float *q, const float *k) {
+    const double cap = (double)w->desc->softcap;
+    float product = 0;
+    for (cl_uint d = 0; d < w->desc->head_dim; d++)
+        product = fmaf(q[d], k[d], product);
+    const double score = single((double)product * w->scale);
+    return cap > 0 ? single(cap * single(tanh(single(score / cap)))) : score;
+}
+
 /* The derivative of the score for the product, over the scale, from the score. */
 static double slope_of(const clattn_desc *desc, double score) {
     const double cap = (double)desc->softcap;
@@ -123,9 +134,9 @@ static double rounding(clattn_type type, double weight) {
 }
 
 /* Of a product of a weight and an element: the weight as it is, as the plain computation has it,
- * what moves it, its |terms|, and its rounding. */
+ * what moves it, its |terms|, as many without the slope, and its rounding. */
 struct weight {
-    double value, plain, moves, terms, rounding;
+    double value, plain, moves, terms, most, rounding;
 };
 
 static void add(struct growing *g, size_t at, const struct weight *weight, double factor) {
@@ -134,6 +145,7 @@ static void add(struct growing *g, size_t at, const struct weight *weight, doubl
     g->plain[at] += weight->plain * factor;
     g->moves[at] += weight->moves * fabs(factor);
     g->terms[at] += weight->terms * fabs(factor);
+    g->most[at] += weight->most * fabs(factor);
     g->squares[at] += rounding * rounding;
 }
 
@@ -149,11 +161,13 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     /* A weight is at most 1, and moves no further. */
     const double error = pair->score.error + reference_ulp(CLATTN_F32, query->lse) / 2;
     const double p_moves = fmin(1, exp(pair->log_p + error) * -expm1(-error));
-    const double plain_p = fmin(1, single(exp(single(pair->score.plain - query->plain_lse))));
+    const double plain = plain_score(w, query->q, k);
+    const double plain_p = fmin(1, single(exp(single(plain - query->plain_lse))));
     const struct weight weight_v = {.value = pair->p,
                                     .plain = reference_stored(desc->type, plain_p),
                                     .moves = p_moves,
                                     .terms = pair->p + flushed,
+                                    .most = pair->p + flushed,
                                     .rounding = rounding(desc->type, pair->p)};
 
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
@@ -165,13 +179,15 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     /* The sums over head_dim_v drift as those of a score do. */
     const double drift = unit * (double)dim_v / 4 * (fabs(d_p) + fabs(query->delta));
     const double plain_s = single(single(plain_p * single(single(d_p) - query->plain_delta)) *
-                                  single(slope_of(desc, pair->score.plain)));
+                                  single(slope_of(desc, plain)));
+    const double most = scale * (pair->p + flushed) * (d_p_terms + query->delta_terms);
     const struct weight weight_s = {
         .value = w->scale * pair->p * difference * slope,
         .plain = w->scale * reference_stored(desc->type, plain_s),
         .moves = scale * (p_moves * fabs(difference) * slope +
                           (pair->p + p_moves) * (fabs(difference) * slope_moves + drift * slope)),
-        .terms = scale * (pair->p + flushed) * slope * (d_p_terms + query->delta_terms),
+        .terms = most * slope,
+        .most = most,
         .rounding = scale * rounding(desc->type, pair->p * difference * slope)};
     for (size_t d = 0; d < dim; d++) {
         add(&w->g[GRADIENT_Q], query->row * dim + d, &weight_s, (double)k[d]);
@@ -193,10 +209,12 @@ static void finish(const clattn_desc *desc, struct growing *g, struct gradient *
         struct gradients_row *row = &result->rows[i / result->dim];
         const double plain = reference_stored(desc->type, single(g->plain[i]));
         row->terms = fmax(row->terms, g->terms[i]);
+        row->most = fmax(row->most, g->most[i]);
         row->plain_error = fmax(row->plain_error, fabs(plain - g->value[i]));
         row->rounding_error = fmax(row->rounding_error, sqrt(g->squares[i]));
     }
     free(g->terms);
+    free(g->most);
     free(g->plain);
     free(g->squares);
 }
@@ -215,8 +233,8 @@ void gradients_make(const clattn_desc *desc, float given_scale, const struct gra
         const cl_uint dim = i == GRADIENT_V ? desc->head_dim_v : desc->head_dim;
         const size_t count = (i == GRADIENT_Q ? rows : rows_kv) * dim;
         result[i] = (struct gradient){.dim = dim, .count = count, .row_count = count / dim};
-        w.g[i] =
-            (struct growing){zeros(count), zeros(count), zeros(count), zeros(count), zeros(count)};
+        w.g[i] = (struct growing){zeros(count), zeros(count), zeros(count),
+                                  zeros(count), zeros(count), zeros(count)};
     }
     for (size_t row = 0; row < rows; row++) {
         struct query query = {.q = in->q + row * desc->head_dim,

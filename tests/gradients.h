@@ -23,6 +23,7 @@ enum gradients_name { GRADIENT_Q, GRADIENT_K, GRADIENT_V, GRADIENTS };
 /* What a row's tolerance follows from (compare.h); of its columns the largest each. */
 struct gradients_row {
     double terms;          /* T: sum of the gradient's |terms| */
+    double most;           /* ... were the slope of softcap 1 everywhere */
     double plain_error;    /* E: |gradient - gradient of the plain computation| */
     double rounding_error; /* R; f32: 0 */
 };

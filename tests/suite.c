@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "attention.h"
+#include "backward.h"
 #include "clattn.h"
 #include "compare.h"
 #include "device.h"
@@ -25,6 +26,7 @@ static struct suite {
     const char *variant; /* NULL: automatic */
     size_t ran;
     struct compare_result worst[CLATTN_BF16 + 1];
+    struct compare_gradients worst_gradients[CLATTN_BF16 + 1];
     char message[8192]; /* the library's last sentence */
 } suite;
 
@@ -67,6 +69,27 @@ static bool is_beyond(const struct cases_solver *solver, const clattn_desc *desc
             (desc->head_dim > solver->most_dim || desc->head_dim_v > solver->most_dim));
 }
 
+static bool forward_right(const struct attention_case *given) {
+    struct compare_result result, *worst = &suite.worst[given->tensors.desc.type];
+    const bool ok = attention_right(given, &result);
+    worst->o = fmax(worst->o, result.o);
+    worst->lse = fmax(worst->lse, result.lse);
+    worst->rows += result.rows;
+    worst->ill_rows += result.ill_rows;
+    return ok;
+}
+
+static bool gradients_right(const struct attention_case *given) {
+    struct compare_gradients result, *worst = &suite.worst_gradients[given->tensors.desc.type];
+    const bool ok = backward_right(given, &result);
+    for (int i = 0; i < GRADIENTS; i++)
+        worst->ratio[i] = fmax(worst->ratio[i], result.ratio[i]);
+    worst->plain_ratio = fmax(worst->plain_ratio, result.plain_ratio);
+    worst->rows += result.rows;
+    worst->ill_rows += result.ill_rows;
+    return ok;
+}
+
 static void check_case(void **state) {
     const struct test_case *test_case = *state;
     struct case_setup setup;
@@ -83,6 +106,7 @@ static void check_case(void **state) {
                                    .scale = setup.scale,
                                    .demands = setup.demands};
     char merged[512];
+    given.tensors.desc.pass = suite.solver->pass;
     given.tensors.desc.variant = merge_variants(test_case->variant, merged, sizeof merged);
     cl_int status = clattn_plan_create(suite.context, &given.tensors.desc, &given.plan);
     const bool driver = strstr(suite.message, "PoCL after 3.1") != NULL; /* its fault, told */
@@ -105,12 +129,8 @@ static void check_case(void **state) {
     status = clattn_plan_workspace_size(given.plan, &given.tensors.workspace);
     assert_int_equal(status, CL_SUCCESS);
 
-    struct compare_result result, *worst = &suite.worst[given.tensors.desc.type];
-    bool ok = attention_right(&given, &result);
-    worst->o = fmax(worst->o, result.o);
-    worst->lse = fmax(worst->lse, result.lse);
-    worst->rows += result.rows;
-    worst->ill_rows += result.ill_rows;
+    const bool backward = given.tensors.desc.pass == CLATTN_BACKWARD;
+    const bool ok = backward ? gradients_right(&given) : forward_right(&given);
     if (!ok)
         fprintf(stderr,
                 "reproduce: %s --solver \"%s\" --problem \"%s\" --layout %s --with \"%s\"\n",
@@ -137,7 +157,15 @@ static int open_suite(void **state) {
 static int close_suite(void **state) {
     (void)state;
     static const char *const types[] = {[CLATTN_F32] = "f32", [CLATTN_F16] = "f16", "bf16"};
-    for (clattn_type type = CLATTN_F32; type <= CLATTN_BF16; type++)
+    const bool backward = suite.solver->pass == CLATTN_BACKWARD;
+    for (clattn_type type = CLATTN_F32; backward && type <= CLATTN_BF16; type++) {
+        const struct compare_gradients *worst = &suite.worst_gradients[type];
+        print_message("%s: largest error / bound: d_q %.3f, d_k %.3f, d_v %.3f; by the plain "
+                      "computation %.3f; ill-conditioned: %zu of %zu rows\n",
+                      types[type], worst->ratio[GRADIENT_Q], worst->ratio[GRADIENT_K],
+                      worst->ratio[GRADIENT_V], worst->plain_ratio, worst->ill_rows, worst->rows);
+    }
+    for (clattn_type type = CLATTN_F32; !backward && type <= CLATTN_BF16; type++)
         print_message("%s: largest error / bound: o %.3f, lse %.3f; ill-conditioned: %zu of %zu "
                       "rows\n",
                       types[type], suite.worst[type].o, suite.worst[type].lse,

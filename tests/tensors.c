@@ -122,6 +122,28 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
     free(row);
 }
 
+/* o and lse of the forward pass, rounded to their types. */
+static void take_forward(struct tensors *tensors, float scale) {
+    struct reference r;
+    reference_forward(&tensors->live, scale, tensors->data[TENSOR_Q], tensors->data[TENSOR_K],
+                      tensors->data[TENSOR_V], &r);
+    for (int name = TENSOR_O; name <= TENSOR_LSE; name++) {
+        const struct tensors_view *view = &tensors->view[name];
+        const size_t count = (size_t)view->batch * view->heads * view->rows * view->dim;
+        const size_t size = reference_type_size(view->type);
+        float *data = malloc((count + 1) * sizeof *data);
+        unsigned char *stored = malloc((count + 1) * size);
+        assert_true(data && stored);
+        tensors->data[name] = data;
+        tensors->stored[name] = stored;
+        for (size_t i = 0; i < count; i++) {
+            reference_encode(view->type, name == TENSOR_O ? r.o[i] : r.lse[i], stored + i * size);
+            data[i] = (float)reference_decode(view->type, stored + i * size);
+        }
+    }
+    reference_free(&r);
+}
+
 /* ---- Layouts ---- */
 
 static size_t extent(const struct tensors_view *view, cl_uint batch, cl_uint rows) {
@@ -138,7 +160,28 @@ static struct tensors_memory *new_memory(struct tensors *tensors, const char *na
     return memory;
 }
 
-static const char *const names[TENSOR_COUNT] = {"q", "k", "v", "o", "lse"};
+static const char *const names[TENSOR_COUNT] = {
+    [TENSOR_Q] = "q",     [TENSOR_K] = "k",     [TENSOR_V] = "v",         [TENSOR_O] = "o",
+    [TENSOR_LSE] = "lse", [TENSOR_D_O] = "d_o", [TENSOR_D_LSE] = "d_lse", [TENSOR_D_Q] = "d_q",
+    [TENSOR_D_K] = "d_k", [TENSOR_D_V] = "d_v",
+};
+
+bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
+    return name <= TENSOR_V ||
+           (tensors->what.desc.pass == CLATTN_BACKWARD &&
+            (name <= TENSOR_D_O || (name == TENSOR_D_LSE && tensors->what.lse)));
+}
+
+bool tensors_has(const struct tensors *tensors, enum tensors_name name) {
+    return tensors_is_input(tensors, name) ||
+           (tensors->what.desc.pass == CLATTN_BACKWARD
+                ? name >= TENSOR_D_Q
+                : name == TENSOR_O || (name == TENSOR_LSE && tensors->what.lse));
+}
+
+static bool is_of_keys(enum tensors_name name) {
+    return name == TENSOR_K || name == TENSOR_V || name == TENSOR_D_K || name == TENSOR_D_V;
+}
 
 /* A tensor in a buffer of its own. */
 static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows) {
@@ -201,14 +244,19 @@ static void shape(struct tensors *tensors) {
                                            .heads = desc->heads_q,
                                            .rows = desc->seq_q,
                                            .dim = desc->head_dim};
-    view[TENSOR_K].heads = view[TENSOR_V].heads = desc->heads_kv;
-    view[TENSOR_K].rows = view[TENSOR_V].rows = desc->seq_kv;
+    for (enum tensors_name name = 0; name < TENSOR_COUNT; name++)
+        if (is_of_keys(name)) {
+            view[name].heads = desc->heads_kv;
+            view[name].rows = desc->seq_kv;
+        }
     view[TENSOR_V].dim = view[TENSOR_O].dim = desc->head_dim_v;
-    view[TENSOR_LSE].dim = 1;
-    view[TENSOR_LSE].type = CLATTN_F32;
+    view[TENSOR_D_V].dim = view[TENSOR_D_O].dim = desc->head_dim_v;
+    view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
+    view[TENSOR_LSE].type = view[TENSOR_D_LSE].type = CLATTN_F32;
 }
 
-void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_context context) {
+void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,
+                  cl_context context) {
     *tensors = (struct tensors){.what = *what, .live = what->desc, .context = context};
     tensors->live.batch = what->batch;
     tensors->live.seq_q = what->seq_q;
@@ -217,16 +265,12 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
 
     /* Padded tensors have rows to spare at the end of each head as well. */
     cl_uint spare = what->layout == LAYOUT_PADDED ? 2 : 0;
-    if (what->layout == LAYOUT_PACKED) {
+    const bool packed = what->layout == LAYOUT_PACKED;
+    if (packed)
         place_packed(tensors);
-    } else {
-        place(tensors, TENSOR_Q, what->desc.seq_q + spare);
-        place(tensors, TENSOR_K, what->desc.seq_kv + spare);
-        place(tensors, TENSOR_V, what->desc.seq_kv + spare);
-    }
-    place(tensors, TENSOR_O, what->desc.seq_q + spare);
-    if (what->lse)
-        place(tensors, TENSOR_LSE, what->desc.seq_q + spare);
+    for (enum tensors_name name = packed ? TENSOR_O : TENSOR_Q; name < TENSOR_COUNT; name++)
+        if (tensors_has(tensors, name))
+            place(tensors, name, (is_of_keys(name) ? what->desc.seq_kv : what->desc.seq_q) + spare);
     if (what->workspace) {
         size_t bytes = 2 * WORKSPACE_ALIGNMENT + what->workspace + GUARD;
         tensors->workspace = new_memory(tensors, "workspace", CLATTN_F32, bytes);
@@ -236,6 +280,11 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
 
     for (int name = TENSOR_V; name >= TENSOR_Q; name--)
         generate(tensors, (enum tensors_name)name);
+    if (what->desc.pass == CLATTN_BACKWARD) {
+        take_forward(tensors, scale);
+        generate(tensors, TENSOR_D_O);
+        generate(tensors, TENSOR_D_LSE);
+    }
     for (size_t i = 0; i < tensors->memories; i++) {
         struct tensors_memory *memory = &tensors->memory[i];
         if (!memory->bytes)
@@ -266,7 +315,7 @@ void tensors_free(struct tensors *tensors) {
         free(memory->image);
         free(memory->result);
     }
-    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
+    for (int name = 0; name < TENSOR_COUNT; name++) {
         free(tensors->data[name]);
         free(tensors->stored[name]);
     }
@@ -288,7 +337,7 @@ static void fill_memory(struct tensors_memory *memory, enum tensors_fill fill) {
         memory->image[at] = element[at % size];
 }
 
-/* Which rows of q, and which of k and v, take part: someone sees them. */
+/* Which rows of queries, and which of keys, take part: someone sees them. */
 static bool *participants(const clattn_desc *live, bool keys) {
     cl_uint count = keys ? live->seq_kv : live->seq_q;
     bool *takes_part = calloc((size_t)count + 1, sizeof *takes_part);
@@ -304,9 +353,11 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
     for (size_t i = 0; i < tensors->memories; i++)
         if (tensors->memory[i].bytes)
             fill_memory(&tensors->memory[i], fill);
-    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
+    for (enum tensors_name name = 0; name < TENSOR_COUNT; name++) {
         const struct tensors_view *view = &tensors->view[name];
-        bool *takes_part = participants(&tensors->live, name != TENSOR_Q);
+        if (!tensors_is_input(tensors, name))
+            continue;
+        bool *takes_part = participants(&tensors->live, is_of_keys(name));
         const size_t bytes = view->dim * reference_type_size(view->type);
         const unsigned char *stored = tensors->stored[name];
         for (cl_uint b = 0; b < view->batch; b++)
@@ -363,16 +414,19 @@ void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event 
     }
 }
 
-void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots) {
+void tensors_arguments(const struct tensors *tensors, float scale, struct tensors_args *slots) {
     const struct tensors_desc *what = &tensors->what;
     const clattn_tensor initial = CLATTN_TENSOR_INIT;
     const clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
-    for (int name = 0; name < TENSOR_COUNT; name++) {
+    const clattn_backward_args backward = CLATTN_BACKWARD_ARGS_INIT;
+    const clattn_tensor *given[TENSOR_COUNT] = {NULL};
+    for (enum tensors_name name = 0; name < TENSOR_COUNT; name++) {
         const struct tensors_view *view = &tensors->view[name];
         clattn_tensor *tensor = &slots->tensor[name];
         *tensor = initial;
         if (!view->memory)
             continue;
+        given[name] = tensor;
         tensor->buffer = view->memory->buffer;
         tensor->svm = view->memory->svm;
         tensor->offset = view->offset;
@@ -381,11 +435,12 @@ void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots
         tensor->stride_row = (cl_long)view->stride_row;
     }
     slots->args = args;
-    slots->args.q = &slots->tensor[TENSOR_Q];
-    slots->args.k = &slots->tensor[TENSOR_K];
-    slots->args.v = &slots->tensor[TENSOR_V];
-    slots->args.o = &slots->tensor[TENSOR_O];
-    slots->args.lse = what->lse ? &slots->tensor[TENSOR_LSE] : NULL;
+    slots->args.q = given[TENSOR_Q];
+    slots->args.k = given[TENSOR_K];
+    slots->args.v = given[TENSOR_V];
+    slots->args.o = given[TENSOR_O];
+    slots->args.lse = given[TENSOR_LSE];
+    slots->args.scale = scale;
     if (what->batch != what->desc.batch)
         slots->args.batch = what->batch;
     if (what->seq_q != what->desc.seq_q)
@@ -397,6 +452,24 @@ void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots
         slots->args.workspace_svm = tensors->workspace->svm;
         slots->args.workspace_offset = tensors->workspace->scratch_at;
     }
+    slots->backward = backward;
+    slots->backward.q = given[TENSOR_Q];
+    slots->backward.k = given[TENSOR_K];
+    slots->backward.v = given[TENSOR_V];
+    slots->backward.o = given[TENSOR_O];
+    slots->backward.lse = given[TENSOR_LSE];
+    slots->backward.d_o = given[TENSOR_D_O];
+    slots->backward.d_lse = given[TENSOR_D_LSE];
+    slots->backward.d_q = given[TENSOR_D_Q];
+    slots->backward.d_k = given[TENSOR_D_K];
+    slots->backward.d_v = given[TENSOR_D_V];
+    slots->backward.scale = slots->args.scale;
+    slots->backward.batch = slots->args.batch;
+    slots->backward.seq_q = slots->args.seq_q;
+    slots->backward.seq_kv = slots->args.seq_kv;
+    slots->backward.workspace = slots->args.workspace;
+    slots->backward.workspace_svm = slots->args.workspace_svm;
+    slots->backward.workspace_offset = slots->args.workspace_offset;
 }
 
 /* ---- Results ---- */
@@ -435,8 +508,8 @@ bool tensors_intact(const struct tensors *tensors) {
         memcpy(expected, memory->image, memory->bytes);
         memcpy(expected + memory->scratch_at, memory->result + memory->scratch_at,
                memory->scratch_bytes);
-        for (int name = TENSOR_O; name < TENSOR_COUNT; name++)
-            if (tensors->view[name].memory == memory)
+        for (enum tensors_name name = 0; name < TENSOR_COUNT; name++)
+            if (tensors->view[name].memory == memory && !tensors_is_input(tensors, name))
                 copy_live(&tensors->view[name], NULL, expected);
         size_t at = 0;
         while (at < memory->bytes && expected[at] == memory->result[at])

@@ -1,5 +1,5 @@
 /*
- * The five tensors of a forward pass, in memory laid out to catch mistakes.
+ * The tensors of a pass, in memory laid out to catch mistakes.
  *
  * Every byte of every allocation has a known value before a run.  Live elements
  * hold the data; all others hold a fill: zero, or a poison whose use shows.  Not
@@ -29,9 +29,21 @@ extern const char *const tensors_layout_names[LAYOUT_COUNT];
 enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
 extern const char *const tensors_fill_names[FILL_COUNT];
 
-enum tensors_name { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_COUNT };
+enum tensors_name {
+    TENSOR_Q,
+    TENSOR_K,
+    TENSOR_V,
+    TENSOR_O,
+    TENSOR_LSE,
+    TENSOR_D_O, /* this and the rest: of a backward pass */
+    TENSOR_D_LSE,
+    TENSOR_D_Q,
+    TENSOR_D_K,
+    TENSOR_D_V,
+    TENSOR_COUNT
+};
 
-/* How the elements of q, k or v are drawn; each kind is multiplied by a size. */
+/* How the elements of q, k, v, d_o or d_lse are drawn; each kind is multiplied by a size. */
 enum tensors_kind {
     KIND_UNIFORM,  /* in +-1 */
     KIND_POSITIVE, /* uniform in 0 ... 1 */
@@ -57,10 +69,10 @@ struct tensors_input {
 struct tensors_desc {
     clattn_desc desc;
     enum tensors_layout layout;
-    cl_uint batch, seq_q, seq_kv;         /* what the enqueue asks for */
-    struct tensors_input input[TENSOR_O]; /* q, k, v */
+    cl_uint batch, seq_q, seq_kv;             /* what the enqueue asks for */
+    struct tensors_input input[TENSOR_COUNT]; /* of those that are drawn */
     cl_uint seed;
-    bool lse;
+    bool lse; /* forward: it is written; backward: d_lse is given */
     bool svm;
     bool workspace_svm;
     bool tight;       /* no guard zones: reading past the end leaves the allocation */
@@ -86,13 +98,13 @@ struct tensors_view {
     size_t stride_batch, stride_head, stride_row;
 };
 
-enum { TENSORS_MEMORIES = 6 }; /* an enqueue reads and writes no more */
+enum { TENSORS_MEMORIES = TENSOR_COUNT + 1 }; /* an enqueue reads and writes no more */
 
 struct tensors {
     struct tensors_desc what;
-    clattn_desc live;                /* what.desc with the enqueue's lengths */
-    float *data[TENSOR_O];           /* q, k, v: dense, decoded, exact in their type */
-    unsigned char *stored[TENSOR_O]; /* the same, as stored */
+    clattn_desc live;                    /* what.desc with the enqueue's lengths */
+    float *data[TENSOR_COUNT];           /* of inputs: dense, decoded, exact in their type */
+    unsigned char *stored[TENSOR_COUNT]; /* the same, as stored */
     struct tensors_view view[TENSOR_COUNT];
     struct tensors_memory memory[TENSORS_MEMORIES];
     size_t memories;
@@ -100,9 +112,15 @@ struct tensors {
     cl_context context;
 };
 
-/* Allocates on both sides.  Ends the test on failure. */
-void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_context context);
+/* Allocates on both sides.  Ends the test on failure.  scale: of the reference's o and lse. */
+void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,
+                  cl_context context);
 void tensors_free(struct tensors *tensors);
+
+/* Which tensors the pass has, and which of them it reads.  o and lse, where they are read, are the
+ * reference's for q, k and v. */
+bool tensors_has(const struct tensors *tensors, enum tensors_name name);
+bool tensors_is_input(const struct tensors *tensors, enum tensors_name name);
 
 /* Sets all images: data where live, the fill elsewhere. */
 void tensors_fill(struct tensors *tensors, enum tensors_fill fill);
@@ -119,12 +137,13 @@ void tensors_upload(struct tensors *tensors, cl_command_queue queue, cl_event *e
 /* Copies everything back once done has happened. */
 void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event done);
 
-/* The args of the enqueue; they point into slots. */
+/* The args of the enqueue, of its pass; they point into slots. */
 struct tensors_args {
     clattn_forward_args args;
+    clattn_backward_args backward;
     clattn_tensor tensor[TENSOR_COUNT];
 };
-void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots);
+void tensors_arguments(const struct tensors *tensors, float scale, struct tensors_args *slots);
 
 /* The live elements of a result, dense, as stored; to be freed. */
 void *tensors_take(const struct tensors *tensors, enum tensors_name name, size_t *count);

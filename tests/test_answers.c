@@ -20,13 +20,13 @@
 #include <cmocka.h>
 
 extern const struct solver solver_fwd_lanes, solver_fwd_wgmma, solver_fwd_mma, solver_fwd_tile,
-    solver_fwd_rows, solver_memory_efficient;
+    solver_fwd_rows, solver_bwd_rows, solver_memory_efficient;
 static const struct solver *const originals[SOLVERS] = {
-    &solver_fwd_rows, &solver_fwd_lanes, &solver_fwd_wgmma,       &solver_fwd_mma,
-    &solver_fwd_tile, &solver_fwd_rows,  &solver_memory_efficient};
+    &solver_fwd_rows, &solver_fwd_lanes, &solver_fwd_wgmma, &solver_fwd_mma,
+    &solver_fwd_tile, &solver_fwd_rows,  &solver_bwd_rows,  &solver_memory_efficient};
 static struct solver picky, copies[SOLVERS];
-const struct solver *const solvers_table[SOLVERS] = {&picky,     &copies[1], &copies[2], &copies[3],
-                                                     &copies[4], &copies[5], &copies[6]};
+const struct solver *const solvers_table[SOLVERS] = {
+    &picky, &copies[1], &copies[2], &copies[3], &copies[4], &copies[5], &copies[6], &copies[7]};
 
 static struct test_device tested;
 static clattn_context context;
@@ -223,16 +223,16 @@ static void operands_are_aligned_each_for_itself(void **state) {
                  {8, OPERAND_O, 7}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         small.args.seq_q = small.args.seq_kv = (cl_uint)cases[i].seq_q;
-        for (int t = 0; t < OPERANDS; t++) {
+        for (int t = 0; t < SMALL_TENSORS; t++) {
             small.tensors[t].offset = t == cases[i].misaligned ? sizeof(float) : 0;
         }
         small.args.lse = i % 2 ? NULL : &small.tensors[SMALL_LSE];
         assert_int_equal(clattn_enqueue_forward(plan, tested.queue, &small.args, 0, NULL, NULL),
                          CL_SUCCESS);
-        const int lse = 1 << OPERAND_LSE, o = 1 << OPERAND_O;
+        const int lse = 1 << OPERAND_LSE;
         assert_int_equal(seen.aligned & (lse - 1), cases[i].aligned);
         assert_int_equal(seen.aligned >> OPERANDS_TOGETHER & 1, cases[i].aligned == 15);
-        assert_int_equal(seen.written, i % 2 ? o : o | lse);
+        assert_int_equal(seen.given, (lse - 1) | (i % 2 ? 0 : lse));
     }
     clFinish(tested.queue);
     clattn_plan_destroy(plan);

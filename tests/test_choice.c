@@ -76,12 +76,19 @@ static bool within_loops(const struct problem *p, const struct device *d) {
            (cl_ulong)p->seq_kv * ((cl_ulong)p->head_dim + p->head_dim_v) <= d->loop_limit;
 }
 
+/* The embedded profile's 256 bytes of arguments are too few for the kernels of backward. */
+static bool lacks_arguments(const struct problem *p, const struct device *d) {
+    return p->pass == CLATTN_BACKWARD && d->argument_bytes && d->argument_bytes <= 256;
+}
+
 static void check_chosen(const struct fixture *f, const char *words, const struct problem *p) {
     const bool cpu = f->device.type == DEVICE_CPU;
     struct answer a = choose(p, &f->device, NULL, NULL);
     if (a.code != CL_SUCCESS) { /* only where a loop would be cut short */
-        if (f->device.loop_limit == 0 || a.code != CLATTN_UNSUPPORTED ||
-            !strstr(text_chars(&a.status.sentence), "loop_limit")) {
+        const char *sentence = text_chars(&a.status.sentence);
+        if (a.code != CLATTN_UNSUPPORTED ||
+            !((f->device.loop_limit && strstr(sentence, "loop_limit")) ||
+              (lacks_arguments(p, &f->device) && strstr(sentence, "bytes of arguments")))) {
             fail_msg("%s, %s: %s", f->name, words, text_chars(&a.status.sentence));
         }
         drop(&a);
@@ -92,7 +99,9 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
                      p->head_dim <= 256 && p->head_dim_v <= engine.most_dim_v;
     const bool hopper = strcmp(f->device.architecture, "nvidia/9.0") == 0 && p->head_dim % 8 == 0 &&
                         p->head_dim_v % 8 == 0;
-    const char *home = cpu             ? "fwd_lanes"
+    const bool backward = p->pass == CLATTN_BACKWARD;
+    const char *home = backward        ? "bwd_rows"
+                       : cpu           ? "fwd_lanes"
                        : mma && hopper ? "fwd_wgmma"
                        : mma           ? "fwd_mma"
                                        : "fwd_tile";
@@ -149,7 +158,11 @@ static void check_asked(const struct fixture *f, const char *words, const struct
     for (size_t i = 0; i < SOLVERS; i++) {
         struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL);
         const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
-        if (refuses(solvers_table[i], p, &f->device)) {
+        if (solvers_table[i]->pass != p->pass) {
+            assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
+            assert_non_null(
+                strstr(text_chars(&a.status.sentence), " pass, and the problem is of "));
+        } else if (refuses(solvers_table[i], p, &f->device) || lacks_arguments(p, &f->device)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         } else if (mma && !f->device.matrix[0]) {
             check_engine_asked(f, words, p);
@@ -181,6 +194,10 @@ static void each_problem(void (*check)(const struct fixture *, const char *,
         "causal softcap30",
         "b3 h4:1 softcap0.5",
         "h8 window0,0",
+        "bwd",
+        "bwd h4:2 causal",
+        "bwd b2 window16,3 start",
+        "bwd h3:1 softcap2",
     };
     enum { OTHERS = sizeof others / sizeof *others };
     size_t turn = 0;

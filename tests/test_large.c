@@ -362,6 +362,10 @@ static int close_suite(void **state) {
     return 0;
 }
 
+static bool answers(const struct cases_solver *solver) {
+    return !solver->baseline && solver->pass == CLATTN_FORWARD;
+}
+
 int main(int argc, char **argv) {
     suite.elements = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)1 << 32;
     if (argc > 2 || suite.elements < 1 << 18) {
@@ -382,7 +386,7 @@ int main(int argc, char **argv) {
     if (!large || !tests || !names)
         return EXIT_FAILURE;
     for (size_t s = 0; s < cases_solver_count; s++)
-        for (int way = 0; !cases_solvers[s].baseline && way < WAYS; way++, count++) {
+        for (int way = 0; answers(&cases_solvers[s]) && way < WAYS; way++, count++) {
             large[count] = (struct large){(enum way)way, &cases_solvers[s]};
             snprintf(names[count], sizeof *names, "%s | %s", cases_solvers[s].name, way_names[way]);
             struct CMUnitTest test = {names[count], check_large, NULL, NULL, NULL};

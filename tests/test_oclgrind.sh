@@ -47,5 +47,7 @@ check "fwd_lanes LANES=4 ROW_VECTORS=1" "f32 h2:1 q9 k13 d6:3 causal" bshd
 check "fwd_lanes LANES=8 ROW_VECTORS=1" "f16 q9 k13 d8" bhsd
 check "fwd_mma ENGINE=intel_dpas8 EMULATED=1 WAVES=2 BLOCK_N=16" "f16 q9 k17 d8" bhsd
 check "fwd_mma ENGINE=amd_wmma11 EMULATED=1 WAVES=1 BLOCK_N=16" "bf16 q9 k19 d10:12 causal" bshd
+check bwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd
+check bwd_rows "f16 q5 k7 d8 softcap3" bhsd
 
 [ "$failures" -eq 0 ]

@@ -18,9 +18,11 @@ static void shapes_are_those_of_the_header(void **state) {
     const struct problem p = fixtures_problem("f16 b9 h6:2 q50 k70 d33:65");
     const struct operand_lengths lengths = {3, 40, 60};
     static const struct operand_shape expected[OPERANDS] = {
-        [OPERAND_Q] = {3, 6, 40, 33, 2},  [OPERAND_K] = {3, 2, 60, 33, 2},
-        [OPERAND_V] = {3, 2, 60, 65, 2},  [OPERAND_O] = {3, 6, 40, 65, 2},
-        [OPERAND_LSE] = {3, 6, 40, 1, 4},
+        [OPERAND_Q] = {3, 6, 40, 33, 2},    [OPERAND_K] = {3, 2, 60, 33, 2},
+        [OPERAND_V] = {3, 2, 60, 65, 2},    [OPERAND_O] = {3, 6, 40, 65, 2},
+        [OPERAND_LSE] = {3, 6, 40, 1, 4},   [OPERAND_D_O] = {3, 6, 40, 65, 2},
+        [OPERAND_D_LSE] = {3, 6, 40, 1, 4}, [OPERAND_D_Q] = {3, 6, 40, 33, 2},
+        [OPERAND_D_K] = {3, 2, 60, 33, 2},  [OPERAND_D_V] = {3, 2, 60, 65, 2},
     };
     for (size_t i = 0; i < OPERANDS; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -54,20 +56,20 @@ static void signatures_follow_reads_and_writes(void **state) {
         {"q k v", "o lse",
          "#define OPERAND_Q 1\n#define OPERAND_K 2\n#define OPERAND_V 4\n#define OPERAND_O 8\n"
          "#define OPERAND_LSE 16\n"
-         "#define OPERANDS_TOGETHER 32\n"
+         "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict q, "
          "__global const element *restrict k, __global const element *restrict v, "
          "__global element *restrict o, __global float *restrict lse\n"},
         {"workspace v", "o",
          "#define OPERAND_V 4\n#define OPERAND_O 8\n"
-         "#define OPERANDS_TOGETHER 32\n"
+         "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict v, "
          "__global element *restrict o, __global float *restrict workspace\n"},
         {"lse", "lse",
          "#define OPERAND_LSE 16\n"
-         "#define OPERANDS_TOGETHER 32\n"
+         "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global float *restrict lse\n"},
     };

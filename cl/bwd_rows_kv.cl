@@ -1,0 +1,92 @@
+/*
+ * bwd_rows_kv - d_k and d_v, one work-item per key: the reference among the backward kernels, with
+ * bwd_rows_q.
+ *
+ * The query heads that share the key come one after the other, the queries that see the key in
+ * blocks of GRAD_BLOCK; no local memory, no barriers, any head dim.
+ * Grid: dimension 0 runs over keys, then heads of K and V, then batch (the last group may hold
+ * idle work-items).
+ */
+#ifndef WORK_GROUP
+#error "WORK_GROUP: work-items in a work-group"
+#endif
+
+/* Adds the sums of a segment to those of the segments before it. */
+INLINE void rows_close_segment(float *sum, float *total, const int count) {
+    for (int d = 0; d < count; d++) {
+        total[d] += sum[d];
+        sum[d] = 0.0f;
+    }
+}
+
+/* Adds a block of weighted rows: `rows` is the first one's first element. */
+INLINE void rows_add(const float *weights, __global const element *rows, long stride, int count,
+                     float *sum, const int width) {
+    for (int d = 0; d < width; d++) {
+        float block = 0.0f;
+        for (int j = 0; j < count; j++) {
+            block = fma(weights[j], load(rows + j * stride + d), block);
+        }
+        sum[d] += block;
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
+bwd_rows_kv(KERNEL_ARGUMENTS) {
+    const size_t index = get_global_id(0);
+    if (index >= slice_keys(&p)) {
+        return;
+    }
+    int key;
+    struct slice s;
+    slice_of_key(&p, index, &key, &s);
+    k += slice_begin_kv(&p.k, &s) + key * p.k.row;
+    v += slice_begin_kv(&p.v, &s) + key * p.v.row;
+
+    float sum_k[HEAD_DIM], total_k[HEAD_DIM], sum_v[HEAD_DIM_V], total_v[HEAD_DIM_V];
+    float weights[GRAD_BLOCK], d_scores[GRAD_BLOCK];
+    for (int d = 0; d < HEAD_DIM; d++) {
+        sum_k[d] = 0.0f;
+        total_k[d] = 0.0f;
+    }
+    for (int d = 0; d < HEAD_DIM_V; d++) {
+        sum_v[d] = 0.0f;
+        total_v[d] = 0.0f;
+    }
+    const int first = s.head;
+    for (int head = first; head < first + slice_sharing(&p); head++) {
+        slice_of_head(&p, s.batch, head, &s);
+        const int2 rows = span_of_key(&s.band, key);
+        for (int row0 = rows.x; row0 < rows.y; row0 += GRAD_BLOCK) {
+            const int count = min(GRAD_BLOCK, rows.y - row0);
+            __global const element *q_rows = q + slice_begin(&p.q, &s) + row0 * p.q.row;
+            __global const element *d_o_rows = d_o + slice_begin(&p.d_o, &s) + row0 * p.d_o.row;
+            __global const float *lse_rows = lse + slice_begin(&p.lse, &s) + row0 * p.lse.row;
+            for (int j = 0; j < count; j++) {
+                const float score = rows_score(&p, q_rows + j * p.q.row, k);
+                weights[j] = grad_weight(score, grad_reference(lse_rows[j * p.lse.row]));
+                d_scores[j] = grad_of_score(weights[j], rows_product_v(d_o_rows + j * p.d_o.row, v),
+                                            workspace[grad_delta_at(&p, &s, row0 + j)],
+                                            score_slope(&p, score));
+            }
+            rows_add(d_scores, q_rows, p.q.row, count, sum_k, HEAD_DIM);
+            rows_add(weights, d_o_rows, p.d_o.row, count, sum_v, HEAD_DIM_V);
+            if (grad_segment_ends(row0 - rows.x) || row0 + GRAD_BLOCK >= rows.y) {
+                rows_close_segment(sum_k, total_k, HEAD_DIM);
+                rows_close_segment(sum_v, total_v, HEAD_DIM_V);
+            }
+        }
+    }
+    if (p.given & OPERAND_D_K) {
+        d_k += slice_begin_kv(&p.d_k, &s) + key * p.d_k.row;
+        for (int d = 0; d < HEAD_DIM; d++) {
+            store(d_k + d, total_k[d] * score_scale(&p));
+        }
+    }
+    if (p.given & OPERAND_D_V) {
+        d_v += slice_begin_kv(&p.d_v, &s) + key * p.d_v.row;
+        for (int d = 0; d < HEAD_DIM_V; d++) {
+            store(d_v + d, total_v[d]);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+/*
+ * bwd_rows_q - d_q, one work-item per query row: the reference among the backward kernels, with
+ * bwd_rows_kv.
+ *
+ * The row's keys come in blocks of GRAD_BLOCK; no local memory, no barriers, any head dim.
+ * Grid: dimension 0 runs over rows, then heads, then batch (the last group may hold idle
+ * work-items).
+ */
+#ifndef WORK_GROUP
+#error "WORK_GROUP: work-items in a work-group"
+#endif
+
+__kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q(KERNEL_ARGUMENTS) {
+    const size_t index = get_global_id(0);
+    if (index >= slice_rows(&p)) {
+        return;
+    }
+    int row;
+    struct slice s;
+    slice_of_row(&p, index, &row, &s);
+    q += slice_begin(&p.q, &s) + row * p.q.row;
+    k += slice_begin_kv(&p.k, &s);
+    v += slice_begin_kv(&p.v, &s);
+    d_o += slice_begin(&p.d_o, &s) + row * p.d_o.row;
+    d_q += slice_begin(&p.d_q, &s) + row * p.d_q.row;
+    const float reference = grad_reference(lse[slice_begin(&p.lse, &s) + row * p.lse.row]);
+    const float delta = workspace[grad_delta_at(&p, &s, row)];
+
+    /* The sums of a segment, and of the segments before it. */
+    float sum[HEAD_DIM], total[HEAD_DIM], d_scores[GRAD_BLOCK];
+    for (int d = 0; d < HEAD_DIM; d++) {
+        sum[d] = 0.0f;
+        total[d] = 0.0f;
+    }
+    const int2 keys = span_of_row(&s.band, row);
+    for (int key0 = keys.x; key0 < keys.y; key0 += GRAD_BLOCK) {
+        const int count = min(GRAD_BLOCK, keys.y - key0);
+        __global const element *k_rows = k + key0 * p.k.row;
+        __global const element *v_rows = v + key0 * p.v.row;
+        for (int j = 0; j < count; j++) {
+            const float score = rows_score(&p, q, k_rows + j * p.k.row);
+            d_scores[j] = grad_of_score(grad_weight(score, reference),
+                                        rows_product_v(d_o, v_rows + j * p.v.row), delta,
+                                        score_slope(&p, score));
+        }
+        const int ends = grad_segment_ends(key0 - keys.x);
+        for (int d = 0; d < HEAD_DIM; d++) {
+            float block = 0.0f;
+            for (int j = 0; j < count; j++) {
+                block = fma(d_scores[j], load(k_rows + j * p.k.row + d), block);
+            }
+            sum[d] += block;
+            if (ends) {
+                total[d] += sum[d];
+                sum[d] = 0.0f;
+            }
+        }
+    }
+    for (int d = 0; d < HEAD_DIM; d++) {
+        store(d_q + d, (total[d] + sum[d]) * score_scale(&p));
+    }
+}
