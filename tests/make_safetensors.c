@@ -1,9 +1,10 @@
 /*
  * make_safetensors: input files for the tests of clattn-run, and its sample.
  *
- *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED]
+ *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED [do|dlse]]
  *         q, k, v with pseudo-random numbers with a variance of 4/3, the same on every
- *         machine; a seed gives the same tensors in both layouts
+ *         machine; a seed gives the same tensors in both layouts.  do: also do, the gradient of
+ *         o; dlse: also do and dlse, which is F32
  *     make_safetensors steps OUT bhsd|bshd ROWS
  *         F32, one batch, two heads, one dimension: q and k are 0, so that every key has
  *         the same weight; v is the number of its row, in the second head ten times that
@@ -110,40 +111,51 @@ static float step_content(int tensor, const uint64_t at[4], const uint64_t shape
     return tensor < 2 ? 0 : (float)at[ROWS] * (at[HEADS] ? 10.0f : 1.0f);
 }
 
-/* Three tensors q, k, v of shapes given as [batch, heads, rows, dim]. */
-static void write_tensors(FILE *file, const char *dtype, const char *layout,
-                          const uint64_t shapes[3][4],
+enum { TENSORS = 5 };
+
+/* The first `count` of q, k, v, do and dlse, of shapes given as [batch, heads, rows, dim]; dlse is
+ * F32, without the last dimension, which is 1, and always [batch, heads, rows]. */
+static void write_tensors(FILE *file, const char *dtype, const char *layout, int count,
+                          const uint64_t shapes[][4],
                           float (*content)(int tensor, const uint64_t at[4],
                                            const uint64_t shape[4], uint64_t seed),
                           uint64_t seed) {
-    const uint64_t size = strcmp(dtype, "F32") == 0 ? 4 : 2;
-    const int bshd = strcmp(layout, "bshd") == 0, outer = bshd ? ROWS : HEADS,
-              inner = bshd ? HEADS : ROWS;
+    static const char *const names[TENSORS] = {"q", "k", "v", "do", "dlse"};
+    const int bshd = strcmp(layout, "bshd") == 0;
     check(bshd || strcmp(layout, "bhsd") == 0, "not a layout");
     char header[1024];
     int length = 0;
     uint64_t offset = 0;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < count; t++) {
+        const int lse = t == 4, outer = bshd && !lse ? ROWS : HEADS,
+                  inner = bshd && !lse ? HEADS : ROWS;
+        const char *type = lse ? "F32" : dtype;
+        const uint64_t size = strcmp(type, "F32") == 0 ? 4 : 2;
         const uint64_t *s = shapes[t], end = offset + s[0] * s[1] * s[2] * s[3] * size;
+        char last[32] = "";
+        if (!lse) {
+            snprintf(last, sizeof last, ",%llu", (unsigned long long)s[DIM]);
+        }
         length += snprintf(header + length, sizeof header - (size_t)length,
-                           "%s\"%c\":{\"dtype\":\"%s\",\"shape\":[%llu,%llu,%llu,%llu],"
+                           "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%llu,%llu,%llu%s],"
                            "\"data_offsets\":[%llu,%llu]}",
-                           t ? "," : "{", "qkv"[t], dtype, (unsigned long long)s[BATCH],
-                           (unsigned long long)s[outer], (unsigned long long)s[inner],
-                           (unsigned long long)s[DIM], (unsigned long long)offset,
-                           (unsigned long long)end);
+                           t ? "," : "{", names[t], type, (unsigned long long)s[BATCH],
+                           (unsigned long long)s[outer], (unsigned long long)s[inner], last,
+                           (unsigned long long)offset, (unsigned long long)end);
         offset = end;
     }
     snprintf(header + length, sizeof header - (size_t)length, "}");
     put_header(file, header, strlen(header));
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < count; t++) {
+        const int lse = t == 4, outer = bshd && !lse ? ROWS : HEADS,
+                  inner = bshd && !lse ? HEADS : ROWS;
         const uint64_t *s = shapes[t];
         uint64_t at[4];
         for (at[BATCH] = 0; at[BATCH] < s[BATCH]; at[BATCH]++) {
             for (at[outer] = 0; at[outer] < s[outer]; at[outer]++) {
                 for (at[inner] = 0; at[inner] < s[inner]; at[inner]++) {
                     for (at[DIM] = 0; at[DIM] < s[DIM]; at[DIM]++) {
-                        put_float(file, dtype, content(t, at, s, seed));
+                        put_float(file, lse ? "F32" : dtype, content(t, at, s, seed));
                     }
                 }
             }
@@ -160,14 +172,18 @@ int main(int argc, char **argv) {
         for (int i = 0; i < 7; i++) {
             n[i] = number(argv[5 + i]);
         }
-        const uint64_t shapes[3][4] = {
-            {n[0], n[1], n[3], n[5]}, {n[0], n[2], n[4], n[5]}, {n[0], n[2], n[4], n[6]}};
-        write_tensors(file, argv[3], argv[4], shapes, random_content,
+        const uint64_t shapes[TENSORS][4] = {{n[0], n[1], n[3], n[5]},
+                                             {n[0], n[2], n[4], n[5]},
+                                             {n[0], n[2], n[4], n[6]},
+                                             {n[0], n[1], n[3], n[6]},
+                                             {n[0], n[1], n[3], 1}};
+        const int count = argc <= 13 ? 3 : strcmp(argv[13], "dlse") == 0 ? 5 : 4;
+        write_tensors(file, argv[3], argv[4], count, shapes, random_content,
                       argc > 12 ? number(argv[12]) : 1);
     } else if (strcmp(argv[1], "steps") == 0 && argc == 5) {
         const uint64_t rows = number(argv[4]);
         const uint64_t shapes[3][4] = {{1, 2, rows, 1}, {1, 2, rows, 1}, {1, 2, rows, 1}};
-        write_tensors(file, "F32", argv[3], shapes, step_content, 0);
+        write_tensors(file, "F32", argv[3], 3, shapes, step_content, 0);
     } else if (strcmp(argv[1], "raw") == 0 && argc == 6) {
         put_header(file, argv[4], strcmp(argv[3], "-") ? number(argv[3]) : strlen(argv[4]));
         for (uint64_t left = number(argv[5]); left > 0; left--) {

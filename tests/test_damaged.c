@@ -97,10 +97,18 @@ static uint64_t check_accepted(const struct problem_file *problem) {
     const size_t expected[EXECUTE_TENSORS] = {
         rows_q * d->head_dim * size, rows_kv * d->head_dim * size, rows_kv * d->head_dim_v * size,
         rows_q * d->head_dim_v * size, rows_q * sizeof(float)};
+    const size_t gradients[EXECUTE_TENSORS] = {[EXECUTE_D_O] = expected[EXECUTE_O],
+                                               [EXECUTE_D_LSE] = expected[EXECUTE_LSE],
+                                               [EXECUTE_D_Q] = expected[EXECUTE_Q],
+                                               [EXECUTE_D_K] = expected[EXECUTE_K],
+                                               [EXECUTE_D_V] = expected[EXECUTE_V]};
     uint64_t sum = 0;
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
-        assert_int_equal(problem->tensors[i].bytes, expected[i]);
-        for (size_t at = 0; i < PROBLEM_O && at < expected[i]; at++) {
+        const struct execute_tensor *t = &problem->tensors[i];
+        const bool input = i <= EXECUTE_V || i == EXECUTE_D_O || i == EXECUTE_D_LSE;
+        assert_int_equal(t->bytes, t->name ? expected[i] + gradients[i] : 0);
+        assert_true(t->name || i == EXECUTE_D_LSE || (i > EXECUTE_LSE && !problem->backward));
+        for (size_t at = 0; input && at < t->bytes; at++) {
             sum += ((const unsigned char *)problem->tensors[i].data)[at];
         }
     }
@@ -131,7 +139,14 @@ static void no_mutation_reaches_beyond_the_file(void **state) {
         "\"v\":{\"dtype\":\"F16\",\"shape\":[2,0,1,8],\"data_offsets\":[0,0]},"
         "\"k\":{\"dtype\":\"F16\",\"shape\":[2,0,1,3],\"data_offsets\":[0,0]},"
         "\"q\":{\"dtype\":\"F16\",\"shape\":[2,2,2,3],\"data_offsets\":[0,48]}}    ",
+        "{\"q\":{\"dtype\":\"F32\",\"shape\":[1,2,1,2],\"data_offsets\":[0,16]},"
+        "\"k\":{\"dtype\":\"F32\",\"shape\":[1,1,2,2],\"data_offsets\":[16,32]},"
+        "\"v\":{\"dtype\":\"F32\",\"shape\":[1,1,2,1],\"data_offsets\":[32,40]},"
+        "\"do\":{\"dtype\":\"F32\",\"shape\":[1,2,1,1],\"data_offsets\":[40,48]},"
+        "\"dlse\":{\"dtype\":\"F32\",\"shape\":[1,2,1],\"data_offsets\":[48,56]}}",
     };
+    static const size_t data_bytes[] = {136, 48, 56};
+    enum { HEADERS = sizeof headers / sizeof headers[0] };
     enum { ROUNDS = 12000 };
     int accepted = 0, refused = 0;
     uint64_t sum = 0;
@@ -142,8 +157,8 @@ static void no_mutation_reaches_beyond_the_file(void **state) {
     for (int round = 0; round < ROUNDS; round++) {
         unsigned char bytes[CAPACITY];
         random_state = (uint64_t)round;
-        size_t size = compose(bytes, headers[round & 1], round & 1 ? 48 : 136);
-        size_t header = 8 + strlen(headers[round & 1]), data = size - header;
+        size_t size = compose(bytes, headers[round % HEADERS], data_bytes[round % HEADERS]);
+        size_t header = 8 + strlen(headers[round % HEADERS]), data = size - header;
         for (uint64_t i = below(3); i < 3; i++) {
             header = mutate(bytes + 8, header - 8) + 8;
         }

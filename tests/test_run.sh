@@ -316,6 +316,66 @@ expect 2 'a malformed tuning file' $io --tuning=malformed.txt
 grep -q 'malformed.txt:2: ' stderr || complain 'a malformed tuning file: not the place'
 expect 2 'an empty --tuning' $io --tuning ''
 
+# ---- Gradients ----
+holds() { head -c 1000 out.safetensors | grep -qa "\"$1\":" || complain "$2: OUT has no $1"; }
+gradients() {
+    verified "$@"
+    [ "$(grep -c '^verify     passed: ' stdout)" -eq 2 ] || complain "$1: gradients not verified"
+    [ "$(grep -c '^variant ' stderr)" -eq 2 ] || complain "$1: not two variants"
+    for name in o lse dq dk dv; do
+        holds $name "$1"
+    done
+}
+for type in F32 F16 BF16; do
+    "$make" random in.safetensors $type bhsd 2 6 2 19 33 20 12 1 do || exit 1
+    gradients "$type gradients"
+    cp out.safetensors without
+    "$make" random in.safetensors $type bhsd 2 6 2 19 33 20 12 1 dlse || exit 1
+    gradients "$type gradients, dlse"
+    grep -q '^used       q, k, v, do, dlse$' stderr || complain "$type gradients: not what was used"
+    checks=$((checks + 1))
+    ! cmp -s out.safetensors without || complain "$type gradients: dlse changes nothing"
+    gradients "$type gradients, without dlse" --ignore dlse
+    grep -q '^not used   dlse$' stderr || complain "$type gradients: not what was ignored"
+    checks=$((checks + 1))
+    cmp -s out.safetensors without || complain "$type gradients: --ignore dlse does not ignore it"
+    gradients "$type gradients causal, softcap" --causal --softcap 2 --scale=-0.4
+done
+"$make" random in.safetensors F32 bshd 1 2 1 9 17 8 4 1 dlse || exit 1
+gradients 'bshd gradients' --layout bshd --window 5,2
+expect 0 'gradients ignored' $io --layout bshd --ignore do --ignore dlse
+grep -q '^used       q, k, v$' stderr || complain 'gradients ignored: they were used'
+grep -q '^not used   do, dlse$' stderr || complain 'gradients ignored: not said'
+checks=$((checks + 1))
+! head -c 1000 out.safetensors | grep -qa '"dq"' || complain 'gradients ignored: OUT has dq'
+expect 1 'gradients in the other layout' $io
+expect 2 'a tensor to ignore that is not there' $io --layout bshd --ignore mask
+expect 2 'an empty --ignore' $io --layout bshd --ignore ''
+expect 1 'q ignored' $io --layout bshd --ignore q
+gradients 'a variant of each pass' --layout bshd --variant 'bwd_rows WORK_GROUP=3' --variant fwd_rows
+grep -q '^variant    bwd_rows WORK_GROUP=3$' stderr || complain 'a variant of each pass: not backward'
+grep -q '^variant    fwd_rows ' stderr || complain 'a variant of each pass: not forward'
+expect 2 'two variants of a pass' $io --layout bshd --variant fwd_rows --variant fwd_tile
+expect 2 'a variant of backward, and no do' $io --layout bshd --ignore do --variant bwd_rows
+grep -q "no tensor 'do'" stderr || complain 'a variant of backward: not the reason'
+wrong_gradient() {
+    "$make" raw in.safetensors - "{$q,$k,$v,$2}" "$3" || exit 1
+    expect 1 "$1" $io
+}
+wrong_gradient 'do of 3 dimensions' "$(entry do F32 '[1,2,4]' '[96,128]')" 128
+wrong_gradient 'do of another type' "$(entry do F16 '[1,1,2,4]' '[96,112]')" 112
+wrong_gradient 'do of an unknown type' "$(entry do F64 '[1,1,2,4]' '[96,160]')" 160
+wrong_gradient 'do with more rows' "$(entry do F32 '[1,1,3,4]' '[96,144]')" 144
+right=$(entry do F32 '[1,1,2,4]' '[96,128]')
+wrong_gradient 'dlse of 4 dimensions' "$right,$(entry dlse F32 '[1,1,2,1]' '[128,136]')" 136
+wrong_gradient 'dlse of another type' "$right,$(entry dlse F16 '[1,1,2]' '[128,132]')" 132
+wrong_gradient 'dlse with fewer rows' "$right,$(entry dlse F32 '[1,1,1]' '[128,132]')" 132
+"$make" raw in.safetensors - "{$q,$k,$v,$(entry dlse F16 '[1]' '[96,98]'),$(entry 'x\ty' I8 '[2]' '[98,100]')}" 100 || exit 1
+expect 0 'dlse without do' $io
+grep -q '^not used   dlse, x?y$' stderr || complain 'dlse without do: not said, or not in ASCII'
+rm without
+"$make" random in.safetensors F32 bhsd 1 2 1 40 56 16 8 || exit 1
+
 # ---- OUT ----
 expect 0 'to another file' $io
 cp out.safetensors there

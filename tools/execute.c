@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FIRST_OUTPUT = 3 };
+static bool is_input(int tensor) {
+    return tensor <= EXECUTE_V || tensor == EXECUTE_D_O || tensor == EXECUTE_D_LSE;
+}
 
 struct machine {
     const char *program, *tuning;
@@ -17,10 +19,12 @@ struct machine {
     cl_command_queue queue;
     bool profiling;
     clattn_context attention;
-    clattn_plan plan;
+    clattn_plan plans[EXECUTE_PASSES];
     cl_mem buffers[EXECUTE_TENSORS];
     cl_mem workspace;
-    clattn_forward_args args;
+    clattn_forward_args forward;
+    clattn_backward_args backward;
+    unsigned pass; /* the one that runs */
 };
 
 static void CL_CALLBACK say(cl_int status, const char *message, void *user_data) {
@@ -39,7 +43,9 @@ static cl_int explain(struct machine *m, cl_int status, const char *call, const 
 }
 
 static void destroy(struct machine *m) {
-    clattn_plan_destroy(m->plan);
+    for (int i = 0; i < EXECUTE_PASSES; i++) {
+        clattn_plan_destroy(m->plans[i]);
+    }
     clattn_context_destroy(m->attention);
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
         if (m->buffers[i]) {
@@ -90,9 +96,9 @@ static cl_int make_buffers(struct machine *m, struct execute_tensor tensors[EXEC
         if (t->bytes == 0) {
             continue;
         }
-        cl_mem_flags flags = i < FIRST_OUTPUT ? CL_MEM_READ_ONLY : CL_MEM_READ_WRITE;
+        cl_mem_flags flags = is_input(i) ? CL_MEM_READ_ONLY : CL_MEM_READ_WRITE;
         m->buffers[i] = clCreateBuffer(m->context, flags, t->bytes, NULL, &status);
-        if (explain(m, status, "clCreateBuffer", t->name) == CL_SUCCESS && i < FIRST_OUTPUT) {
+        if (explain(m, status, "clCreateBuffer", t->name) == CL_SUCCESS && is_input(i)) {
             status = clEnqueueWriteBuffer(m->queue, m->buffers[i], CL_TRUE, 0, t->bytes, t->data, 0,
                                           NULL, NULL);
             explain(m, status, "clEnqueueWriteBuffer", t->name);
@@ -113,7 +119,10 @@ static double seconds_now(void) {
 }
 
 static cl_int enqueue(struct machine *m, cl_event *event) {
-    return clattn_enqueue_forward(m->plan, m->queue, &m->args, 0, NULL, event);
+    return m->pass == CLATTN_FORWARD ? clattn_enqueue_forward(m->plans[CLATTN_FORWARD], m->queue,
+                                                              &m->forward, 0, NULL, event)
+                                     : clattn_enqueue_backward(m->plans[CLATTN_BACKWARD], m->queue,
+                                                               &m->backward, 0, NULL, event);
 }
 
 /* Both ways of timing run one pass more: the first may include a compilation.
@@ -194,27 +203,61 @@ static cl_int run(struct machine *m, unsigned repeat, struct execute_result *res
     return status;
 }
 
-static cl_int execute(struct machine *m, cl_platform_id platform, cl_device_id device,
-                      const clattn_desc *desc, unsigned repeat,
+static cl_int make_plans(struct machine *m, const clattn_desc descs[], unsigned passes,
+                         struct execute_result results[]) {
+    cl_int status = CL_SUCCESS;
+    for (unsigned i = 0; i < passes && status == CL_SUCCESS; i++) {
+        status = clattn_plan_create(m->attention, &descs[i], &m->plans[i]);
+        if (status == CL_SUCCESS) {
+            snprintf(results[i].variant, sizeof results[i].variant, "%s",
+                     clattn_plan_variant(m->plans[i]));
+            status = clattn_plan_workspace_size(m->plans[i], &results[i].workspace);
+        }
+    }
+    return status;
+}
+
+static void fill_args(struct machine *m, const struct execute_tensor t[EXECUTE_TENSORS],
+                      float scale) {
+    const clattn_tensor *given[EXECUTE_TENSORS];
+    for (int i = 0; i < EXECUTE_TENSORS; i++) {
+        given[i] = t[i].name ? &t[i].layout : NULL;
+    }
+    m->forward.q = m->backward.q = given[EXECUTE_Q];
+    m->forward.k = m->backward.k = given[EXECUTE_K];
+    m->forward.v = m->backward.v = given[EXECUTE_V];
+    m->forward.o = m->backward.o = given[EXECUTE_O];
+    m->forward.lse = m->backward.lse = given[EXECUTE_LSE];
+    m->backward.d_o = given[EXECUTE_D_O];
+    m->backward.d_lse = given[EXECUTE_D_LSE];
+    m->backward.d_q = given[EXECUTE_D_Q];
+    m->backward.d_k = given[EXECUTE_D_K];
+    m->backward.d_v = given[EXECUTE_D_V];
+    m->forward.scale = m->backward.scale = scale;
+    m->forward.workspace = m->backward.workspace = m->workspace;
+}
+
+static cl_int run_all(struct machine *m, cl_platform_id platform, cl_device_id device,
+                      const clattn_desc descs[], unsigned passes, float scale, unsigned repeat,
                       struct execute_tensor tensors[EXECUTE_TENSORS],
-                      struct execute_result *result) {
+                      struct execute_result results[]) {
+    size_t workspace = 0;
     cl_int status = open_device(m, platform, device);
     if (status == CL_SUCCESS) {
-        status = clattn_plan_create(m->attention, desc, &m->plan);
+        status = make_plans(m, descs, passes, results);
+    }
+    for (unsigned i = 0; i < passes; i++) {
+        workspace = results[i].workspace > workspace ? results[i].workspace : workspace;
     }
     if (status == CL_SUCCESS) {
-        snprintf(result->variant, sizeof result->variant, "%s", clattn_plan_variant(m->plan));
-        status = clattn_plan_workspace_size(m->plan, &result->workspace);
+        status = make_buffers(m, tensors, workspace);
+        fill_args(m, tensors, scale);
     }
-    if (status == CL_SUCCESS) {
-        status = make_buffers(m, tensors, result->workspace);
-        m->args.workspace = m->workspace;
+    for (m->pass = 0; m->pass < passes && status == CL_SUCCESS; m->pass++) {
+        status = run(m, repeat, &results[m->pass]);
     }
-    if (status == CL_SUCCESS) {
-        status = run(m, repeat, result);
-    }
-    for (int i = FIRST_OUTPUT; i < EXECUTE_TENSORS && status == CL_SUCCESS; i++) {
-        if (tensors[i].bytes) {
+    for (int i = 0; i < EXECUTE_TENSORS && status == CL_SUCCESS; i++) {
+        if (!is_input(i) && tensors[i].bytes) {
             status = clEnqueueReadBuffer(m->queue, m->buffers[i], CL_TRUE, 0, tensors[i].bytes,
                                          tensors[i].data, 0, NULL, NULL);
             explain(m, status, "clEnqueueReadBuffer", tensors[i].name);
@@ -223,19 +266,18 @@ static cl_int execute(struct machine *m, cl_platform_id platform, cl_device_id d
     return status;
 }
 
-cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
-                       const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
-                       struct execute_tensor tensors[EXECUTE_TENSORS],
-                       struct execute_result *result) {
-    struct machine m = {.program = program, .tuning = tuning, .args = CLATTN_FORWARD_ARGS_INIT};
-    m.args.q = &tensors[0].layout;
-    m.args.k = &tensors[1].layout;
-    m.args.v = &tensors[2].layout;
-    m.args.o = &tensors[3].layout;
-    m.args.lse = &tensors[4].layout;
-    m.args.scale = scale;
-    *result = (struct execute_result){.seconds = 0};
-    cl_int status = execute(&m, platform, device, desc, repeat, tensors, result);
+cl_int execute(const char *program, cl_platform_id platform, cl_device_id device,
+               const char *tuning, const clattn_desc descs[], unsigned passes, float scale,
+               unsigned repeat, struct execute_tensor tensors[EXECUTE_TENSORS],
+               struct execute_result results[]) {
+    struct machine m = {.program = program,
+                        .tuning = tuning,
+                        .forward = CLATTN_FORWARD_ARGS_INIT,
+                        .backward = CLATTN_BACKWARD_ARGS_INIT};
+    for (unsigned i = 0; i < passes; i++) {
+        results[i] = (struct execute_result){.seconds = 0};
+    }
+    cl_int status = run_all(&m, platform, device, descs, passes, scale, repeat, tensors, results);
     if (status != CL_SUCCESS && !m.explained) {
         fprintf(stderr, "%s: failed: %s\n", program, clattn_status_name(status));
     }

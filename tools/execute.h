@@ -1,5 +1,5 @@
 /*
- * execute - one forward pass from host memory to host memory, timed.
+ * execute - a forward pass, and a backward pass behind it, from host memory to host memory, timed.
  */
 #ifndef EXECUTE_H
 #define EXECUTE_H
@@ -8,11 +8,23 @@
 #include <stddef.h>
 #include <clattn.h>
 
-enum { EXECUTE_TENSORS = 5 }; /* q, k, v, o, lse */
+enum {
+    EXECUTE_Q,
+    EXECUTE_K,
+    EXECUTE_V,
+    EXECUTE_O,
+    EXECUTE_LSE,
+    EXECUTE_D_O, /* this and the rest: of a backward pass */
+    EXECUTE_D_LSE,
+    EXECUTE_D_Q,
+    EXECUTE_D_K,
+    EXECUTE_D_V,
+    EXECUTE_TENSORS
+};
 
 struct execute_tensor {
-    const char *name;
-    void *data;           /* host memory: read for q, k, v, written for o, lse */
+    const char *name;     /* NULL: there is none */
+    void *data;           /* host memory: read for q, k, v, do, dlse, written for the others */
     size_t bytes;         /* may be 0 */
     clattn_tensor layout; /* strides; the memory is filled in here */
 };
@@ -24,12 +36,15 @@ struct execute_result {
     bool device_time; /* by the device's clock; otherwise enqueue to finish on the host's */
 };
 
-/* Runs one pass to warm up and `repeat` more, all with the same result.  tuning, a file of
+enum { EXECUTE_PASSES = 2 };
+
+/* Runs `passes` passes, each once to warm up and `repeat` times more, all with the same result:
+ * forward, and then backward if there are two.  descs and results: one for each.  tuning, a file of
  * variants, may be NULL.  On stderr, after "program: ", it explains a failure and passes clattn's
  * remarks on. */
-cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_id device,
-                       const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
-                       struct execute_tensor tensors[EXECUTE_TENSORS],
-                       struct execute_result *result);
+cl_int execute(const char *program, cl_platform_id platform, cl_device_id device,
+               const char *tuning, const clattn_desc descs[], unsigned passes, float scale,
+               unsigned repeat, struct execute_tensor tensors[EXECUTE_TENSORS],
+               struct execute_result results[]);
 
 #endif

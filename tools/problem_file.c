@@ -52,13 +52,23 @@ static struct lengths lengths_of(const struct safetensors_tensor *tensor, bool b
                 : (struct lengths){shape[0], shape[1], shape[2], shape[3]};
 }
 
+/* NULL where there is none, or where it is ignored. */
+static const struct safetensors_tensor *find(const struct problem_file *problem,
+                                             const struct safetensors *st, const char *name) {
+    for (size_t i = 0; i < problem->ignored_count; i++) {
+        if (strcmp(problem->ignored[i], name) == 0) {
+            return NULL;
+        }
+    }
+    return safetensors_find(st, name);
+}
+
 /* Finds q, k and v; their ranks and types. */
-static int find_inputs(const struct safetensors *st,
-                       const struct safetensors_tensor *inputs[INPUTS],
-                       char why[PROBLEM_FILE_WHY]) {
+static int find_inputs(const struct problem_file *problem, const struct safetensors *st,
+                       const struct safetensors_tensor *inputs[], char why[PROBLEM_FILE_WHY]) {
     static const char *const names[INPUTS] = {"q", "k", "v"};
     for (int i = 0; i < INPUTS; i++) {
-        inputs[i] = safetensors_find(st, names[i]);
+        inputs[i] = find(problem, st, names[i]);
         if (!inputs[i]) {
             return explain(OUTCOME_WRONG_FILE, why, "there is no tensor '%s'", names[i]);
         }
@@ -167,10 +177,77 @@ static int make_tensor(struct execute_tensor *tensor, const char *name, struct l
     return OUTCOME_DONE;
 }
 
+/* Of names that are ignored, each is one in the file. */
+static int check_ignored(const struct problem_file *problem, const struct safetensors *st,
+                         char why[PROBLEM_FILE_WHY]) {
+    for (size_t i = 0; i < problem->ignored_count; i++) {
+        if (!safetensors_find(st, problem->ignored[i])) {
+            return explain(OUTCOME_USAGE, why, "--ignore: there is no tensor '%.40s'",
+                           problem->ignored[i]);
+        }
+    }
+    return OUTCOME_DONE;
+}
+
+/* do is shaped as o and of q's type; dlse as lse, and F32. */
+static int check_gradient(const struct safetensors_tensor *tensor, const char *dtype, size_t rank,
+                          struct lengths n, bool bshd, char why[PROBLEM_FILE_WHY]) {
+    const uint64_t heads = bshd && rank == RANK ? n.rows : n.heads;
+    const uint64_t rows = bshd && rank == RANK ? n.heads : n.rows;
+    const uint64_t shape[RANK] = {n.batch, heads, rows, n.dim};
+    if (tensor->rank != rank) {
+        return explain(OUTCOME_WRONG_FILE, why, "%s has %zu dimensions, not %zu", tensor->name,
+                       tensor->rank, rank);
+    }
+    for (size_t i = 0; i < rank; i++) {
+        if (tensor->shape[i] != shape[i]) {
+            return explain(OUTCOME_WRONG_FILE, why,
+                           "%s: dimension %zu is %" PRIu64 ", and that of %s %" PRIu64,
+                           tensor->name, i + 1, tensor->shape[i], tensor->name + 1, shape[i]);
+        }
+    }
+    return strcmp(tensor->dtype, dtype) == 0
+               ? OUTCOME_DONE
+               : explain(OUTCOME_WRONG_FILE, why, "%s has the type '%.20s', not %s", tensor->name,
+                         tensor->dtype, dtype);
+}
+
+static void list_unused(struct problem_file *problem, const struct safetensors *st) {
+    size_t used = 0;
+    for (size_t i = 0; i < st->count; i++) {
+        const char *name = st->tensors[i].name;
+        bool is_used = false;
+        for (int t = 0; t < EXECUTE_TENSORS; t++) {
+            const bool input = t <= EXECUTE_V || t == EXECUTE_D_O || t == EXECUTE_D_LSE;
+            is_used = is_used || (input && problem->tensors[t].name &&
+                                  strcmp(problem->tensors[t].name, name) == 0);
+        }
+        if (!is_used && used < sizeof problem->unused) {
+            const int length = snprintf(problem->unused + used, sizeof problem->unused - used,
+                                        "%s%s", used ? ", " : "", name);
+            used += length > 0 ? (size_t)length : 0;
+        }
+    }
+    if (used >= sizeof problem->unused) {
+        memcpy(problem->unused + sizeof problem->unused - 4, "...", 4);
+    }
+    for (char *at = problem->unused; *at; at++) {
+        *at = *at >= ' ' && *at <= '~' ? *at : '?';
+    }
+}
+
 static int load(struct problem_file *problem, const struct safetensors *st,
                 char why[PROBLEM_FILE_WHY]) {
-    const struct safetensors_tensor *inputs[INPUTS];
-    int outcome = find_inputs(st, inputs, why);
+    static const char *const names[EXECUTE_TENSORS] = {
+        [EXECUTE_Q] = "q",     [EXECUTE_K] = "k",    [EXECUTE_V] = "v",    [EXECUTE_O] = "o",
+        [EXECUTE_LSE] = "lse", [EXECUTE_D_O] = "do", [EXECUTE_D_Q] = "dq", [EXECUTE_D_LSE] = "dlse",
+        [EXECUTE_D_K] = "dk",  [EXECUTE_D_V] = "dv",
+    };
+    const struct safetensors_tensor *inputs[EXECUTE_TENSORS] = {NULL};
+    int outcome = check_ignored(problem, st, why);
+    if (outcome == OUTCOME_DONE) {
+        outcome = find_inputs(problem, st, inputs, why);
+    }
     if (outcome != OUTCOME_DONE) {
         return outcome;
     }
@@ -178,24 +255,47 @@ static int load(struct problem_file *problem, const struct safetensors *st,
     for (int i = 0; i < INPUTS; i++) {
         n[i] = lengths_of(inputs[i], problem->bshd);
     }
-    n[PROBLEM_O] = n[PROBLEM_LSE] = n[PROBLEM_Q];
-    n[PROBLEM_O].dim = n[PROBLEM_V].dim;
-    n[PROBLEM_LSE].dim = 1;
-    outcome = match(n[PROBLEM_Q], n[PROBLEM_K], n[PROBLEM_V], why);
+    n[EXECUTE_O] = n[EXECUTE_LSE] = n[EXECUTE_Q];
+    n[EXECUTE_O].dim = n[EXECUTE_V].dim;
+    n[EXECUTE_LSE].dim = 1;
+    n[EXECUTE_D_O] = n[EXECUTE_O];
+    n[EXECUTE_D_LSE] = n[EXECUTE_LSE];
+    for (int i = 0; i < INPUTS; i++) {
+        n[EXECUTE_D_Q + i] = n[i];
+    }
+    outcome = match(n[EXECUTE_Q], n[EXECUTE_K], n[EXECUTE_V], why);
     if (outcome == OUTCOME_DONE) {
-        outcome = fill_desc(&problem->desc, n[PROBLEM_Q], n[PROBLEM_K], n[PROBLEM_V], why);
+        outcome = fill_desc(&problem->desc, n[EXECUTE_Q], n[EXECUTE_K], n[EXECUTE_V], why);
     }
     int dtype = find_dtype(inputs[0]->dtype);
     problem->desc.type = dtypes[dtype].type;
-    static const char *const names[EXECUTE_TENSORS] = {"q", "k", "v", "o", "lse"};
+    inputs[EXECUTE_D_O] = find(problem, st, "do");
+    problem->backward = inputs[EXECUTE_D_O] != NULL;
+    inputs[EXECUTE_D_LSE] = problem->backward ? find(problem, st, "dlse") : NULL;
+    if (inputs[EXECUTE_D_O] && outcome == OUTCOME_DONE) {
+        outcome = check_gradient(inputs[EXECUTE_D_O], dtypes[dtype].name, RANK, n[EXECUTE_D_O],
+                                 problem->bshd, why);
+    }
+    if (inputs[EXECUTE_D_LSE] && outcome == OUTCOME_DONE) {
+        outcome = check_gradient(inputs[EXECUTE_D_LSE], "F32", RANK - 1, n[EXECUTE_D_LSE],
+                                 problem->bshd, why);
+    }
     for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
-        bool lse = i == PROBLEM_LSE;
-        outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
-                              lse ? sizeof(cl_float) : dtypes[dtype].size, why);
+        const bool lse = i == EXECUTE_LSE || i == EXECUTE_D_LSE;
+        const bool is_there =
+            i <= EXECUTE_LSE || inputs[i] || (i >= EXECUTE_D_Q && problem->backward);
+        if (is_there) {
+            outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
+                                  lse ? sizeof(cl_float) : dtypes[dtype].size, why);
+        }
     }
-    for (int i = 0; i < INPUTS && outcome == OUTCOME_DONE; i++) {
-        outcome = outcome_of_file(safetensors_read(st, inputs[i], problem->tensors[i].data, why));
+    for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
+        if (inputs[i]) {
+            outcome =
+                outcome_of_file(safetensors_read(st, inputs[i], problem->tensors[i].data, why));
+        }
     }
+    list_unused(problem, st);
     return outcome;
 }
 
@@ -217,22 +317,41 @@ int problem_file_store(const struct problem_file *problem, const char *path,
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         dtype = dtypes[i].type == desc->type ? dtypes[i].name : dtype;
     }
-    uint64_t heads = desc->heads_q, rows = desc->seq_q;
+    const struct execute_tensor *t = problem->tensors;
+    const bool bshd = problem->bshd;
+    const uint64_t batch = desc->batch, heads = desc->heads_q, heads_kv = desc->heads_kv;
+    const uint64_t rows = desc->seq_q, rows_kv = desc->seq_kv;
+    const uint64_t first = bshd ? rows : heads, second = bshd ? heads : rows;
+    const uint64_t first_kv = bshd ? rows_kv : heads_kv, second_kv = bshd ? heads_kv : rows_kv;
     /* The wider type first: each tensor is then aligned to its elements. */
     struct safetensors_tensor outputs[] = {
         {.name = "lse",
          .dtype = "F32",
          .rank = 3,
-         .shape = {desc->batch, heads, rows},
-         .data = problem->tensors[PROBLEM_LSE].data},
+         .shape = {batch, heads, rows},
+         .data = t[EXECUTE_LSE].data},
         {.name = "o",
          .dtype = dtype,
          .rank = 4,
-         .shape = {desc->batch, problem->bshd ? rows : heads, problem->bshd ? heads : rows,
-                   desc->head_dim_v},
-         .data = problem->tensors[PROBLEM_O].data},
+         .shape = {batch, first, second, desc->head_dim_v},
+         .data = t[EXECUTE_O].data},
+        {.name = "dq",
+         .dtype = dtype,
+         .rank = 4,
+         .shape = {batch, first, second, desc->head_dim},
+         .data = t[EXECUTE_D_Q].data},
+        {.name = "dk",
+         .dtype = dtype,
+         .rank = 4,
+         .shape = {batch, first_kv, second_kv, desc->head_dim},
+         .data = t[EXECUTE_D_K].data},
+        {.name = "dv",
+         .dtype = dtype,
+         .rank = 4,
+         .shape = {batch, first_kv, second_kv, desc->head_dim_v},
+         .data = t[EXECUTE_D_V].data},
     };
-    return outcome_of_file(safetensors_write(path, outputs, 2, why));
+    return outcome_of_file(safetensors_write(path, outputs, problem->backward ? 5 : 2, why));
 }
 
 void problem_file_destroy(struct problem_file *problem) {

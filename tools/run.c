@@ -1,7 +1,7 @@
 /*
  * clattn-run - attention on the tensors of a file.
  *
- * The job goes through parse_options, problem_file_load, execute_forward, report,
+ * The job goes through parse_options, problem_file_load, execute, report,
  * verify, problem_file_store.  What fails has its sentence on stderr and its exit
  * code from outcome.h.
  */
@@ -25,10 +25,19 @@
 #include "replace.h"
 #include "select.h"
 #include "verify.h"
+#include "verify_gradients.h"
+
+/* Multiply-adds that are spent on the check of gradients, a second or two. */
+#define GRADIENTS_BUDGET 1e9
+
+enum { MOST_IGNORED = 64 };
 
 struct job {
     const char *in;
-    char *out, *device, *variant, *tuning; /* owned; may be NULL */
+    char *out, *device, *tuning;    /* owned; may be NULL */
+    char *variants[EXECUTE_PASSES]; /* likewise, by their passes */
+    char *ignored[MOST_IGNORED];    /* likewise */
+    size_t ignored_count;
     bool causal, verify;
     cl_int window[2]; /* left, right */
     clattn_align align;
@@ -54,8 +63,10 @@ static const char *const about =
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], all F32, all F16 or all\n"
     "BF16; Hkv divides Hq.  OUT gets o [B,Hq,Sq,Dv] of the same type and lse [B,Hq,Sq], F32,\n"
-    "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is\n"
-    "replaced only by a complete result.  Device, variant, time, rate and workspace go to stderr.\n"
+    "the natural logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o\n"
+    "and shaped as o, OUT also gets dq, dk and dv, of the same type; dlse [B,Hq,Sq], F32, is then\n"
+    "used if IN holds it.  OUT, which may be IN, is replaced only by a complete result.  Which\n"
+    "tensors were used, device, variant, time, rate and workspace go to stderr.\n"
     "\n"
     "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
@@ -72,6 +83,7 @@ enum {
     OPTION_DEVICE,
     OPTION_VARIANT,
     OPTION_TUNING,
+    OPTION_IGNORE,
     OPTION_REPEAT,
     OPTION_VERIFY,
     OPTION_VERSION,
@@ -94,9 +106,13 @@ static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
     {"variant", 0, POPT_ARG_STRING, NULL, OPTION_VARIANT,
-     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen", "VARIANT"},
+     "solver and its parameters, \"fwd_tile BLOCK_M=64\"; what is left out is chosen; a second "
+     "time for backward, \"bwd_...\"",
+     "VARIANT"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
      "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
+    {"ignore", 0, POPT_ARG_STRING, NULL, OPTION_IGNORE,
+     "leave a tensor of IN out, as if IN did not hold it; any number of times", "NAME"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
      "time N passes and report the median (default 1)", "N"},
     {"verify", 0, POPT_ARG_NONE, NULL, OPTION_VERIFY,
@@ -115,8 +131,9 @@ static const char *const expected[] = {
     [OPTION_SCALE] = "a number like 0.125 or -1e-3, at most 3.4e38 in size",
     [OPTION_SOFTCAP] = "a number like 30 or 1.5e2, from 0 (none) to 1.7e38",
     [OPTION_DEVICE] = "the number of a device or a part of its name",
-    [OPTION_VARIANT] = "a solver and its parameters",
+    [OPTION_VARIANT] = "a solver and its parameters, the only one of its pass",
     [OPTION_TUNING] = "the name of a file",
+    [OPTION_IGNORE] = "the name of a tensor",
     [OPTION_REPEAT] = "a whole number from 1 to 10000",
 };
 
@@ -153,6 +170,13 @@ static bool get_string(const char *text, char **value) {
     return *value != NULL;
 }
 
+/* Solvers of the backward pass have names that begin so. */
+static bool set_variant(struct job *j, const char *text) {
+    const char *name = text + strspn(text, " \t");
+    char **variant = &j->variants[strncmp(name, "bwd_", 4) == 0 ? CLATTN_BACKWARD : CLATTN_FORWARD];
+    return !*variant && get_string(text, variant);
+}
+
 /* One option and its argument.  Returns false if the argument is wrong. */
 static bool set_option(struct job *j, int option, const char *text) {
     long numbers[2];
@@ -181,9 +205,11 @@ static bool set_option(struct job *j, int option, const char *text) {
     case OPTION_DEVICE:
         return get_string(text, &j->device);
     case OPTION_VARIANT:
-        return get_string(text, &j->variant);
+        return set_variant(j, text);
     case OPTION_TUNING:
         return get_string(text, &j->tuning);
+    case OPTION_IGNORE:
+        return j->ignored_count < MOST_IGNORED && get_string(text, &j->ignored[j->ignored_count++]);
     case OPTION_REPEAT:
         good = get_integers(text, 1, 10000, 1, numbers);
         j->repeat = good ? (unsigned)numbers[0] : 1;
@@ -244,17 +270,14 @@ static int parse_options(struct job *j, poptContext context) {
 
 /* ---- The job ------------------------------------------------------------ */
 
-static void report(const struct job *j, const struct select_device *device,
-                   const struct execute_result *result) {
+/* Of a pass: 2 (D + Dv) a pair forward, backward 2 (3 D + 2 Dv), whatever is computed again. */
+static void report_pass(const struct job *j, clattn_pass pass,
+                        const struct execute_result *result) {
     const clattn_desc *desc = &j->problem.desc;
-    char text[256];
-    clattn_desc_format(desc, text, sizeof text, NULL);
-    /* q k^T and p v take a multiplication and an addition for each element. */
-    double flops = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
-                   ((double)desc->head_dim + desc->head_dim_v);
-    double rate = result->seconds > 0 ? flops / result->seconds : 0;
-    fprintf(stderr, "problem    %s\n", text);
-    fprintf(stderr, "device     %s\n", device->label);
+    const double dim = desc->head_dim, dim_v = desc->head_dim_v;
+    const double pairs = (double)verify_pairs(desc) * desc->batch * desc->heads_q;
+    const double flops = 2 * pairs * (pass == CLATTN_FORWARD ? dim + dim_v : 3 * dim + 2 * dim_v);
+    const double rate = result->seconds > 0 ? flops / result->seconds : 0;
     fprintf(stderr, "variant    %s\n", result->variant);
     fprintf(stderr, "time       %.6g ms, median of %u, %s clock\n", result->seconds * 1e3,
             j->repeat, result->device_time ? "device" : "host");
@@ -263,19 +286,37 @@ static void report(const struct job *j, const struct select_device *device,
     fprintf(stderr, "workspace  %zu bytes\n", result->workspace);
 }
 
+static void report(const struct job *j, const struct select_device *device,
+                   const struct execute_result results[EXECUTE_PASSES]) {
+    const struct execute_tensor *t = j->problem.tensors;
+    char text[256];
+    clattn_desc_format(&j->problem.desc, text, sizeof text, NULL);
+    fprintf(stderr, "used       q, k, v%s%s\n", t[EXECUTE_D_O].name ? ", do" : "",
+            t[EXECUTE_D_LSE].name ? ", dlse" : "");
+    if (j->problem.unused[0]) {
+        fprintf(stderr, "not used   %s\n", j->problem.unused);
+    }
+    fprintf(stderr, "problem    %s\n", text);
+    fprintf(stderr, "device     %s\n", device->label);
+    report_pass(j, CLATTN_FORWARD, &results[CLATTN_FORWARD]);
+    if (j->problem.backward) {
+        report_pass(j, CLATTN_BACKWARD, &results[CLATTN_BACKWARD]);
+    }
+}
+
 static struct verify_tensor view(const struct execute_tensor *tensor) {
     return (struct verify_tensor){tensor->data, &tensor->layout};
 }
 
-static int verify(const struct job *j) {
-    const clattn_desc *desc = &j->problem.desc;
+/* Returns an exit code. */
+static int verify_output(const struct job *j, double scale, bool *passed) {
     const struct execute_tensor *t = j->problem.tensors;
-    double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(desc->head_dim);
     struct verify_result result;
-    if (!verify_forward(desc, scale, view(&t[PROBLEM_Q]), view(&t[PROBLEM_K]), view(&t[PROBLEM_V]),
-                        view(&t[PROBLEM_O]), view(&t[PROBLEM_LSE]), &result)) {
+    if (!verify_forward(&j->problem.desc, scale, view(&t[EXECUTE_Q]), view(&t[EXECUTE_K]),
+                        view(&t[EXECUTE_V]), view(&t[EXECUTE_O]), view(&t[EXECUTE_LSE]), &result)) {
         return fail(OUTCOME_FAILED, "--verify: out of memory");
     }
+    *passed = result.passed;
     printf("verify     %s: %" PRIu64 " of %" PRIu64 " rows; o: error %.3g, bound %.3g; "
            "lse: error %.3g, bound %.3g\n",
            result.passed ? "passed" : "FAILED", result.checked, result.rows, result.error,
@@ -286,8 +327,48 @@ static int verify(const struct job *j) {
                "their o, which is finite and in the range of v\n",
                result.ill_rows);
     }
+    return OUTCOME_DONE;
+}
+
+static int verify_backward(const struct job *j, double scale, bool *passed) {
+    const struct execute_tensor *t = j->problem.tensors;
+    const struct verify_gradients given = {
+        .q = view(&t[EXECUTE_Q]),
+        .k = view(&t[EXECUTE_K]),
+        .v = view(&t[EXECUTE_V]),
+        .o = view(&t[EXECUTE_O]),
+        .lse = view(&t[EXECUTE_LSE]),
+        .d_o = view(&t[EXECUTE_D_O]),
+        .d_lse = view(&t[EXECUTE_D_LSE]),
+        .gradients = {view(&t[EXECUTE_D_Q]), view(&t[EXECUTE_D_K]), view(&t[EXECUTE_D_V])}};
+    struct verify_gradients_result result;
+    if (!verify_gradients(&j->problem.desc, scale, &given, GRADIENTS_BUDGET, &result)) {
+        return fail(OUTCOME_FAILED, "--verify: out of memory");
+    }
+    *passed = result.passed;
+    printf("verify     %s: %" PRIu64 " of %" PRIu64 " rows of gradients; dq: error %.3g, bound "
+           "%.3g; dk: error %.3g, bound %.3g; dv: error %.3g, bound %.3g\n",
+           result.passed ? "passed" : "FAILED", result.checked, result.rows,
+           result.error[VERIFY_D_Q], result.bound[VERIFY_D_Q], result.error[VERIFY_D_K],
+           result.bound[VERIFY_D_K], result.error[VERIFY_D_V], result.bound[VERIFY_D_V]);
+    if (result.ill_rows) {
+        printf("           %" PRIu64 " of the rows are ill-conditioned: scores in f32 do not "
+               "determine their gradients, which are finite\n",
+               result.ill_rows);
+    }
+    return OUTCOME_DONE;
+}
+
+static int verify(const struct job *j) {
+    const double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(j->problem.desc.head_dim);
+    bool forward = false, backward = true;
+    int outcome = verify_output(j, scale, &forward);
+    if (outcome == OUTCOME_DONE && j->problem.backward) {
+        outcome = verify_backward(j, scale, &backward);
+    }
     fflush(stdout);
-    return result.passed
+    return outcome != OUTCOME_DONE ? outcome
+           : forward && backward
                ? OUTCOME_DONE
                : fail(OUTCOME_FAILED, "the result is out of its bound: %s is not written", j->out);
 }
@@ -311,12 +392,18 @@ static int compute(struct job *j) {
         fail(outcome, "no OpenCL device is '%s'; clattn-info lists %zu", j->device,
              list.device_count);
     } else {
-        struct execute_result result;
-        outcome = outcome_of(execute_forward("clattn-run", device->platform, device->id, j->tuning,
-                                             &j->problem.desc, j->scale, j->repeat,
-                                             j->problem.tensors, &result));
+        struct execute_result results[EXECUTE_PASSES];
+        clattn_desc descs[EXECUTE_PASSES];
+        for (clattn_pass pass = CLATTN_FORWARD; pass < EXECUTE_PASSES; pass++) {
+            descs[pass] = j->problem.desc;
+            descs[pass].pass = pass;
+            descs[pass].variant = j->variants[pass];
+        }
+        outcome = outcome_of(execute("clattn-run", device->platform, device->id, j->tuning, descs,
+                                     j->problem.backward ? 2 : 1, j->scale, j->repeat,
+                                     j->problem.tensors, results));
         if (outcome == OUTCOME_DONE) {
-            report(j, device, &result);
+            report(j, device, results);
         }
     }
     select_destroy(&list);
@@ -325,9 +412,16 @@ static int compute(struct job *j) {
 
 static int run(struct job *j) {
     char why[PROBLEM_FILE_WHY] = "";
+    j->problem.ignored = (const char *const *)j->ignored;
+    j->problem.ignored_count = j->ignored_count;
     int outcome = problem_file_load(&j->problem, j->in, why);
     if (outcome != OUTCOME_DONE) {
         return fail(outcome, "%s: %s", j->in, why);
+    }
+    if (j->variants[CLATTN_BACKWARD] && !j->problem.backward) {
+        return fail(OUTCOME_USAGE,
+                    "--variant: '%s' is of backward, but %s has no tensor 'do' to use",
+                    j->variants[CLATTN_BACKWARD], j->in);
     }
     const char *reason = replace_check(j->out);
     if (reason) {
@@ -338,7 +432,6 @@ static int run(struct job *j) {
     desc->band_right = j->causal ? 0 : j->window[1];
     desc->align = j->align;
     desc->softcap = j->softcap;
-    desc->variant = j->variant;
     outcome = compute(j);
     if (outcome == OUTCOME_DONE && j->verify) {
         outcome = verify(j);
@@ -371,7 +464,12 @@ int main(int argc, char **argv) {
     problem_file_destroy(&j.problem);
     free(j.out);
     free(j.device);
-    free(j.variant);
+    for (int i = 0; i < EXECUTE_PASSES; i++) {
+        free(j.variants[i]);
+    }
+    for (size_t i = 0; i < j.ignored_count; i++) {
+        free(j.ignored[i]);
+    }
     free(j.tuning);
     poptFreeContext(context);
     return outcome;

@@ -1,9 +1,9 @@
 #include "verify.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "elements.h"
 
 /* Multiply-adds that are spent on a check, a second or two; and the price in them of
  * what else a pair of query and key costs, exp and roundings. */
@@ -12,65 +12,12 @@ enum { EXACT_COST = 40, PLAIN_COST = 40 };
 
 #define UNIT 0x1p-24
 
-/* ---- Storage ------------------------------------------------------------ */
-
-struct format {
-    int mantissa; /* stored bits */
-    int smallest; /* exponent of the smallest normal number */
-    double largest;
-};
-
-static struct format format_of(clattn_type type) {
-    static const struct format f32 = {23, -126, 0x1.fffffep127};
-    static const struct format f16 = {10, -14, 65504};
-    static const struct format bf16 = {7, -126, 0x1.fep127};
-    return type == CLATTN_F32 ? f32 : type == CLATTN_F16 ? f16 : bf16;
-}
-
-/* The distance between neighbours of value. */
-static double spacing(clattn_type type, double value) {
-    struct format f = format_of(type);
-    int exponent = value != 0 && isfinite(value) ? ilogb(value) : f.smallest;
-    return ldexp(1, (exponent > f.smallest ? exponent : f.smallest) - f.mantissa);
-}
-
-/* To nearest, ties to even. */
-static double round_to(clattn_type type, double value) {
-    if (!isfinite(value)) {
-        return value;
-    }
-    double step = spacing(type, value), rounded = nearbyint(value / step) * step;
-    return fabs(rounded) > format_of(type).largest ? copysign(INFINITY, value) : rounded;
-}
-
-static float decode(clattn_type type, const void *data, size_t index) {
-    if (type == CLATTN_F32) {
-        return ((const float *)data)[index];
-    }
-    uint32_t bits = ((const uint16_t *)data)[index];
-    if (type == CLATTN_BF16) {
-        bits <<= 16;
-    } else {
-        /* The exponent's bias is mended by a multiplication, which is exact and
-         * normalises subnormal numbers; infinity and NaN get a full exponent. */
-        uint32_t magnitude = (bits & 0x7fff) << 13;
-        float value;
-        memcpy(&value, &magnitude, sizeof value);
-        value *= 0x1p112f;
-        memcpy(&magnitude, &value, sizeof value);
-        bits = (bits & 0x8000) << 16 | magnitude | ((bits & 0x7c00) == 0x7c00 ? 0x7f800000 : 0);
-    }
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static void decode_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,
-                       uint64_t row, cl_uint dim, float *to) {
+void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,
+                uint64_t row, cl_uint dim, float *to) {
     uint64_t at = batch * (uint64_t)t.layout->stride_batch +
                   head * (uint64_t)t.layout->stride_head + row * (uint64_t)t.layout->stride_row;
     for (cl_uint d = 0; d < dim; d++) {
-        to[d] = decode(type, t.data, at + d);
+        to[d] = elements_decode(type, t.data, at + d);
     }
 }
 
@@ -99,9 +46,7 @@ uint64_t verify_pairs(const clattn_desc *desc) {
     return pairs;
 }
 
-/* One row of each of `count` equal parts of `rows`: the first, the last, and
- * between them places that do not repeat with any block size. */
-static uint64_t sample(uint64_t rows, uint64_t count, uint64_t index) {
+uint64_t verify_place(uint64_t rows, uint64_t count, uint64_t index) {
     if (count == rows || index == 0) {
         return index;
     }
@@ -131,35 +76,39 @@ struct work {
     double largest_value, lse, lse_moves;
 };
 
-/* To f32; the largest number stands for what is beyond. */
-static double to_f32(double value) {
-    return isfinite(value) ? (double)(float)fmax(-FLT_MAX, fmin(FLT_MAX, value)) : value;
-}
-
-static void score_key(const struct work *w, cl_uint key) {
-    const float *k = w->k + (size_t)key * w->desc->head_dim;
-    const double cap = (double)w->desc->softcap;
+void verify_score(const clattn_desc *desc, double scale, const float *q, const float *k,
+                  struct verify_score *score) {
+    const double cap = (double)desc->softcap;
     double dot = 0, terms = 0;
-    for (cl_uint d = 0; d < w->desc->head_dim; d++) {
-        double term = (double)w->q[d] * (double)k[d];
+    for (cl_uint d = 0; d < desc->head_dim; d++) {
+        double term = (double)q[d] * (double)k[d];
         dot += term;
         terms += fabs(term);
     }
-    struct score s = {.v = w->v + (size_t)key * w->desc->head_dim_v, .exact = w->scale * dot};
-    s.error = UNIT * (4 * fabs(w->scale) * terms + w->desc->head_dim * fabs(s.exact) / 4);
-    s.f32 = to_f32(s.exact);
+    struct verify_score s = {.exact = scale * dot};
+    s.error = UNIT * (4 * fabs(scale) * terms + desc->head_dim * fabs(s.exact) / 4);
+    s.f32 = elements_single(s.exact);
     if (cap > 0) {
         /* The cap flattens errors: most of all on the side that is farther from 0. */
         const double raw = fabs(s.exact);
         const double passed_on =
             isfinite(raw) ? cap * (tanh(raw / cap) - tanh((raw - s.error) / cap)) : 0;
-        s.f32 = to_f32(cap * to_f32(tanh(to_f32(s.f32 / cap))));
+        s.f32 = elements_single(cap * elements_single(tanh(elements_single(s.f32 / cap))));
         s.exact = cap * tanh(s.exact / cap);
         s.error = fmin(s.error, passed_on + 4 * UNIT * fabs(s.exact));
     }
     /* A score of -infinity has no weight, and its error moves nothing. */
     s.error = s.exact == -INFINITY ? 0 : s.error + 4 * UNIT * 8;
-    w->scores[key] = s;
+    *score = s;
+}
+
+static void score_key(const struct work *w, cl_uint key) {
+    struct verify_score s;
+    verify_score(w->desc, w->scale, w->q, w->k + (size_t)key * w->desc->head_dim, &s);
+    w->scores[key] = (struct score){.v = w->v + (size_t)key * w->desc->head_dim_v,
+                                    .exact = s.exact,
+                                    .f32 = s.f32,
+                                    .error = s.error};
 }
 
 /* The definition: o = sum of p v, p = exp(s - max s) / their sum. */
@@ -209,7 +158,7 @@ static void close_cell(struct work *w) {
 static double attend_plainly(struct work *w) {
     const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
-    const double relative = spacing(type, 1) / 2, least = spacing(type, 0) / 2;
+    const double relative = elements_spacing(type, 1) / 2, least = elements_spacing(type, 0) / 2;
     double largest = -INFINITY, sum = 0, error = 0, worst = 0, lowest = -INFINITY;
     qsort(w->scores + w->begin, w->end - w->begin, sizeof *w->scores, by_score);
     for (cl_uint key = w->begin; key < w->end; key++) {
@@ -220,8 +169,8 @@ static double attend_plainly(struct work *w) {
     memset(w->cell, 0, dim_v * sizeof *w->cell);
     for (cl_uint key = w->begin; key < w->end; key++) {
         const struct score *s = &w->scores[key];
-        const double weight = to_f32(exp(to_f32(s->f32 - largest)));
-        const double rounded = round_to(type, weight);
+        const double weight = elements_single(exp(elements_single(s->f32 - largest)));
+        const double rounded = elements_round(type, weight);
         const double inexact = weight == 1 ? 0 : fmax(relative * weight, least);
         if (s->f32 > lowest + relative) {
             close_cell(w);
@@ -236,8 +185,8 @@ static double attend_plainly(struct work *w) {
     close_cell(w);
     for (cl_uint d = 0; d < dim_v; d++) {
         /* Weights that round up may take o past the type's end, where the answer is not. */
-        const double most = format_of(type).largest, o = w->plain[d] / to_f32(sum);
-        error = fmax(error, fabs(round_to(type, fmax(-most, fmin(most, o))) - w->exact[d]));
+        const double most = elements_largest(type), o = w->plain[d] / elements_single(sum);
+        error = fmax(error, fabs(elements_round(type, fmax(-most, fmin(most, o))) - w->exact[d]));
         worst = isfinite(w->unlucky[d]) ? fmax(worst, sqrt(w->unlucky[d]) / sum) : worst;
     }
     return fmax(1.25 * error, 2 * worst);
@@ -327,7 +276,7 @@ static void note_range(const struct work *w, cl_uint d, double o, double slack,
     const double nearest = o < low ? low : o > high ? high : o;
     const clattn_type type = w->desc->type;
     note(worst_o, isfinite(o) ? fabs(o - nearest) : INFINITY,
-         slack + (type == CLATTN_F32 ? 0 : spacing(type, nearest)));
+         slack + (type == CLATTN_F32 ? 0 : elements_spacing(type, nearest)));
 }
 
 /* Returns whether the row is ill-conditioned. */
@@ -355,7 +304,7 @@ static bool check_row(struct work *w, const float *o, double lse, struct worst *
         ill = ill || (isfinite(w->exact[d]) && !(w->moves[d] + shared <= w->largest_value));
     }
     note(worst_lse, difference(lse, w->lse),
-         isfinite(w->lse) ? w->lse_moves + sums + spacing(CLATTN_F32, w->lse) / 2 : 0);
+         isfinite(w->lse) ? w->lse_moves + sums + elements_spacing(CLATTN_F32, w->lse) / 2 : 0);
     for (cl_uint d = 0; d < dim_v; d++) {
         if (!isfinite(w->exact[d])) {
             note(worst_o, difference((double)o[d], w->exact[d]), 0);
@@ -363,7 +312,7 @@ static bool check_row(struct work *w, const float *o, double lse, struct worst *
             note_range(w, d, (double)o[d], sums * w->largest_value, worst_o);
         } else {
             note(worst_o, difference((double)o[d], w->exact[d]),
-                 w->moves[d] + shared + spacing(type, w->exact[d]) / 2);
+                 w->moves[d] + shared + elements_spacing(type, w->exact[d]) / 2);
         }
     }
     return ill;
@@ -376,22 +325,22 @@ static void check_rows(struct work *w, struct verify_tensor q, struct verify_ten
     uint64_t group = desc->heads_q / desc->heads_kv, loaded = UINT64_MAX;
     struct worst worst_o = none, worst_lse = none;
     for (uint64_t i = 0; i < result->checked; i++) {
-        uint64_t row = sample(result->rows, result->checked, i);
+        uint64_t row = verify_place(result->rows, result->checked, i);
         uint64_t query = row % desc->seq_q, head = row / desc->seq_q % desc->heads_q;
         uint64_t batch = row / desc->seq_q / desc->heads_q;
         if (loaded != row / desc->seq_q / group) {
             loaded = row / desc->seq_q / group;
             for (size_t key = 0; key < desc->seq_kv; key++) {
-                decode_row(desc->type, k, batch, head / group, key, desc->head_dim,
+                verify_row(desc->type, k, batch, head / group, key, desc->head_dim,
                            w->k + key * desc->head_dim);
-                decode_row(desc->type, v, batch, head / group, key, desc->head_dim_v,
+                verify_row(desc->type, v, batch, head / group, key, desc->head_dim_v,
                            w->v + key * desc->head_dim_v);
             }
         }
         float row_lse;
-        decode_row(desc->type, q, batch, head, query, desc->head_dim, w->q);
-        decode_row(desc->type, o, batch, head, query, desc->head_dim_v, row_o);
-        decode_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
+        verify_row(desc->type, q, batch, head, query, desc->head_dim, w->q);
+        verify_row(desc->type, o, batch, head, query, desc->head_dim_v, row_o);
+        verify_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
         verify_span(desc, (cl_uint)query, &w->begin, &w->end);
         result->ill_rows += check_row(w, row_o, (double)row_lse, &worst_o, &worst_lse);
     }

@@ -58,6 +58,21 @@ bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q
                    struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
                    struct verify_tensor lse, double operations, struct verify_result *result);
 
+/* A score, before the softmax: by the definition, as f32 has it, and e. */
+struct verify_score {
+    double exact, f32, error;
+};
+void verify_score(const clattn_desc *desc, double scale, const float *q, const float *k,
+                  struct verify_score *score);
+
+/* Decodes one row. */
+void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,
+                uint64_t row, cl_uint dim, float *to);
+
+/* One row of each of `count` equal parts of `rows`: the first, the last, and
+ * between them places that do not repeat with any block size. */
+uint64_t verify_place(uint64_t rows, uint64_t count, uint64_t index);
+
 /* Keys [*begin, *end) that a query sees. */
 void verify_span(const clattn_desc *desc, cl_uint query, cl_uint *begin, cl_uint *end);
 
