@@ -277,8 +277,8 @@ CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *des
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);
 
 /* The bytes of workspace that each enqueue of the plan has to be given (workspace of its args); 0:
- * no enqueue needs a workspace.  Variants of fwd_wgmma and of the baselines need one, others do
- * not. */
+ * no enqueue needs a workspace.  Variants of fwd_wgmma, of the baselines and of the backward pass
+ * need one, others do not. */
 CLATTN_API cl_int clattn_plan_workspace_size(clattn_plan plan, size_t *bytes);
 
 /* The plan's variant: "fwd_tile BLOCK_M=64 ...".  The text lives as long as the plan.  Some solvers

@@ -64,6 +64,8 @@ static const char *const problems[] = {
     "bf16 h8 q20 k4096 d192 window128,0",
     "f32 q100 k300 d33:65 causal softcap30",
     "f16 h8:2 q300 d80:256 softcap50",
+    "f16 h16 q4096 d64 causal bwd",
+    "f32 h4:2 q100 k300 d33:65 softcap30 bwd",
 };
 
 static const struct target *find_target(const char *name) {
@@ -297,7 +299,8 @@ static void judge_chosen(const struct target *target, const struct device *d) {
         struct text name = {0}, variant_text = {0};
         size_t found = 0;
         bool engine = false;
-        const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128;
+        const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128 &&
+                                p.pass == CLATTN_FORWARD;
         if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
             CL_SUCCESS) {
             variant_format(&c.variant, &variant_text);

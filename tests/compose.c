@@ -13,7 +13,7 @@ static bool compose(const struct solver *solver, const struct problem *p, const 
     struct cache programs = {0};
     cl_program program = NULL;
     struct stage stages[STAGES];
-    const bool answers = solvers_fit(solver, p, d, &v, &why) != CANNOT &&
+    const bool answers = solver->pass == p->pass && solvers_fit(solver, p, d, &v, &why) != CANNOT &&
                          solvers_complete(solver, p, d, &v, &why, &status) == CL_SUCCESS &&
                          cache_create(&programs, &status) == CL_SUCCESS;
     const size_t count = answers ? solver->stages(&v, stages) : 0;

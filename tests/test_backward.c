@@ -237,6 +237,46 @@ static void a_description_names_solvers_of_the_pass(void **state) {
     assert_true(heard_failure(&heard, CLATTN_INVALID_DESC, "pass 2", "pass"));
 }
 
+/* A line of a tuning file whose solver has the other pass is skipped without a remark, and the
+ * words fwd and bwd hold for their passes. */
+static void tuning_lines_are_of_one_pass(void **state) {
+    (void)state;
+    static const struct {
+        const char *lines, *problem, *variant;
+    } cases[] = {
+        {"* ; * ; bwd_rows WORK_GROUP=3\n* ; * ; fwd_rows WORK_GROUP=2\n", "q8 d8",
+         "fwd_rows WORK_GROUP=2"},
+        {"* ; * ; fwd_rows WORK_GROUP=2\n* ; * ; bwd_rows WORK_GROUP=3\n", "q8 d8 bwd",
+         "bwd_rows WORK_GROUP=3"},
+        {"* ; fwd ; bwd_rows WORK_GROUP=3\n* ; bwd ; bwd_rows WORK_GROUP=5\n", "q8 d8 bwd",
+         "bwd_rows WORK_GROUP=5"},
+        {"* ; bwd ; fwd_rows WORK_GROUP=3\n* ; f32 fwd ; fwd_rows WORK_GROUP=5\n", "q8 d8",
+         "fwd_rows WORK_GROUP=5"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *file = fopen("passes.txt", "w");
+        assert_non_null(file);
+        assert_true(fputs(cases[i].lines, file) >= 0 && fclose(file) == 0);
+        clattn_context_desc of = CLATTN_CONTEXT_DESC_INIT;
+        of.context = tested.context;
+        of.device = tested.id;
+        of.notify = heard_notify;
+        of.user_data = &heard;
+        of.tuning_path = "passes.txt";
+        heard = (struct heard){0};
+        clattn_context tuned;
+        clattn_plan plan;
+        const clattn_desc desc = desc_of(cases[i].problem);
+        assert_int_equal(clattn_context_create(&of, &tuned), CL_SUCCESS);
+        assert_int_equal(clattn_plan_create(tuned, &desc, &plan), CL_SUCCESS);
+        assert_string_equal(clattn_plan_variant(plan), cases[i].variant);
+        assert_int_equal(heard.remarks + heard.failures, 0);
+        clattn_plan_destroy(plan);
+        clattn_context_destroy(tuned);
+        remove("passes.txt");
+    }
+}
+
 /* 4 bytes for each query of each head. */
 static void the_workspace_is_linear(void **state) {
     (void)state;
@@ -390,6 +430,7 @@ int main(void) {
         cmocka_unit_test(misuse_is_refused_by_name),
         cmocka_unit_test(a_plan_runs_its_own_pass),
         cmocka_unit_test(a_description_names_solvers_of_the_pass),
+        cmocka_unit_test(tuning_lines_are_of_one_pass),
         cmocka_unit_test(the_workspace_is_linear),
         cmocka_unit_test(a_hundred_runs_are_equal),
         cmocka_unit_test(nothing_wanted_is_no_error),

@@ -84,6 +84,22 @@ else
     echo "python3 is missing: the JSON was not read"
 fi
 
+echo "== backward"
+answers 0 "$@" --csv --variants "auto;bwd_rows WORK_GROUP=8" "f32 b2 h4:2 q48 k64 d32:16 bwd"
+cat out.txt err.txt
+# operations; bytes of q, k, v, o, lse, do, dq, dk and dv, and delta written and read
+awk -F, 'NR > 1 {
+    operations = 2 * 2 * 4 * 48 * 64 * (3 * 32 + 2 * 16)
+    bytes = 4 * (2 * 2 * 4 * 48 * 32 + 2 * 2 * 2 * 64 * (32 + 16) + 2 * 2 * 4 * 48 * 16 + 2 * 4 * 48) + 2 * 4 * 2 * 4 * 48
+    ratio = $3 * $6 * 1e6 / operations
+    if (ratio < 0.999 || ratio > 1.001 || $7 != bytes || $8 != 4 * 2 * 4 * 48 || !($9 <= $10)) exit 1
+    rows++
+} END { if (rows != 2) exit 1 }' out.txt || complain "backward: the figures: $(cat out.txt)"
+grep -q ' bwd","bwd_rows WORK_GROUP=8",' out.txt || complain "backward: another variant: $(cat out.txt)"
+answers 0 "$@" --variants "auto;fwd_rows" "f16 q20 d8 causal bwd"
+grep -q 'fwd_rows: variant: fwd_rows is a solver of the forward pass' err.txt ||
+    complain "backward: a forward solver: $(cat err.txt)"
+
 echo "== tuning"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt

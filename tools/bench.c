@@ -64,14 +64,16 @@ static const char *const columns =
     "           passes are timed many at a time.  q, k, v, o change from pass to pass, so that\n"
     "           they come from memory; with --sets 1 they stay in the caches, if they fit\n"
     "wall ms    one pass alone, from its enqueue until it is finished, median\n"
-    "speed      2 (D + Dv) operations for each pair of a query and a key that it sees: masked\n"
+    "speed      2 (D + Dv) operations for each pair of a query and a key that it sees, of the\n"
+    "           backward pass (bwd) 2 (3 D + 2 Dv), whatever is computed again: masked\n"
     "           pairs are not counted (peers often count half of all for causal)\n"
     "peak       speed as a share of the multiply-adds in f32 that a small kernel reaches,\n"
     "           measured in turn with the variants; a matrix engine may exceed it\n"
     "copy       model bytes a second as a share of copying.  Model bytes: q, k, v, o and lse\n"
-    "           once, the workspace written once and read once; what is read again is not\n"
-    "           known from outside\n"
-    "error      of o in a sample of rows against double precision, and its bound\n"
+    "           (bwd: and gradients) once, the workspace written once and read once; what is\n"
+    "           read again is not known from outside\n"
+    "error      of o, or of the gradients, in a sample of rows against double precision, and\n"
+    "           its bound\n"
     "\n"
     "The variants of a problem take turns.  What cannot run is one sentence on stderr.\n"
     "\n"
@@ -366,6 +368,11 @@ static int conclude(const struct job *j, const struct bench_report *report, cl_i
         const struct bench_result *r = &j->results[i];
         if (!r->passed) {
             wrong++;
+            if (r->desc.pass == CLATTN_BACKWARD) {
+                fail(0, "%s: %s: wrong: gradients: error %.3g, bound %.3g", r->problem, r->variant,
+                     r->max_error, r->error_bound);
+                continue;
+            }
             fail(0, "%s: %s: wrong: o: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
                  r->problem, r->variant, r->max_error, r->error_bound, r->lse_error, r->lse_bound);
         }

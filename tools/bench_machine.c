@@ -43,17 +43,22 @@ cl_int bench_machine_check_problem(struct bench_machine *m, const clattn_desc *d
     return status == CL_SUCCESS ? CLATTN_INVALID_DESC : status;
 }
 
-/* A description has every solver, a line each after that of the workspace. */
+/* A description has every solver of its pass, a line each after that of the workspace. */
 static bool is_solver(struct bench_machine *m, const char *name) {
-    clattn_desc desc = CLATTN_DESC_INIT;
-    char text[4096] = "", line[64];
-    desc.seq_q = desc.head_dim = 1;
-    if (clattn_supports(m->attention, &desc, text, sizeof text, NULL) != CL_SUCCESS) {
-        return true; /* nobody knows */
+    bool found = false;
+    for (clattn_pass pass = CLATTN_FORWARD; pass <= CLATTN_BACKWARD && !found; pass++) {
+        clattn_desc desc = CLATTN_DESC_INIT;
+        char text[4096] = "", line[64];
+        desc.pass = pass;
+        desc.seq_q = desc.head_dim = 1;
+        if (clattn_supports(m->attention, &desc, text, sizeof text, NULL) != CL_SUCCESS) {
+            return true; /* nobody knows */
+        }
+        const char *solvers = strstr(text, "\nworkspace ");
+        snprintf(line, sizeof line, "\n%s ", name);
+        found = !solvers || strstr(solvers + 1, line);
     }
-    const char *solvers = strstr(text, "\nworkspace ");
-    snprintf(line, sizeof line, "\n%s ", name);
-    return !solvers || strstr(solvers + 1, line);
+    return found;
 }
 
 cl_int bench_machine_check_variant(struct bench_machine *m, const char *variant) {

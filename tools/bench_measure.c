@@ -258,8 +258,9 @@ static struct bench_result conclude(const struct match *a, const struct contende
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
     snprintf(r.variant, sizeof r.variant, "%s", clattn_plan_variant(c->plan));
     snprintf(r.asked, sizeof r.asked, "%s", c->asked ? c->asked : "auto");
-    double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
-                        ((double)desc->head_dim + desc->head_dim_v);
+    const double dim = desc->head_dim, dim_v = desc->head_dim_v;
+    const double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
+                              (desc->pass == CLATTN_FORWARD ? dim + dim_v : 3 * dim + 2 * dim_v);
     r.rate = operations / r.device.median;
     r.model_bytes = bench_tensors_bytes(desc) + 2 * (double)r.workspace;
     r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;

@@ -27,9 +27,9 @@ struct bench_result {
     unsigned samples, passes;
     size_t sets;        /* of tensors, which took turns */
     double rate;        /* operations a second */
-    double model_bytes; /* q, k, v, o and lse once, the workspace twice */
+    double model_bytes; /* the pass's tensors once, the workspace twice */
     size_t workspace;
-    double max_error, error_bound; /* of o */
+    double max_error, error_bound; /* of o; backward: of the gradient nearest to its bound */
     double lse_error, lse_bound;
     uint64_t ill_rows; /* of those checked: ill-conditioned (verify.h) */
     bool passed;

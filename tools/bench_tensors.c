@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "verify_gradients.h"
 
 /* Multiply-adds that the check of a row may take: a tenth of a second. */
 #define CHECK 5e7
@@ -10,9 +11,9 @@
 #define LEAST_CACHE 0x1p26 /* bytes */
 #define GIB 0x1p30
 
-enum { FIRST_OUTPUT = BENCH_O, MOST_SETS = 256, SET_ALIGNMENT = 4096 };
+enum { MOST_SETS = 256, SET_ALIGNMENT = 4096 };
 
-static const char *const names[BENCH_TENSORS] = {"q", "k", "v", "o", "lse"};
+static const char *const names[BENCH_TENSORS] = {"q", "k", "v", "o", "lse", "do", "dq", "dk", "dv"};
 
 /* Element number i gets a uniform number of mean 0 and variance 1 made from i. */
 static const char *const fill_source =
@@ -46,8 +47,21 @@ static struct shape shape_of(const clattn_desc *d, int tensor) {
         {d->heads_kv, d->seq_kv, d->head_dim_v, element},
         {d->heads_q, d->seq_q, d->head_dim_v, element},
         {d->heads_q, d->seq_q, 1, sizeof(float)},
+        {d->heads_q, d->seq_q, d->head_dim_v, element},
+        {d->heads_q, d->seq_q, d->head_dim, element},
+        {d->heads_kv, d->seq_kv, d->head_dim, element},
+        {d->heads_kv, d->seq_kv, d->head_dim_v, element},
     };
     return shapes[tensor];
+}
+
+static int count_of(const clattn_desc *d) {
+    return d->pass == CLATTN_FORWARD ? BENCH_FORWARD : BENCH_TENSORS;
+}
+
+static bool is_output(const clattn_desc *d, int tensor) {
+    return d->pass == CLATTN_FORWARD ? tensor == BENCH_O || tensor == BENCH_LSE
+                                     : tensor >= BENCH_D_Q;
 }
 
 static double bytes_of(const clattn_desc *d, int tensor) {
@@ -62,7 +76,7 @@ static double step_of(const clattn_desc *d, int tensor) {
 
 double bench_tensors_bytes(const clattn_desc *desc) {
     double bytes = 0;
-    for (int i = 0; i < BENCH_TENSORS; i++) {
+    for (int i = 0; i < count_of(desc); i++) {
         bytes += bytes_of(desc, i);
     }
     return bytes;
@@ -73,7 +87,7 @@ double bench_tensors_bytes(const clattn_desc *desc) {
  * their smallest cache only. */
 static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc) {
     double one = bench_tensors_bytes(desc), largest = 1;
-    for (int i = 0; i < BENCH_TENSORS; i++) {
+    for (int i = 0; i < count_of(desc); i++) {
         largest = fmax(largest, bytes_of(desc, i) + (double)SET_ALIGNMENT);
     }
     double sets = fmax(2, ceil(2 * fmax((double)m->cache, LEAST_CACHE) / one));
@@ -97,7 +111,7 @@ static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor)
 
 static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd) {
     cl_int status = CL_SUCCESS;
-    for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
+    for (int i = 0; i < count_of(&t->desc) && status == CL_SUCCESS; i++) {
         struct shape s = shape_of(&t->desc, i);
         t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim * s.element;
         t->step[i] = (size_t)step_of(&t->desc, i);
@@ -123,11 +137,72 @@ static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd
                : status;
 }
 
+/* One pass over set number `pass`, modulo their count, by a plan of `kind`. */
+static cl_int enqueue(const struct bench_tensors *t, struct bench_machine *m, clattn_pass kind,
+                      clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
+    clattn_tensor views[BENCH_TENSORS];
+    for (int i = 0; i < BENCH_TENSORS; i++) {
+        views[i] = t->view[i];
+        views[i].offset = pass % t->sets * t->step[i];
+    }
+    if (kind == CLATTN_BACKWARD) {
+        clattn_backward_args args = CLATTN_BACKWARD_ARGS_INIT;
+        args.q = &views[BENCH_Q];
+        args.k = &views[BENCH_K];
+        args.v = &views[BENCH_V];
+        args.o = &views[BENCH_O];
+        args.lse = &views[BENCH_LSE];
+        args.d_o = &views[BENCH_D_O];
+        args.d_q = &views[BENCH_D_Q];
+        args.d_k = &views[BENCH_D_K];
+        args.d_v = &views[BENCH_D_V];
+        args.workspace = workspace;
+        return clattn_enqueue_backward(plan, m->queue, &args, 0, NULL, event);
+    }
+    clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
+    args.q = &views[BENCH_Q];
+    args.k = &views[BENCH_K];
+    args.v = &views[BENCH_V];
+    args.o = &views[BENCH_O];
+    args.lse = &views[BENCH_LSE];
+    args.workspace = workspace;
+    return clattn_enqueue_forward(plan, m->queue, &args, 0, NULL, event);
+}
+
+/* o and lse of all sets, by the library's own choice of a forward plan. */
+static cl_int run_forward(struct bench_tensors *t, struct bench_machine *m) {
+    clattn_desc desc = t->desc;
+    clattn_plan plan = NULL;
+    cl_mem workspace = NULL;
+    size_t bytes = 0;
+    desc.pass = CLATTN_FORWARD;
+    desc.variant = NULL;
+    cl_int status = clattn_plan_create(m->attention, &desc, &plan);
+    if (status == CL_SUCCESS) {
+        status = clattn_plan_workspace_size(plan, &bytes);
+    }
+    if (status == CL_SUCCESS && bytes > 0) {
+        workspace = clCreateBuffer(m->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
+        bench_machine_check(m, status, "clCreateBuffer", "the workspace");
+    }
+    for (size_t set = 0; set < t->sets && status == CL_SUCCESS; set++) {
+        status = enqueue(t, m, CLATTN_FORWARD, plan, workspace, set, NULL);
+    }
+    if (status == CL_SUCCESS) {
+        status = bench_machine_check(m, clFinish(m->queue), "clFinish", "the forward pass");
+    }
+    clattn_plan_destroy(plan);
+    if (workspace) {
+        clReleaseMemObject(workspace);
+    }
+    return status;
+}
+
 cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets) {
     double needed = 0;
     *t = (struct bench_tensors){.desc = *desc};
-    for (int i = 0; i < BENCH_TENSORS; i++) {
+    for (int i = 0; i < count_of(desc); i++) {
         needed += (sets ? sets : 1) * step_of(desc, i);
     }
     if (needed > 0.9 * (double)m->memory) {
@@ -138,7 +213,10 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
     cl_int status;
     t->sets = sets ? sets : count_sets(m, desc);
     t->fill = bench_machine_kernel(m, "", fill_source, "fill", &status);
-    return t->fill ? create(t, m, bshd) : status;
+    if (t->fill) {
+        status = create(t, m, bshd);
+    }
+    return status == CL_SUCCESS && desc->pass == CLATTN_BACKWARD ? run_forward(t, m) : status;
 }
 
 void bench_tensors_destroy(struct bench_tensors *t) {
@@ -155,24 +233,12 @@ void bench_tensors_destroy(struct bench_tensors *t) {
 
 cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine *m,
                              clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
-    clattn_tensor views[BENCH_TENSORS];
-    for (int i = 0; i < BENCH_TENSORS; i++) {
-        views[i] = t->view[i];
-        views[i].offset = pass % t->sets * t->step[i];
-    }
-    clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
-    args.q = &views[BENCH_Q];
-    args.k = &views[BENCH_K];
-    args.v = &views[BENCH_V];
-    args.o = &views[BENCH_O];
-    args.lse = &views[BENCH_LSE];
-    args.workspace = workspace;
-    return clattn_enqueue_forward(plan, m->queue, &args, 0, NULL, event);
+    return enqueue(t, m, t->desc.pass, plan, workspace, pass, event);
 }
 
 static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int tensor) {
     /* The inputs stay as they are: once is enough. */
-    if (t->host[tensor] && tensor < FIRST_OUTPUT) {
+    if (t->host[tensor] && !is_output(&t->desc, tensor)) {
         return CL_SUCCESS;
     }
     if (!t->host[tensor]) {
@@ -185,14 +251,44 @@ static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int te
     return bench_machine_check(m, status, "clEnqueueReadBuffer", names[tensor]);
 }
 
+/* Of the gradients the one nearest to its bound, or furthest beyond. */
+static bool check_gradients(const clattn_desc *desc, const struct verify_tensor t[BENCH_TENSORS],
+                            struct verify_result *result) {
+    const struct verify_gradients given = {.q = t[BENCH_Q],
+                                           .k = t[BENCH_K],
+                                           .v = t[BENCH_V],
+                                           .o = t[BENCH_O],
+                                           .lse = t[BENCH_LSE],
+                                           .d_o = t[BENCH_D_O],
+                                           .gradients = {t[BENCH_D_Q], t[BENCH_D_K], t[BENCH_D_V]}};
+    struct verify_gradients_result found;
+    if (!verify_gradients(desc, 1 / sqrt(desc->head_dim), &given, CHECK, &found)) {
+        return false;
+    }
+    *result = (struct verify_result){.rows = found.rows,
+                                     .checked = found.checked,
+                                     .ill_rows = found.ill_rows,
+                                     .passed = found.passed};
+    for (int i = 0; i < VERIFY_GRADIENTS; i++) {
+        if (i == 0 || found.error[i] * result->bound > result->error * found.bound[i]) {
+            result->error = found.error[i];
+            result->bound = found.bound[i];
+        }
+    }
+    return true;
+}
+
 cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, clattn_plan plan,
                             cl_mem workspace, struct verify_result *result) {
     const cl_uint nan = 0xffffffffu;
+    const clattn_desc *desc = &t->desc;
     cl_int status = CL_SUCCESS;
-    for (int i = FIRST_OUTPUT; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
-        status = clEnqueueFillBuffer(m->queue, t->view[i].buffer, &nan, sizeof nan, 0, t->step[i],
-                                     0, NULL, NULL);
-        bench_machine_check(m, status, "clEnqueueFillBuffer", names[i]);
+    for (int i = 0; i < count_of(desc) && status == CL_SUCCESS; i++) {
+        if (is_output(desc, i)) {
+            status = clEnqueueFillBuffer(m->queue, t->view[i].buffer, &nan, sizeof nan, 0,
+                                         t->step[i], 0, NULL, NULL);
+            bench_machine_check(m, status, "clEnqueueFillBuffer", names[i]);
+        }
     }
     if (status == CL_SUCCESS) {
         status = bench_tensors_enqueue(t, m, plan, workspace, 0, NULL);
@@ -200,15 +296,18 @@ cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, cl
     if (status == CL_SUCCESS) {
         status = bench_machine_check(m, clFinish(m->queue), "clFinish", "");
     }
-    struct verify_tensor on_host[BENCH_TENSORS];
-    for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
+    struct verify_tensor on_host[BENCH_TENSORS] = {{NULL, NULL}};
+    for (int i = 0; i < count_of(desc) && status == CL_SUCCESS; i++) {
         status = read_back(t, m, i);
         on_host[i] = (struct verify_tensor){t->host[i], &t->view[i]};
     }
-    if (status == CL_SUCCESS &&
-        !verify_sample(&t->desc, 1 / sqrt(t->desc.head_dim), on_host[BENCH_Q], on_host[BENCH_K],
-                       on_host[BENCH_V], on_host[BENCH_O], on_host[BENCH_LSE], CHECK, result)) {
-        status = bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "the check", "");
+    if (status != CL_SUCCESS) {
+        return status;
     }
-    return status;
+    const bool done =
+        desc->pass == CLATTN_BACKWARD
+            ? check_gradients(desc, on_host, result)
+            : verify_sample(desc, 1 / sqrt(desc->head_dim), on_host[BENCH_Q], on_host[BENCH_K],
+                            on_host[BENCH_V], on_host[BENCH_O], on_host[BENCH_LSE], CHECK, result);
+    return done ? CL_SUCCESS : bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "the check", "");
 }

@@ -9,7 +9,19 @@
 #include "bench_machine.h"
 #include "verify.h"
 
-enum { BENCH_Q, BENCH_K, BENCH_V, BENCH_O, BENCH_LSE, BENCH_TENSORS };
+enum {
+    BENCH_Q,
+    BENCH_K,
+    BENCH_V,
+    BENCH_O,
+    BENCH_LSE,
+    BENCH_FORWARD, /* so many has a forward pass */
+    BENCH_D_O = BENCH_FORWARD,
+    BENCH_D_Q,
+    BENCH_D_K,
+    BENCH_D_V,
+    BENCH_TENSORS
+};
 
 struct bench_tensors {
     clattn_desc desc; /* heads_kv and head_dim_v filled in */
@@ -21,11 +33,11 @@ struct bench_tensors {
     void *host[BENCH_TENSORS]; /* set 0, as last read */
 };
 
-/* The bytes of all five in one set: what a pass must read and write at least once. */
+/* The bytes of all tensors of the pass in one set: what it must read and write at least once. */
 double bench_tensors_bytes(const clattn_desc *desc);
 
-/* sets: 0: as many as outgrow the caches.  Needs bench_tensors_destroy in any case;
- * m->why says what failed. */
+/* sets: 0: as many as outgrow the caches.  For a backward pass o and lse are clattn's of q, k and
+ * v. Needs bench_tensors_destroy in any case; m->why says what failed. */
 cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets);
 void bench_tensors_destroy(struct bench_tensors *t);

@@ -68,7 +68,7 @@ struct match {
     struct bench_tensors tensors;
     clattn_plan plan;
     cl_mem workspace;
-    char *host[BENCH_TENSORS]; /* all sets, for OpenBLAS */
+    char *host[BENCH_FORWARD]; /* all sets, for OpenBLAS */
     struct blas_attention *blas[BLOCKS];
     unsigned rounds, threads, passes[SIDES];
     size_t pass;
@@ -142,7 +142,7 @@ static cl_int open_sides(struct match *a, const clattn_desc *asked) {
         a->workspace = clCreateBuffer(a->m->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
         bench_machine_check(a->m, status, "clCreateBuffer", "the workspace");
     }
-    for (int i = 0; i < BENCH_TENSORS && status == CL_SUCCESS; i++) {
+    for (int i = 0; i < BENCH_FORWARD && status == CL_SUCCESS; i++) {
         const size_t all = a->tensors.sets * a->tensors.step[i];
         a->host[i] = malloc(all);
         status = a->host[i] ? clEnqueueReadBuffer(a->m->queue, a->tensors.view[i].buffer, CL_TRUE,
@@ -170,7 +170,7 @@ static void close_sides(struct match *a) {
     for (int i = 0; i < SIDES; i++) {
         free(a->seconds[i]);
     }
-    for (int i = 0; i < BENCH_TENSORS; i++) {
+    for (int i = 0; i < BENCH_FORWARD; i++) {
         free(a->host[i]);
     }
     free(a->peaks);
@@ -186,8 +186,8 @@ static cl_int check(struct match *a, int side, struct verify_result *result) {
     if (side == 0) {
         return bench_tensors_verify(&a->tensors, a->m, a->plan, a->workspace, result);
     }
-    struct verify_tensor on_host[BENCH_TENSORS];
-    for (int i = 0; i < BENCH_TENSORS; i++) {
+    struct verify_tensor on_host[BENCH_FORWARD];
+    for (int i = 0; i < BENCH_FORWARD; i++) {
         on_host[i] = (struct verify_tensor){a->host[i], &a->tensors.view[i]};
     }
     memset(a->host[BENCH_O], 0xff, a->tensors.bytes[BENCH_O]);

@@ -96,6 +96,7 @@ static const char *const about =
     "  hN or hQ:KV        heads                   end | start  where queries meet keys\n"
     "  qN, kN             lengths; q is required  softcapX     s becomes X tanh(s/X)\n"
     "  dN or dQK:V        dimensions; required    aligned      q k v o at multiples of 16 bytes\n"
+    "  bwd                the backward pass; fwd, forward, is the default\n"
     "\n"
     "Exit code: 0 done, even if some driver failed; 2 wrong usage; 3 no device supports\n"
     "PROBLEM; 4 no such device; 5 every device failed.\n";
