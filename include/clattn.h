@@ -417,7 +417,8 @@ typedef struct clattn_backward_args {
             CLATTN_SCALE_DEFAULT, NULL                                                            \
     }
 
-/* Enqueues one backward pass, as clattn_enqueue_forward does a forward pass.  A plan of the other
+/* Enqueues one backward pass, as clattn_enqueue_forward does a forward pass; where the driver
+ * itself fails between two launches, some gradients may be written already.  A plan of the other
  * pass is CLATTN_INVALID_ARGS, here and there. */
 CLATTN_API cl_int clattn_enqueue_backward(clattn_plan plan, cl_command_queue queue,
                                           const clattn_backward_args *args,

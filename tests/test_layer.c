@@ -10,6 +10,7 @@
 #include "find_layer.h"
 #include "heard.h"
 #include "small.h"
+#include "tensors.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -295,6 +296,105 @@ static void any_call_of_enqueue_may_fail(void **state) {
     assert_nothing_held();
 }
 
+/* ---- Backward ---- */
+
+struct backward {
+    clattn_plan plan;
+    struct tensors tensors;
+    struct tensors_args slots;
+};
+
+static void open_backward(struct backward *b, clattn_context context) {
+    clattn_desc desc = CLATTN_DESC_INIT;
+    assert_int_equal(clattn_desc_parse("b2 h4:2 q8 k16 d8:4 bwd", &desc), CL_SUCCESS);
+    desc.variant = "bwd_rows";
+    assert_int_equal(clattn_plan_create(context, &desc, &b->plan), CL_SUCCESS);
+    struct tensors_desc what = {
+        .desc = desc, .batch = desc.batch, .seq_q = desc.seq_q, .seq_kv = desc.seq_kv, .lse = true};
+    for (int i = 0; i < TENSOR_COUNT; i++)
+        what.input[i] = (struct tensors_input){KIND_UNIFORM, 1};
+    assert_int_equal(clattn_plan_workspace_size(b->plan, &what.workspace), CL_SUCCESS);
+    tensors_make(&b->tensors, &what, CLATTN_SCALE_DEFAULT, device.context);
+    tensors_fill(&b->tensors, FILL_NAN);
+    tensors_arguments(&b->tensors, CLATTN_SCALE_DEFAULT, &b->slots);
+    cl_event events[TENSORS_MEMORIES];
+    cl_uint count;
+    tensors_upload(&b->tensors, device.queue, events, &count);
+    assert_int_equal(clWaitForEvents(count, events), CL_SUCCESS);
+    for (cl_uint i = 0; i < count; i++)
+        clReleaseEvent(events[i]);
+}
+
+static void close_backward(struct backward *b) {
+    clFinish(device.queue);
+    tensors_free(&b->tensors);
+    clattn_plan_destroy(b->plan);
+}
+
+/* A stage whose outputs nobody wants is not launched; nothing is allocated, nothing waits. */
+static void backward_launches_what_is_wanted(void **state) {
+    (void)state;
+    clattn_context context = need_context();
+    struct backward b;
+    open_backward(&b, context);
+    const clattn_backward_args all = b.slots.backward;
+    static const long launches[] = {0, 2, 2, 3, 2, 3, 2, 3}; /* by d_q, d_k, d_v; delta is one */
+    for (unsigned wanted = 0; wanted < 8; wanted++)
+        for (int unordered = 0; unordered < 2; unordered++) {
+            const cl_command_queue queue = unordered ? device.unordered : device.queue;
+            clattn_backward_args args = all;
+            args.d_q = wanted & 1 ? all.d_q : NULL;
+            args.d_k = wanted & 2 ? all.d_k : NULL;
+            args.d_v = wanted & 4 ? all.d_v : NULL;
+            if (!queue)
+                continue;
+            cl_event after = NULL;
+            layer->start();
+            assert_int_equal(clattn_enqueue_backward(b.plan, queue, &args, 0, NULL, &after),
+                             CL_SUCCESS);
+            const struct layer_counts counts = layer->stop();
+            assert_int_equal(counts.launches, launches[wanted]);
+            assert_string_equal(counts.allocation ? counts.allocation : "", "");
+            assert_string_equal(counts.blocker ? counts.blocker : "", "");
+            for (int i = 0; i < LAYER_OBJECTS; i++)
+                assert_int_equal(counts.held[i], i == LAYER_EVENT);
+            assert_int_equal(clWaitForEvents(1, &after), CL_SUCCESS);
+            clReleaseEvent(after);
+        }
+    close_backward(&b);
+    clattn_context_destroy(context);
+}
+
+static void any_call_of_a_backward_enqueue_may_fail(void **state) {
+    (void)state;
+    clattn_context context = need_context();
+    struct backward b;
+    open_backward(&b, context);
+    layer->start();
+    for (int unordered = 0; unordered < 2; unordered++) {
+        const cl_command_queue queue = unordered ? device.unordered : device.queue;
+        bool more = queue != NULL;
+        for (long n = 1; more; n++) {
+            const cl_int code = codes[n % 3];
+            cl_event event = (cl_event)(void *)&small;
+            heard = (struct heard){0};
+            layer->inject(NULL, n, code);
+            const cl_int status =
+                clattn_enqueue_backward(b.plan, queue, &b.slots.backward, 0, NULL, &event);
+            more = judge(status, code, n, "backward");
+            assert_true((status == CL_SUCCESS) == (event != NULL));
+            if (status == CL_SUCCESS) {
+                assert_int_equal(clWaitForEvents(1, &event), CL_SUCCESS);
+                clReleaseEvent(event);
+            }
+            assert_int_equal(clFinish(queue), CL_SUCCESS);
+        }
+    }
+    assert_nothing_held();
+    close_backward(&b);
+    clattn_context_destroy(context);
+}
+
 /* A driver that builds nothing: the sentence carries the map of the text's lines. */
 static void failed_builds_say_which_lines_are_whose(void **state) {
     (void)state;
@@ -445,6 +545,8 @@ int main(void) {
         cmocka_unit_test(any_call_of_plan_creation_may_fail),
         cmocka_unit_test(a_plan_is_made_once),
         cmocka_unit_test(any_call_of_enqueue_may_fail),
+        cmocka_unit_test(backward_launches_what_is_wanted),
+        cmocka_unit_test(any_call_of_a_backward_enqueue_may_fail),
         cmocka_unit_test(failed_builds_say_which_lines_are_whose),
         cmocka_unit_test(faked_devices_get_right_answers),
         cmocka_unit_test(local_memory_that_the_compiler_takes_is_told),
