@@ -7,9 +7,15 @@
  * weight changes neither NaN nor Inf.
  *
  * fwd_tile looks for NaN and Inf in each such block.  fwd_mma looks for them only where a sum is
- * NaN or Inf at the end, in a second pass over the keys.  In fwd_wgmma some warps do nothing but
- * look for them.  fwd_lanes may read V in place, where nothing can be replaced, and marks the
- * weights instead.
+ * NaN or Inf at the end, in a second pass over the keys.  standard looks for them when it packs V.
+ *
+ * Others have a scheme of their own.  In fwd_wgmma the copy engine brings V to local memory and the
+ * matrix unit reads V there: no work-item that multiplies ever holds V's elements.  Three warps
+ * that do nothing else look for NaN and Inf in the tile and replace them, while the others compute
+ * scores; the rows get them back from global memory, as here (wgmma_rows.cl).  fwd_lanes reads
+ * F32's V in place, in global memory, where nothing can be replaced.  A clean copy would lie in
+ * private memory, for which OpenCL 1.2 needs the sums' code a second time; fwd_lanes has this code
+ * twice as it is, and marks the weights in one.  fwd_rows reads no hidden key.
  */
 
 /* By the bits: one driver (Rusticl 22.3) takes x times 0 for 0, whatever x is. */

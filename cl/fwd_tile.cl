@@ -37,9 +37,10 @@
  * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
  * gets them back at the end (finite.cl).
  *
- * Rows count as aligned when those of q, k, v and o all are (OPERANDS_TOGETHER): with a flag for
- * each tensor, AMD's compiler keeps more scalars through the loops and spills them (offline,
- * 2026-11-27, all 36 programs together: gfx90a 122 spills, 176 with four flags; gfx942 77 and 105).
+ * Rows that are read count as aligned when those of q, k and v all are (OPERANDS_TOGETHER), and a
+ * store of o looks at its address.  With a flag for each tensor AMD's compiler keeps more scalars
+ * through the loops and spills them (offline, 2026-11-27, all 36 programs together: gfx90a 114
+ * spills, 123 with a flag for o, 176 with four flags; gfx942 77, 79 and 105).
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
@@ -300,7 +301,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* 0 for a row that sees no key: Rusticl 22.3 gives -0 for 0 * x + 0 where x < 0. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERANDS_TOGETHER);
+                __global element *to = o + row * p.o.row + d;
+                tile_store(to, x, HEAD_DIM_V - d, ((uint)(size_t)to & (4 * sizeof *to - 1)) == 0);
             }
         }
     }

@@ -1,15 +1,15 @@
 /*
  * standard_pack - q, k and v as dense floats, for matrix products.
  *
- * A tensor whose pointer is NULL is dense and F32 already, and is left out.  The workspace:
+ * The workspace:
  *
- *     flags [batch, head_kv] (int, 0 beforehand)
+ *     flag (int, 0 beforehand)
  *     q, k [batch, head, row, d]    v [block][batch, head, row of the block, d]
  *
  * each part, and each block of PRODUCT_KEYS keys of v, from a multiple of PART_FLOATS on.  A
  * product multiplies the rows of V that a query does not see by 0, and 0 * NaN is NaN.  Where a
- * band can hide keys, a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then
- * adds its product with its weight to the rows that do see it.
+ * band can hide keys, a NaN or Inf of V is therefore packed as 0 and sets the flag; standard_unpack
+ * then adds it to the rows that do see it.
  *
  * Grid: dimension 0 runs over the rows of q, k and v.  A work-group packs
  * WORK_GROUP rows, four elements at a time, neighbours side by side.
@@ -70,8 +70,8 @@ standard_pack(KERNEL_ARGUMENTS) {
     const int heads_kv = slice_heads_kv(&p);
     const long rows_q = (long)slice_rows(&p);
     const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;
-    __global int *flags = (__global int *)(workspace + p.workspace);
-    __global float *to_q = workspace + p.workspace + pack_part((long)p.batch * heads_kv);
+    __global int *flag = (__global int *)(workspace + p.workspace);
+    __global float *to_q = workspace + p.workspace + PART_FLOATS;
     __global float *to_k = to_q + pack_part(rows_q * HEAD_DIM);
     __global float *to_v = to_k + pack_part(rows_kv * HEAD_DIM);
 
@@ -79,7 +79,7 @@ standard_pack(KERNEL_ARGUMENTS) {
         const int d = chunk % CHUNKS * 4;
         long row = (long)get_group_id(0) * WORK_GROUP + chunk / CHUNKS;
         if (row < rows_q) {
-            if (q && d < HEAD_DIM) {
+            if (d < HEAD_DIM) {
                 const float4 x = pack_load(&p.q, q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
                 pack_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
             }
@@ -87,18 +87,18 @@ standard_pack(KERNEL_ARGUMENTS) {
         }
         row -= rows_q;
         if (row < rows_kv) {
-            if (k && d < HEAD_DIM) {
+            if (d < HEAD_DIM) {
                 const float4 x = pack_load(&p.k, k, row, p.seq_kv, heads_kv, d, HEAD_DIM);
                 pack_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_kv;
-        if (row < rows_kv && v && d < HEAD_DIM_V) {
+        if (row < rows_kv && d < HEAD_DIM_V) {
             float4 x = pack_load(&p.v, v, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
             const int4 finite = isfinite(x);
             if (MASKED && !all(finite)) {
-                atomic_or(flags + row / p.seq_kv, 1);
+                atomic_or(flag, 1);
                 x = select((float4)(0.0f), x, finite);
             }
             const int key = (int)(row % p.seq_kv), key0 = key / PRODUCT_KEYS * PRODUCT_KEYS;

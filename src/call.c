@@ -211,8 +211,8 @@ static cl_int fill_params(struct call *c, struct status *status) {
         c->params.written |= (cl_int)(t[i].present && t[i].written) << i;
         c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
     }
-    c->params.aligned |= (cl_int)((c->params.aligned & OPERANDS_WIDE) == OPERANDS_WIDE)
-                         << OPERANDS_TOGETHER;
+    const cl_int together = 1 << OPERAND_Q | 1 << OPERAND_K | 1 << OPERAND_V;
+    c->params.aligned |= (cl_int)((c->params.aligned & together) == together) << OPERANDS_TOGETHER;
     const float factor = fabsf(c->params.factor);
     if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
         return status_set(status, CLATTN_INVALID_ARGS,

@@ -24,7 +24,7 @@ enum {
                     OPERAND_BIT(OPERAND_O)
 };
 
-/* params.aligned has bit i for operand i, and this bit where all of OPERANDS_WIDE are aligned. */
+/* params.aligned has bit i for operand i, and this bit where q, k and v are all aligned. */
 enum { OPERANDS_TOGETHER = OPERANDS };
 
 /* The lengths of a call. */
