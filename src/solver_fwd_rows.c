@@ -33,8 +33,7 @@ static size_t work_items(const long long *values) {
 }
 
 static struct grid grid(const long long *values, const struct params *params) {
-    const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
-                          (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
+    const cl_ulong rows = solvers_blocks(params, 1);
     return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
 }
 

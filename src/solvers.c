@@ -1,6 +1,7 @@
 #include "solvers.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "size.h"
@@ -149,11 +150,10 @@ static void write_values(const struct solver_parameter *parameters, const long l
                          struct variant *v) {
     v->count = 0;
     for (size_t i = 0; parameters[i].name; i++) {
-        if (parameters[i].word) {
-            variant_set_word(v, parameters[i].name, parameters[i].word((size_t)values[i]));
-        } else {
-            variant_set(v, parameters[i].name, values[i]);
-        }
+        const struct solver_parameter *p = &parameters[i];
+        char digits[VARIANT_WORD];
+        snprintf(digits, sizeof digits, "%lld", values[i]);
+        variant_add(v, p->name, p->word ? p->word((size_t)values[i]) : digits);
     }
 }
 
