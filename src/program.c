@@ -59,7 +59,7 @@ static void compose_operands(const struct program_recipe *recipe, struct text *c
         text_printf(composed, " %u\n", OPERAND_BIT(i));
         text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
         text_printf(&arguments, ", __global %s%s *restrict %s", written >> i & 1 ? "" : "const ",
-                    operand->element, operand->name);
+                    i == OPERAND_LSE ? "float" : "element", operand->name);
     }
     if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
         text_printf(&arguments, ", __global float *restrict workspace");

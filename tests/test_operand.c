@@ -15,17 +15,18 @@
 /* Every dimension has a number of its own, so that none can stand for another. */
 static void shapes_are_those_of_the_header(void **state) {
     (void)state;
-    const struct problem p = fixtures_problem("f16 b9 h6:2 q50 k70 d33:65");
+    const struct problem p = fixtures_problem("f16 kbf16 vf32 of32 b9 h6:2 q50 k70 d33:65");
     const struct operand_lengths lengths = {3, 40, 60};
     static const struct operand_shape expected[OPERANDS] = {
-        [OPERAND_Q] = {3, 6, 40, 33, 2},  [OPERAND_K] = {3, 2, 60, 33, 2},
-        [OPERAND_V] = {3, 2, 60, 65, 2},  [OPERAND_O] = {3, 6, 40, 65, 2},
-        [OPERAND_LSE] = {3, 6, 40, 1, 4},
+        [OPERAND_Q] = {3, 6, 40, 33, CLATTN_F16},  [OPERAND_K] = {3, 2, 60, 33, CLATTN_BF16},
+        [OPERAND_V] = {3, 2, 60, 65, CLATTN_F32},  [OPERAND_O] = {3, 6, 40, 65, CLATTN_F32},
+        [OPERAND_LSE] = {3, 6, 40, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < OPERANDS; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
         if (s.batch != e->batch || s.heads != e->heads || s.rows != e->rows ||
-            s.width != e->width || s.element_size != e->element_size) {
+            s.width != e->width || s.type != e->type ||
+            operand_type(&operands_table[i], &p) != e->type) {
             fail_msg("%s", operands_table[i].name);
         }
     }
