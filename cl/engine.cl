@@ -60,6 +60,10 @@
 #endif
 #define THREADS (WAVES * ENGINE_LANES)
 
+/* Engines multiply elements of one type: q, k, v and o have that of k. */
+#define TYPE TYPE_K
+typedef element_k element;
+
 /* Fragments of 16 keys or columns. */
 #define ENGINE_SPLIT (16 / ENGINE_OTHERS)
 
@@ -74,7 +78,7 @@ struct engine_wave {
 #define ENGINE_UNROLL
 
 INLINE uint engine_pack(float low, float high) {
-    return narrow(low) | (uint)narrow(high) << 16;
+    return narrow(low, TYPE) | (uint)narrow(high, TYPE) << 16;
 }
 
 INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {

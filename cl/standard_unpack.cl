@@ -30,10 +30,10 @@ INLINE long unpack_part(long floats) {
 }
 
 /* What the elements of V (v: column d of the first key) that are no numbers add to x. */
-INLINE float unpack_add(float x, __global const float *weights, __global const element *v,
+INLINE float unpack_add(float x, __global const float *weights, __global const element_v *v,
                         long v_stride, int2 keys) {
     for (int key = keys.x; key < keys.y; key++) {
-        const float value = load(v + key * v_stride);
+        const float value = load(v + key * v_stride, TYPE_V);
         if (!isfinite(value)) {
             x = fma(weights[key], value, x);
         }
@@ -69,23 +69,23 @@ standard_unpack(KERNEL_ARGUMENTS) {
         if (MASKED && p.seq_kv > 0 && flags[s.number_kv]) {
             const int2 keys = span_of_row(&s.band, query);
             __global const float *w = weights + row * stride;
-            __global const element *from = v + slice_begin_kv(&p.v, &s) + d;
+            __global const element_v *from = v + slice_begin_kv(&p.v, &s) + d;
             x.x = unpack_add(x.x, w, from, p.v.row, keys);
             x.y = unpack_add(x.y, w, from + min(1, last), p.v.row, keys);
             x.z = unpack_add(x.z, w, from + min(2, last), p.v.row, keys);
             x.w = unpack_add(x.w, w, from + min(3, last), p.v.row, keys);
         }
-        __global element *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
+        __global element_o *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
         if (last >= 3) {
-            store4(to, x, p.aligned & OPERAND_O);
+            store4(to, x, TYPE_O, p.aligned & OPERAND_O);
             continue;
         }
-        store(to, x.x);
+        store(to, x.x, TYPE_O);
         if (last >= 1) {
-            store(to + 1, x.y);
+            store(to + 1, x.y, TYPE_O);
         }
         if (last >= 2) {
-            store(to + 2, x.z);
+            store(to + 2, x.z, TYPE_O);
         }
     }
 }

@@ -303,8 +303,9 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
     clattn_type type;
     const int of = read_type(word, length, &type);
     if (of < TYPE_WORDS) {
+        const bool agrees = !types[of] || types[of] == type;
         types[of] = type;
-        return true;
+        return agrees;
     }
     const cl_ulong feature = feature_bit(word, length);
     if (feature) {

@@ -193,16 +193,16 @@ static struct grid grid_of_unpack(const long long *v, const struct params *param
 
 static size_t stages(const struct variant *v, struct stage *to) {
 #define CONSTANT(name) "#define " #name " " TEXT(name) "\n"
-#define STAGE(name, read, write, its_grid)                                                         \
-    {                                                                                              \
-        .recipe = {.kernel = name,                                                                 \
-                   .reads = read,                                                                  \
-                   .writes = write,                                                                \
-                   .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl", \
-                             name ".cl"},                                                          \
-                   .constants = CONSTANT(PART_FLOATS) CONSTANT(ROW_FLOATS)                         \
-                       CONSTANT(PRODUCT_KEYS) "#define three_pass 3\n#define online 2\n"},         \
-        .work_items = work_items, .grid = its_grid,                                                \
+#define STAGE(name, read, write, its_grid)                                                 \
+    {                                                                                      \
+        .recipe = {.kernel = name,                                                         \
+                   .reads = read,                                                          \
+                   .writes = write,                                                        \
+                   .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl",   \
+                             "score.cl", "state.cl", name ".cl"},                          \
+                   .constants = CONSTANT(PART_FLOATS) CONSTANT(ROW_FLOATS)                 \
+                       CONSTANT(PRODUCT_KEYS) "#define three_pass 3\n#define online 2\n"}, \
+        .work_items = work_items, .grid = its_grid,                                        \
     }
     static const struct stage all[KERNELS] = {
         [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack),
@@ -264,7 +264,7 @@ static struct matrices tensor_of(const struct tensor *t, cl_ulong rows) {
 static bool lies_dense(const struct run *run, const struct tensor *t) {
     const cl_ulong head = t->shape.rows * t->shape.width;
     const cl_ulong base = run->launch->device->base_alignment;
-    return run->problem.type == CLATTN_F32 && t->buffer && (base == 0 || t->begin % base == 0) &&
+    return t->shape.type == CLATTN_F32 && t->buffer && (base == 0 || t->begin % base == 0) &&
            (t->shape.rows == 1 || (cl_ulong)t->strides.row == t->shape.width) &&
            (t->shape.heads == 1 || (cl_ulong)t->strides.head == head) &&
            (t->shape.batch == 1 || (cl_ulong)t->strides.batch == t->shape.heads * head);
@@ -405,6 +405,7 @@ extern const struct solver solver_standard;
 const struct solver solver_standard = {
     .name = "standard",
     .baseline = true,
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -53,26 +53,30 @@ static void signatures_follow_reads_and_writes(void **state) {
         const char *reads, *writes, *composed;
     } cases[] = {
         {"q k v", "o lse",
-         "#define OPERAND_Q 1\n#define OPERAND_K 2\n#define OPERAND_V 4\n#define OPERAND_O 8\n"
-         "#define OPERAND_LSE 16\n"
+         "#define OPERAND_Q 1\n#define TYPE_Q 2\n#define element_q element_f16\n"
+         "#define OPERAND_K 2\n#define TYPE_K 3\n#define element_k element_bf16\n"
+         "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
+         "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
          "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict q, "
-         "__global const element *restrict k, __global const element *restrict v, "
-         "__global element *restrict o, __global float *restrict lse\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
+         "__global const element_k *restrict k, __global const element_v *restrict v, "
+         "__global element_o *restrict o, __global element_lse *restrict lse\n"},
         {"workspace v", "o",
-         "#define OPERAND_V 4\n#define OPERAND_O 8\n"
+         "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
          "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict v, "
-         "__global element *restrict o, __global float *restrict workspace\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element_v *restrict v, "
+         "__global element_o *restrict o, __global float *restrict workspace\n"},
         {"lse", "lse",
-         "#define OPERAND_LSE 16\n"
+         "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
          "#define OPERANDS_TOGETHER 32\n"
          "#define PARAMS_STRIDES struct strides lse\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global float *restrict lse\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global element_lse *restrict lse\n"},
     };
-    const struct problem p = fixtures_problem("f16 q9 d8");
+    const struct problem p = fixtures_problem("f16 kbf16 vf32 q9 d8");
     const struct variant v = {.solver = "fwd_rows"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct program_recipe recipe = {.kernel = "fwd_rows",

@@ -45,6 +45,7 @@ static void words_of_tuning_lines_match(void **state) {
         {"f16 q7 d3", "f16 kbf16", false},
         {"f16 q7 d3", "of32", false},
         {"f16 q7 d3", "f32", false},
+        {"f16 q7 d3", "f32 f16", false},
         {"f16 kbf16 q7 d3", "f16", false},
         {"f16 of32 q7 d3", "f16", false},
         {"f16 of32 q7 d3", "f16 of32", true},
@@ -100,6 +101,35 @@ static void one_sentence_names_the_types(void **state) {
     }
 }
 
+/* What is chosen, with a tuning table. */
+static void expect(const char *fixture, const char *problem, const char *table,
+                   const char *solver) {
+    const struct problem p = fixtures_problem(problem);
+    const struct tuning_table user = {"the tuning file", table};
+    const struct choose_question question = {
+        .problem = &p, .device = &fixtures_find(fixtures, fixture)->device, .user = &user};
+    struct choice c = {0};
+    struct status status = {0};
+    assert_int_equal(tuning_check(table, "t", &status), CL_SUCCESS);
+    assert_int_equal(choose_variant(&question, &c, &status), CL_SUCCESS);
+    assert_string_equal(c.solver->name, solver);
+    assert_string_equal(text_chars(&c.remarks), "");
+    choose_destroy(&c);
+}
+
+/* Engines multiply numbers of one type: the others answer, and a line that names an engine's
+ * solver is skipped without a remark. */
+static void engines_leave_mixed_types_to_others(void **state) {
+    (void)state;
+    static const char *const problems[] = {"f32 kf16 h8 q512 d64", "f32 kbf16 h8 q512 d64",
+                                           "f16 of32 h8 q512 d64", "bf16 vf16 h8 q512 d64"};
+    expect("h200", "f16 h8 q512 d64", "* ; d64 ; fwd_mma", "fwd_mma");
+    for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+        expect("h200", problems[i], "* ; d64 ; fwd_mma\n* ; * ; fwd_wgmma", "fwd_tile");
+        expect("pocl", problems[i], "", "fwd_lanes");
+    }
+}
+
 static int open_fixtures(void **state) {
     (void)state;
     fixtures_open(fixtures, CLATTN_TEST_DATA);
@@ -117,6 +147,7 @@ int main(void) {
         cmocka_unit_test(an_older_desc_has_one_type),
         cmocka_unit_test(words_of_tuning_lines_match),
         cmocka_unit_test(one_sentence_names_the_types),
+        cmocka_unit_test(engines_leave_mixed_types_to_others),
     };
     return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
 }
