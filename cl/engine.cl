@@ -55,6 +55,9 @@
 #error "FAST_LOADS: 1 loads and copies in the engine's own way where it has one; 0 by coordinates"
 #endif
 
+#ifndef TYPE_K
+#error "TYPE_K: storage of k: F32, F16 or BF16; here that of q, v and o, too"
+#endif
 #ifndef WAVES
 #error "WAVES: waves per work-group"
 #endif

@@ -34,7 +34,7 @@ typedef element_k element;
 #elif TYPE == BF16
 #define WGMMA_TYPES "f32.bf16.bf16"
 #else
-#error "TYPE: wgmma multiplies F16 and BF16"
+#error "TYPE_K: wgmma multiplies F16 and BF16"
 #endif
 
 /* Columns of O: what HEAD_DIM_V needs, in whole slabs. */
