@@ -23,13 +23,10 @@ INLINE int finite_float(float x) {
     return (as_uint(x) & 0x7fffffffu) < 0x7f800000u;
 }
 
-INLINE int finite_element(element x) {
-#if TYPE == F32
-    return finite_float(x);
-#else
-    const element exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+/* The same of an element of 16 bits. */
+INLINE int finite_short(ushort x, const int type) {
+    const ushort exponent = type == F16 ? 0x7c00 : 0x7f80;
     return (x & exponent) != exponent;
-#endif
 }
 
 /*
@@ -37,7 +34,7 @@ INLINE int finite_element(element x) {
  * block_n keys that are not seen whole by all queries of its block; 0 where there is none.  v: the
  * slice's first element; span: of the block of queries, whose blocks of keys begin at span.x.
  */
-INLINE float finite_lost(const struct band *band, __global const element *v, long stride, int row,
+INLINE float finite_lost(const struct band *band, __global const element_v *v, long stride, int row,
                          int4 span, const int block_n, int col) {
     const int2 keys = span_of_row(band, row);
     /* Every row sees all of the whole blocks, [whole, whole_end). */
@@ -49,8 +46,8 @@ INLINE float finite_lost(const struct band *band, __global const element *v, lon
         if (key == whole && whole < whole_end) {
             key = whole_end - 1;
         } else {
-            const element x = v[key * stride + col];
-            sum += finite_element(x) ? 0.0f : load(v + key * stride + col);
+            const float x = load(v + key * stride + col, TYPE_V);
+            sum += finite_float(x) ? 0.0f : x;
         }
     }
     return sum;

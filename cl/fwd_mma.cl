@@ -641,8 +641,9 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     const float more =
                         finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
                                     span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
-                    from[j] =
-                        more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
+                    from[j] = more == 0.0f
+                                  ? from[j]
+                                  : (element)engine_pack(widen(from[j], TYPE) + more, 0.0f);
                 }
             }
             if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {

@@ -115,9 +115,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
 
     const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
-    element4 next[CHUNKS(BLOCK_N)];
+    chunk next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
-        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM,
+        tile_fetch(next, k, TYPE_K, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM,
                    p.aligned & OPERANDS_TOGETHER);
     }
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
@@ -135,10 +135,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         for (int z = 0; z < STRIPS; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
-            tile_put(tile_kv, next, BLOCK_N, 1);
+            tile_put(tile_kv, next, TYPE_K, BLOCK_N, 1);
             if (!Q_RESIDENT) {
                 tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
             }
@@ -146,13 +146,13 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             if (!PREFETCH) {
                 /* nothing is under way */
             } else if (z + 1 < STRIPS) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
-                           p.aligned & OPERANDS_TOGETHER);
+                tile_fetch(next, k, TYPE_K, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D,
+                           HEAD_DIM, p.aligned & OPERANDS_TOGETHER);
             } else if (PASS != 1) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
                            p.aligned & OPERANDS_TOGETHER);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
             const int d = td * (BLOCK_D / THREADS_D);
@@ -232,10 +232,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         for (int z = 0; z < (PASS == 1 ? 0 : STRIPS_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the strip before; tile_p is written */
             if (!PREFETCH) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
                            p.aligned & OPERANDS_TOGETHER);
             }
-            tile_put(tile_kv, next, BLOCK_N, 0);
+            tile_put(tile_kv, next, TYPE_V, BLOCK_N, 0);
             if (boundary && tile_is_odd(next)) {
                 tile_clean(tile_kv);
                 atomic_xchg(&tile_odd, 1);
@@ -244,10 +244,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             if (!PREFETCH) {
                 /* nothing is under way */
             } else if (z + 1 < STRIPS_V) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
-                           p.aligned & OPERANDS_TOGETHER);
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D,
+                           HEAD_DIM_V, p.aligned & OPERANDS_TOGETHER);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
             __local const float *weights = tile_p + om * P_ROW;
@@ -313,10 +313,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             const int chunk = i / 4 % (STRIPS_V * COLS);
             const int d = chunk / COLS * BLOCK_D + (on + THREADS_O * (chunk % COLS)) * 4 + i % 4;
             if (row <= row_last && d < HEAD_DIM_V) {
-                __global element *to = o + row * p.o.row + d;
+                __global element_o *to = o + row * p.o.row + d;
                 const float lost = finite_lost(&slice.band, v, p.v.row, row, span, BLOCK_N, d);
                 if (lost != 0.0f) {
-                    store(to, load(to) + lost);
+                    store(to, load(to, TYPE_O) + lost, TYPE_O);
                 }
             }
         }

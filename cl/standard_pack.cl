@@ -31,24 +31,15 @@ INLINE long pack_part(long floats) {
     return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
 }
 
-/* F16 by a vector, as some CPU drivers convert a single half in software. */
-INLINE float4 pack_load4(__global const element *p) {
-#if TYPE == F16
-    return vload_half4(0, (__global const half *)p);
-#else
-    return (float4)(load(p), load(p + 1), load(p + 2), load(p + 3));
-#endif
-}
-
 /* Elements d ... d + 3 of row `row` of all of a tensor's; beyond dim they are 0. */
-INLINE float4 pack_load(const struct strides *t, __global const element *from, long row, int seq,
-                        int heads, int d, const int dim) {
-    from += slice_row_begin(t, heads, seq, row) + d;
-    if (d + 4 <= dim) {
-        return pack_load4(from);
+INLINE float4 pack_load(const struct strides *t, __global const void *from, const int type,
+                        long row, int seq, int heads, int d, const int dim) {
+    from = storage_at(from, slice_row_begin(t, heads, seq, row) + d, type);
+    if (d + 4 <= dim) { /* as a vector: some CPU drivers convert a single half in software */
+        return load4(from, type, 0);
     }
-    return (float4)(load(from), d + 1 < dim ? load(from + 1) : 0.0f,
-                    d + 2 < dim ? load(from + 2) : 0.0f, 0.0f);
+    return (float4)(load(from, type), d + 1 < dim ? load(storage_at(from, 1, type), type) : 0.0f,
+                    d + 2 < dim ? load(storage_at(from, 2, type), type) : 0.0f, 0.0f);
 }
 
 INLINE void pack_store(__global float *to, float4 x, int d, const int dim) {
@@ -80,7 +71,7 @@ standard_pack(KERNEL_ARGUMENTS) {
         long row = (long)get_group_id(0) * WORK_GROUP + chunk / CHUNKS;
         if (row < rows_q) {
             if (d < HEAD_DIM) {
-                const float4 x = pack_load(&p.q, q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
+                const float4 x = pack_load(&p.q, q, TYPE_Q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
                 pack_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
@@ -88,14 +79,14 @@ standard_pack(KERNEL_ARGUMENTS) {
         row -= rows_q;
         if (row < rows_kv) {
             if (d < HEAD_DIM) {
-                const float4 x = pack_load(&p.k, k, row, p.seq_kv, heads_kv, d, HEAD_DIM);
+                const float4 x = pack_load(&p.k, k, TYPE_K, row, p.seq_kv, heads_kv, d, HEAD_DIM);
                 pack_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_kv;
         if (row < rows_kv && d < HEAD_DIM_V) {
-            float4 x = pack_load(&p.v, v, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
+            float4 x = pack_load(&p.v, v, TYPE_V, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
             const int4 finite = isfinite(x);
             if (MASKED && !all(finite)) {
                 atomic_or(flag, 1);

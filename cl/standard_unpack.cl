@@ -54,7 +54,7 @@ standard_unpack(KERNEL_ARGUMENTS) {
             x += (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
         }
         if (MASKED && segments > 0 && *flag) {
-            __global const element *from = v + slice_begin_kv(&p.v, &s) + d;
+            __global const element_v *from = v + slice_begin_kv(&p.v, &s) + d;
             const int2 keys = span_of_row(&s.band, query);
             const int4 span = (int4)(keys.x, keys.y, keys.y, keys.x); /* no block counts as whole */
             x.x += finite_lost(&s.band, from, p.v.row, query, span, 1, 0);
@@ -62,17 +62,17 @@ standard_unpack(KERNEL_ARGUMENTS) {
             x.z += finite_lost(&s.band, from, p.v.row, query, span, 1, min(2, last));
             x.w += finite_lost(&s.band, from, p.v.row, query, span, 1, min(3, last));
         }
-        __global element *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
+        __global element_o *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
         if (last >= 3) {
-            store4(to, x, p.aligned & OPERAND_O);
+            store4(to, x, TYPE_O, p.aligned & OPERAND_O);
             continue;
         }
-        store(to, x.x);
+        store(to, x.x, TYPE_O);
         if (last >= 1) {
-            store(to + 1, x.y);
+            store(to + 1, x.y, TYPE_O);
         }
         if (last >= 2) {
-            store(to + 2, x.z);
+            store(to + 2, x.z, TYPE_O);
         }
     }
 }

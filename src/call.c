@@ -132,7 +132,7 @@ static cl_int check_workspace(struct call *c, struct status *status) {
     const cl_ulong bytes = c->plan->workspace;
     struct tensor *t = &c->tensors[WORKSPACE];
     *t = (struct tensor){.name = "workspace",
-                         .shape = {1, 1, 1, bytes / sizeof(cl_float), sizeof(cl_float)},
+                         .shape = {1, 1, 1, bytes / sizeof(cl_float), CLATTN_F32},
                          .read = true,
                          .written = true};
     if (bytes == 0) {

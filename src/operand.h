@@ -34,20 +34,21 @@ struct operand_lengths {
 
 struct operand_shape {
     cl_ulong batch, heads, rows, width; /* width: elements of a row */
-    cl_uint element_size;
+    clattn_type type;                   /* of an element */
 };
 
 struct operand {
     const char *name; /* in args, sentences and kernels */
-    const char
-        *element;  /* the type of an element in kernels: "element" (the problem's) or "float" */
-    bool optional; /* a call may leave it out */
+    bool optional;    /* a call may leave it out */
     struct operand_shape (*shape)(const struct problem *p, const struct operand_lengths *n);
     cl_ulong feature; /* the bit of the feature that has this tensor; 0: every problem has it */
     size_t extra;     /* with a feature: the offset of the tensor's member in clattn_extras */
 };
 
 extern const struct operand operands_table[OPERANDS];
+
+/* The type of the operand's elements. */
+clattn_type operand_type(const struct operand *operand, const struct problem *p);
 
 /* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
  * be known. */

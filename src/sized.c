@@ -22,7 +22,7 @@ enum {
                        sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, \
                    #type)
 GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
-GROWS(clattn_desc, LEAST_DESC, promises);
+GROWS(clattn_desc, LEAST_DESC, type_d);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
 GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
 GROWS(clattn_extras, LEAST_EXTRAS, size);

@@ -72,8 +72,8 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
                .reads = "q k v",
                .writes = "o lse workspace",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                         "ahead.cl", "fwd_lanes.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "state.cl", "ahead.cl", "fwd_lanes.cl"},
                .constants = "",
                .pass = "0"},
     .work_items = work_items,
@@ -89,6 +89,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

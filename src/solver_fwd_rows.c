@@ -41,8 +41,8 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_rows",
                .reads = "q k v",
                .writes = "o lse",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                         "fwd_rows.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "state.cl", "fwd_rows.cl"},
                .constants = "#define LANES 1\n"},
     .work_items = work_items,
     .grid = grid,
@@ -57,6 +57,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

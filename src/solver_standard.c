@@ -189,8 +189,8 @@ static size_t stages(const struct variant *v, struct stage *to) {
         .recipe = {.kernel = name,                                                         \
                    .reads = read,                                                          \
                    .writes = write,                                                        \
-                   .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl",    \
-                             "score.cl", "state.cl", name ".cl"},                          \
+                   .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl",   \
+                             "finite.cl", "score.cl", "state.cl", name ".cl"},             \
                    .constants = CONSTANT(PART_FLOATS) CONSTANT(ROW_FLOATS)                 \
                        CONSTANT(PRODUCT_KEYS) "#define three_pass 3\n#define online 2\n"}, \
         .work_items = work_items, .grid = its_grid,                                        \
@@ -329,6 +329,7 @@ extern const struct solver solver_standard;
 const struct solver solver_standard = {
     .name = "standard",
     .baseline = true,
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -43,8 +43,9 @@ static double sum_part(const struct reference_row *row) {
 
 /* What a bound of o has beside the moves and the half unit. */
 static double shared_part(const clattn_desc *desc, const struct reference_row *row) {
-    return desc->type == CLATTN_F32 ? sum_part(row) * row->max_value
-                                    : fmax(1.25 * row->plain_error, 2 * row->weight_error);
+    return reference_types(desc).weights == CLATTN_F32
+               ? sum_part(row) * row->max_value
+               : fmax(1.25 * row->plain_error, 2 * row->weight_error);
 }
 
 bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, size_t row) {
@@ -58,7 +59,7 @@ bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, s
 double compare_bound_o(const clattn_desc *desc, const struct reference *expected, size_t i) {
     const struct reference_row *row = &expected->rows[i / desc->head_dim_v];
     return row->keys ? expected->moves_of_o[i] + shared_part(desc, row) +
-                           reference_ulp(desc->type, expected->o[i]) / 2
+                           reference_ulp(reference_types(desc).o, expected->o[i]) / 2
                      : 0;
 }
 
@@ -75,8 +76,9 @@ static void see_range(struct worst *worst, const clattn_desc *desc, const struct
     const struct reference_row *row = &r->rows[i / desc->head_dim_v];
     double nearest = fmax((double)r->low[i], fmin((double)r->high[i], value));
     double bound = sum_part(row) * row->max_value;
-    if (desc->type != CLATTN_F32)
-        bound += reference_ulp(desc->type, nearest);
+    const clattn_type type = reference_types(desc).o;
+    if (type != CLATTN_F32)
+        bound += reference_ulp(type, nearest);
     see(worst, i, value, nearest, bound);
 }
 

@@ -17,6 +17,7 @@
  *     f16, bf16  |o - o64| <= P + max(1.25 E, 2 R of the row's worst column) + half an ulp of o64
  *                             E: the row's largest error of the plain same-type computation
  *                             (reference.c)
+ *     types that differ: as f32, with half an ulp of o64 in o's type
  *     lse        |lse - lse64| <= m + S + half an ulp of lse64 in f32
  *
  * Why P: with errors d of the scores, o - o64 is the sum of p (exp(d) - 1) (v - o64) over

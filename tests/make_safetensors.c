@@ -2,6 +2,7 @@
  * make_safetensors: input files for the tests of clattn-run, and its sample.
  *
  *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED]
+ *         (F32,F16,F16: types of q, k and v)
  *         q, k, v with pseudo-random numbers with a variance of 4/3, the same on every
  *         machine; a seed gives the same tensors in both layouts
  *     make_safetensors steps OUT bhsd|bshd ROWS
@@ -110,20 +111,29 @@ static float step_content(int tensor, const uint64_t at[4], const uint64_t shape
     return tensor < 2 ? 0 : (float)at[ROWS] * (at[HEADS] ? 10.0f : 1.0f);
 }
 
+/* The tensor's of "F32,F16,F16"; all have the same where there is no comma. */
+static const char *type_of(const char *types, int tensor, char type[8]) {
+    for (; tensor > 0 && strchr(types, ','); tensor--) {
+        types = strchr(types, ',') + 1;
+    }
+    snprintf(type, 8, "%.*s", (int)strcspn(types, ","), types);
+    return type;
+}
+
 /* Three tensors q, k, v of shapes given as [batch, heads, rows, dim]. */
-static void write_tensors(FILE *file, const char *dtype, const char *layout,
+static void write_tensors(FILE *file, const char *types, const char *layout,
                           const uint64_t shapes[3][4],
                           float (*content)(int tensor, const uint64_t at[4],
                                            const uint64_t shape[4], uint64_t seed),
                           uint64_t seed) {
-    const uint64_t size = strcmp(dtype, "F32") == 0 ? 4 : 2;
     const int bshd = strcmp(layout, "bshd") == 0, outer = bshd ? ROWS : HEADS,
               inner = bshd ? HEADS : ROWS;
     check(bshd || strcmp(layout, "bhsd") == 0, "not a layout");
-    char header[1024];
+    char header[1024], dtype[8];
     int length = 0;
     uint64_t offset = 0;
     for (int t = 0; t < 3; t++) {
+        const uint64_t size = strcmp(type_of(types, t, dtype), "F32") == 0 ? 4 : 2;
         const uint64_t *s = shapes[t], end = offset + s[0] * s[1] * s[2] * s[3] * size;
         length += snprintf(header + length, sizeof header - (size_t)length,
                            "%s\"%c\":{\"dtype\":\"%s\",\"shape\":[%llu,%llu,%llu,%llu],"
@@ -139,6 +149,7 @@ static void write_tensors(FILE *file, const char *dtype, const char *layout,
     for (int t = 0; t < 3; t++) {
         const uint64_t *s = shapes[t];
         uint64_t at[4];
+        type_of(types, t, dtype);
         for (at[BATCH] = 0; at[BATCH] < s[BATCH]; at[BATCH]++) {
             for (at[outer] = 0; at[outer] < s[outer]; at[outer]++) {
                 for (at[inner] = 0; at[inner] < s[inner]; at[inner]++) {

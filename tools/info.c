@@ -92,10 +92,11 @@ static const char *const about =
     "With PROBLEM: also which variant (solver and parameters) would run it, and why no other.\n"
     "PROBLEM is words as in \"f16 b2 h32:8 q4096 k4096 d128 causal\":\n"
     "  f32 | f16 | bf16   type                    causal       no key after a query's own\n"
+    "  kT, vT, oT         types of k, v, o: kf16  softcapX     s becomes X tanh(s/X)\n"
     "  bN                 batch                   windowL,R    keys before and after; -1: all\n"
     "  hN or hQ:KV        heads                   end | start  where queries meet keys\n"
-    "  qN, kN             lengths; q is required  softcapX     s becomes X tanh(s/X)\n"
-    "  dN or dQK:V        dimensions; required    aligned      q k v o at multiples of 16 bytes\n"
+    "  qN, kN             lengths; q is required  aligned      q k v o at multiples of 16 bytes\n"
+    "  dN or dQK:V        head dimensions; required\n"
     "\n"
     "Exit code: 0 done, even if some driver failed; 2 wrong usage; 3 no device supports\n"
     "PROBLEM; 4 no such device; 5 every device failed.\n";

@@ -36,6 +36,14 @@ static int outcome_of_file(enum safetensors_status status) {
                                          : OUTCOME_FAILED;
 }
 
+static size_t size_of(clattn_type type) {
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
+        size = dtypes[i].type == type ? dtypes[i].size : size;
+    }
+    return size;
+}
+
 /* An index into dtypes; -1 for any other. */
 static int find_dtype(const char *name) {
     for (int i = 0; i < (int)(sizeof dtypes / sizeof dtypes[0]); i++) {
@@ -72,11 +80,6 @@ static int find_inputs(const struct safetensors *st,
             return explain(OUTCOME_UNSUPPORTED, why,
                            "%s has the type '%.20s'; F32, F16 and BF16 are "
                            "supported",
-                           names[i], inputs[i]->dtype);
-        }
-        if (strcmp(inputs[i]->dtype, inputs[0]->dtype) != 0) {
-            return explain(OUTCOME_UNSUPPORTED, why,
-                           "q is %s and %s is %s: mixed types are not supported", inputs[0]->dtype,
                            names[i], inputs[i]->dtype);
         }
     }
@@ -185,13 +188,20 @@ static int load(struct problem_file *problem, const struct safetensors *st,
     if (outcome == OUTCOME_DONE) {
         outcome = fill_desc(&problem->desc, n[PROBLEM_Q], n[PROBLEM_K], n[PROBLEM_V], why);
     }
-    int dtype = find_dtype(inputs[0]->dtype);
-    problem->desc.type = dtypes[dtype].type;
+    clattn_type types[EXECUTE_TENSORS] = {[PROBLEM_LSE] = CLATTN_F32};
+    for (int i = 0; i < INPUTS; i++) {
+        types[i] = dtypes[find_dtype(inputs[i]->dtype)].type;
+    }
+    types[PROBLEM_O] = problem->output_type ? problem->output_type : types[PROBLEM_Q];
+    problem->desc.type = types[PROBLEM_Q];
+    problem->desc.type_k = types[PROBLEM_K];
+    problem->desc.type_v = types[PROBLEM_V];
+    problem->desc.type_o = types[PROBLEM_O];
     static const char *const names[EXECUTE_TENSORS] = {"q", "k", "v", "o", "lse"};
     for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
         bool lse = i == PROBLEM_LSE;
         outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
-                              lse ? sizeof(cl_float) : dtypes[dtype].size, why);
+                              size_of(types[i]), why);
     }
     for (int i = 0; i < INPUTS && outcome == OUTCOME_DONE; i++) {
         outcome = outcome_of_file(safetensors_read(st, inputs[i], problem->tensors[i].data, why));
@@ -215,7 +225,7 @@ int problem_file_store(const struct problem_file *problem, const char *path,
     const clattn_desc *desc = &problem->desc;
     const char *dtype = "";
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
-        dtype = dtypes[i].type == desc->type ? dtypes[i].name : dtype;
+        dtype = dtypes[i].type == desc->type_o ? dtypes[i].name : dtype;
     }
     uint64_t heads = desc->heads_q, rows = desc->seq_q;
     /* The wider type first: each tensor is then aligned to its elements. */
@@ -239,5 +249,5 @@ void problem_file_destroy(struct problem_file *problem) {
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
         free(problem->tensors[i].data);
     }
-    *problem = (struct problem_file){.bshd = problem->bshd};
+    *problem = (struct problem_file){.bshd = problem->bshd, .output_type = problem->output_type};
 }
