@@ -20,7 +20,7 @@
 #error "PASS: 1 where V and O are left alone"
 #endif
 
-#define LINE (64 / (int)sizeof(element)) /* elements of a cache line */
+#define LINE(p) (64 / (int)sizeof(*(p))) /* elements of a cache line */
 
 /* OpenCL's own prefetch does nothing on PoCL. */
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -32,18 +32,21 @@
 #define AHEAD_COLS (PASS == 1 ? 0 : HEAD_DIM_V)
 
 struct ahead {
-    __global const element *q, *o, *k, *v; /* first rows that the next work-group wants */
-    int rows, keys;                        /* of q and o, of k and v */
-    int asked;                             /* of these, so far */
+    __global const element_q *q; /* first rows that the next work-group wants */
+    __global const element_o *o;
+    __global const element_k *k;
+    __global const element_v *v;
+    int rows, keys;  /* of q and o, of k and v */
+    int asked;       /* of these, so far */
     uint steps, due; /* a row is due when `rows` or `keys` a step have added up to `steps` */
     int unread;      /* where the keys end that this work-group is the first to read */
 };
 
 /* For the work-group of rows row0 ... row0 + block_m - 1, which sees span and will call
  * ahead_step `steps` times. */
-INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const element *q,
-                        __global const element *k, __global const element *v,
-                        __global const element *o, int row0, const int block_m, int4 span,
+INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const element_q *q,
+                        __global const element_k *k, __global const element_v *v,
+                        __global const element_o *o, int row0, const int block_m, int4 span,
                         int steps) {
     a->rows = a->keys = a->asked = 0;
     a->due = 0;
@@ -67,13 +70,13 @@ INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const 
 }
 
 /* Rows [from, to) of k and v. */
-INLINE void ahead_keys(const struct params *p, __global const element *k, __global const element *v,
-                       int from, int to) {
+INLINE void ahead_keys(const struct params *p, __global const element_k *k,
+                       __global const element_v *v, int from, int to) {
     for (int row = from; row < to; row++) {
-        for (int d = 0; d < HEAD_DIM; d += LINE) {
+        for (int d = 0; d < HEAD_DIM; d += LINE(k)) {
             AHEAD(k + row * p->k.row + d, 0);
         }
-        for (int d = 0; d < AHEAD_COLS; d += LINE) {
+        for (int d = 0; d < AHEAD_COLS; d += LINE(v)) {
             AHEAD(v + row * p->v.row + d, 0);
         }
     }
@@ -83,10 +86,10 @@ INLINE void ahead_keys(const struct params *p, __global const element *k, __glob
 INLINE void ahead_step(const struct params *p, struct ahead *a) {
     for (a->due += (uint)max(a->rows, a->keys); a->due >= a->steps; a->due -= a->steps) {
         const int row = a->asked++;
-        for (int d = 0; d < HEAD_DIM && row < a->rows; d += LINE) {
+        for (int d = 0; d < HEAD_DIM && row < a->rows; d += LINE(a->q)) {
             AHEAD(a->q + row * p->q.row + d, 0);
         }
-        for (int d = 0; d < AHEAD_COLS && row < a->rows; d += LINE) {
+        for (int d = 0; d < AHEAD_COLS && row < a->rows; d += LINE(a->o)) {
             AHEAD(a->o + row * p->o.row + d, 1);
         }
         ahead_keys(p, a->k, a->v, row, min(row + 1, a->keys));

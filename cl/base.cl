@@ -1,12 +1,6 @@
 /*
- * base - storage types, vectors of LANES floats, exp2.
- *
- * Storage and arithmetic are separate: an element (F32, F16 or BF16) is loaded
- * into a float and stored from one, also where cl_khr_fp16 is missing.
+ * base - vectors of LANES floats, exp2.
  */
-#ifndef TYPE
-#error "TYPE: storage of q, k, v and o: F32 (1), F16 (2) or BF16 (3)"
-#endif
 #ifndef LANES
 #error "LANES: floats in a floatn: 1, 4, 8 or 16"
 #endif
@@ -24,10 +18,6 @@
  * subtraction of a reference that was rounded, the best key's weight would not be 1: see state.cl.
  */
 #pragma OPENCL FP_CONTRACT OFF
-
-#define F32 1
-#define F16 2
-#define BF16 3
 
 #define UNROLL _Pragma("unroll")
 #define ROLL _Pragma("unroll 1") /* what seldom runs is to stay small */
@@ -49,124 +39,6 @@ typedef BASE_CONCAT(uint, LANES) uintn;
 #define as_floatn BASE_CONCAT(as_float, LANES)
 #define as_intn BASE_CONCAT(as_int, LANES)
 #define as_uintn BASE_CONCAT(as_uint, LANES)
-#endif
-
-#if TYPE == F32
-typedef float element;
-typedef float4 element4;
-#else
-typedef ushort element;
-typedef ushort4 element4;
-#endif
-
-INLINE float load(__global const element *p) {
-#if TYPE == F32
-    return *p;
-#elif TYPE == F16
-    return vload_half(0, (__global const half *)p);
-#else
-    return as_float((uint)*p << 16);
-#endif
-}
-
-/* Four elements as they are stored; aligned is a promise that p is a multiple of four. */
-INLINE element4 read4(__global const element *p, int aligned) {
-    return aligned ? *(__global const element4 *)p : vload4(0, p);
-}
-
-/* Through 32-bit halves only: no device needs cl_khr_fp16 for it. */
-INLINE float4 convert4(element4 x) {
-#if TYPE == F32
-    return x;
-#elif TYPE == F16
-    const ushort halves[4] = {x.x, x.y, x.z, x.w};
-    return vload_half4(0, (const half *)halves);
-#else
-    return as_float4(convert_uint4(x) << 16);
-#endif
-}
-
-/* The upper half of a float, rounded to nearest, ties to even; a NaN stays one. */
-INLINE ushort base_bf16(float x) {
-    const uint bits = as_uint(x);
-    const uint rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    return (ushort)(isnan(x) ? bits >> 16 | 0x40u : rounded);
-}
-
-INLINE void store(__global element *p, float x) {
-#if TYPE == F32
-    *p = x;
-#elif TYPE == F16
-    vstore_half_rte(x, 0, (__global half *)p);
-#else
-    *p = base_bf16(x);
-#endif
-}
-
-#if TYPE != F32
-/* To and from 16 bits in registers; nearest, ties to even. */
-INLINE ushort narrow(float x) {
-#if TYPE == F16
-    ushort bits;
-    vstore_half_rte(x, 0, (half *)&bits);
-    return bits;
-#else
-    return base_bf16(x);
-#endif
-}
-
-INLINE float widen(ushort bits) {
-#if TYPE == F16
-    return vload_half(0, (const half *)&bits);
-#else
-    return as_float((uint)bits << 16);
-#endif
-}
-#endif
-
-/* Four elements; aligned as in read4. */
-INLINE void store4(__global element *p, float4 x, int aligned) {
-    if (!aligned) {
-        store(p, x.x);
-        store(p + 1, x.y);
-        store(p + 2, x.z);
-        store(p + 3, x.w);
-        return;
-    }
-#if TYPE == F32
-    *(__global float4 *)p = x;
-#elif TYPE == F16
-    vstorea_half4_rte(x, 0, (__global half *)p);
-#else
-    *(__global ushort4 *)p =
-        (ushort4)(base_bf16(x.x), base_bf16(x.y), base_bf16(x.z), base_bf16(x.w));
-#endif
-}
-
-#if LANES > 1
-/* LANES elements, wherever they lie. */
-INLINE floatn loadn(__global const element *p) {
-#if TYPE == F32
-    return BASE_CONCAT(vload, LANES)(0, p);
-#elif TYPE == F16
-    return BASE_CONCAT(vload_half, LANES)(0, (__global const half *)p);
-#else
-    return as_floatn(BASE_CONCAT(convert_uint, LANES)(BASE_CONCAT(vload, LANES)(0, p)) << 16);
-#endif
-}
-
-INLINE void storen(__global element *p, floatn x) {
-#if TYPE == F32
-    BASE_CONCAT(vstore, LANES)(x, 0, p);
-#elif TYPE == F16
-    BASE_CONCAT(BASE_CONCAT(vstore_half, LANES), _rte)(x, 0, (__global half *)p);
-#else
-    const uintn bits = as_uintn(x);
-    const uintn rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    const uintn kept = x == x ? rounded : (bits >> 16 | 0x40u);
-    BASE_CONCAT(vstore, LANES)(BASE_CONCAT(convert_ushort, LANES)(kept), 0, p);
-#endif
-}
 #endif
 
 /*

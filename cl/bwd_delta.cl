@@ -25,7 +25,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_delta(
     for (int d0 = 0; d0 < HEAD_DIM_V && keys.x < keys.y; d0 += GRAD_BLOCK) {
         float block = 0.0f;
         for (int d = d0; d < min(d0 + GRAD_BLOCK, HEAD_DIM_V); d++) {
-            block = fma(load(d_o + d), load(o + d), block);
+            block = fma(load(d_o + d, TYPE_D_O), load(o + d, TYPE_O), block);
         }
         sum += block;
     }

@@ -20,12 +20,12 @@ INLINE void rows_close_segment(float *sum, float *total, const int count) {
 }
 
 /* Adds a block of weighted rows: `rows` is the first one's first element. */
-INLINE void rows_add(const float *weights, __global const element *rows, long stride, int count,
-                     float *sum, const int width) {
+INLINE void rows_add(const float *weights, __global const void *rows, const int type, long stride,
+                     int count, float *sum, const int width) {
     for (int d = 0; d < width; d++) {
         float block = 0.0f;
         for (int j = 0; j < count; j++) {
-            block = fma(weights[j], load(rows + j * stride + d), block);
+            block = fma(weights[j], load(storage_at(rows, j * stride + d, type), type), block);
         }
         sum[d] += block;
     }
@@ -59,8 +59,8 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
         const int2 rows = span_of_key(&s.band, key);
         for (int row0 = rows.x; row0 < rows.y; row0 += GRAD_BLOCK) {
             const int count = min(GRAD_BLOCK, rows.y - row0);
-            __global const element *q_rows = q + slice_begin(&p.q, &s) + row0 * p.q.row;
-            __global const element *d_o_rows = d_o + slice_begin(&p.d_o, &s) + row0 * p.d_o.row;
+            __global const element_q *q_rows = q + slice_begin(&p.q, &s) + row0 * p.q.row;
+            __global const element_d_o *d_o_rows = d_o + slice_begin(&p.d_o, &s) + row0 * p.d_o.row;
             __global const float *lse_rows = lse + slice_begin(&p.lse, &s) + row0 * p.lse.row;
             for (int j = 0; j < count; j++) {
                 const float score = rows_score(&p, q_rows + j * p.q.row, k);
@@ -69,8 +69,8 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
                                             workspace[grad_delta_at(&p, &s, row0 + j)],
                                             score_slope(&p, score));
             }
-            rows_add(d_scores, q_rows, p.q.row, count, sum_k, HEAD_DIM);
-            rows_add(weights, d_o_rows, p.d_o.row, count, sum_v, HEAD_DIM_V);
+            rows_add(d_scores, q_rows, TYPE_Q, p.q.row, count, sum_k, HEAD_DIM);
+            rows_add(weights, d_o_rows, TYPE_D_O, p.d_o.row, count, sum_v, HEAD_DIM_V);
             if (grad_segment_ends(row0 - rows.x) || row0 + GRAD_BLOCK >= rows.y) {
                 rows_close_segment(sum_k, total_k, HEAD_DIM);
                 rows_close_segment(sum_v, total_v, HEAD_DIM_V);
@@ -80,13 +80,13 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
     if (p.given & OPERAND_D_K) {
         d_k += slice_begin_kv(&p.d_k, &s) + key * p.d_k.row;
         for (int d = 0; d < HEAD_DIM; d++) {
-            store(d_k + d, total_k[d] * score_scale(&p));
+            store(d_k + d, total_k[d] * score_scale(&p), TYPE_D_K);
         }
     }
     if (p.given & OPERAND_D_V) {
         d_v += slice_begin_kv(&p.d_v, &s) + key * p.d_v.row;
         for (int d = 0; d < HEAD_DIM_V; d++) {
-            store(d_v + d, total_v[d]);
+            store(d_v + d, total_v[d], TYPE_D_V);
         }
     }
 }

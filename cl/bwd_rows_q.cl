@@ -35,8 +35,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
     const int2 keys = span_of_row(&s.band, row);
     for (int key0 = keys.x; key0 < keys.y; key0 += GRAD_BLOCK) {
         const int count = min(GRAD_BLOCK, keys.y - key0);
-        __global const element *k_rows = k + key0 * p.k.row;
-        __global const element *v_rows = v + key0 * p.v.row;
+        __global const element_k *k_rows = k + key0 * p.k.row;
+        __global const element_v *v_rows = v + key0 * p.v.row;
         for (int j = 0; j < count; j++) {
             const float score = rows_score(&p, q, k_rows + j * p.k.row);
             d_scores[j] = grad_of_score(grad_weight(score, reference),
@@ -47,7 +47,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
         for (int d = 0; d < HEAD_DIM; d++) {
             float block = 0.0f;
             for (int j = 0; j < count; j++) {
-                block = fma(d_scores[j], load(k_rows + j * p.k.row + d), block);
+                block = fma(d_scores[j], load(k_rows + j * p.k.row + d, TYPE_K), block);
             }
             sum[d] += block;
             if (ends) {
@@ -57,6 +57,6 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
         }
     }
     for (int d = 0; d < HEAD_DIM; d++) {
-        store(d_q + d, (total[d] + sum[d]) * score_scale(&p));
+        store(d_q + d, (total[d] + sum[d]) * score_scale(&p), TYPE_D_Q);
     }
 }

@@ -55,10 +55,17 @@
 #error "FAST_LOADS: 1 loads and copies in the engine's own way where it has one; 0 by coordinates"
 #endif
 
+#ifndef TYPE_K
+#error "TYPE_K: storage of k: F32, F16 or BF16; here that of q, v and o, too"
+#endif
 #ifndef WAVES
 #error "WAVES: waves per work-group"
 #endif
 #define THREADS (WAVES * ENGINE_LANES)
+
+/* Engines multiply elements of one type: q, k, v and o have that of k. */
+#define TYPE TYPE_K
+typedef element_k element;
 
 /* Fragments of 16 keys or columns. */
 #define ENGINE_SPLIT (16 / ENGINE_OTHERS)
@@ -74,7 +81,7 @@ struct engine_wave {
 #define ENGINE_UNROLL
 
 INLINE uint engine_pack(float low, float high) {
-    return narrow(low) | (uint)narrow(high) << 16;
+    return narrow(low, TYPE) | (uint)narrow(high, TYPE) << 16;
 }
 
 INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {

@@ -102,7 +102,7 @@ INLINE uint engine_pack(float low, float high) {
 #if TYPE == F16
     return as_uint((half2)((half)low, (half)high));
 #else
-    return narrow(low) | (uint)narrow(high) << 16;
+    return narrow(low, TYPE) | (uint)narrow(high, TYPE) << 16;
 #endif
 }
 

@@ -26,7 +26,7 @@
 #define ENGINE_SCRATCH (ENGINE_LANES * (ENGINE_LEFT + ENGINE_RIGHT)) /* floats of a wave */
 
 INLINE float emulated_element(const uint *operand, int e) {
-    return widen((ushort)(operand[e / 2] >> (e % 2 * 16)));
+    return widen((ushort)(operand[e / 2] >> (e % 2 * 16)), TYPE);
 }
 
 /* All lanes show their operands; each finds the elements of acc that the vendor's map gives it. */
@@ -247,7 +247,7 @@ INLINE void engine_turn(__local element *tile, const int rows, const int width,
             ROLL
             for (int j = 0; j < 8; j++) {
                 __local element *one = tile + row * (row_length + ENGINE_PAD) + d + j;
-                const element zero = finite_element(*one) ? (element)0 : *one;
+                const element zero = finite_short(*one, TYPE) ? (element)0 : *one;
                 *one = sign == 0.0f ? zero : *one ^ (element)0x8000;
             }
         }
@@ -263,7 +263,7 @@ INLINE void engine_make_finite(__local element *tile, const int rows, const int 
             ROLL
             for (int j = 0; j < 8; j++) {
                 __local element *one = tile + row * (width + ENGINE_PAD) + d + j;
-                *one = finite_element(*one) ? *one : (element)0;
+                *one = finite_short(*one, TYPE) ? *one : (element)0;
             }
         }
     }

@@ -57,7 +57,7 @@ INLINE int engine_acc_slot(int e) {
 }
 
 INLINE uint engine_pack(float low, float high) {
-    return narrow(low) | (uint)narrow(high) << 16;
+    return narrow(low, TYPE) | (uint)narrow(high, TYPE) << 16;
 }
 
 INLINE float engine_exchange(float x, const int bits, struct engine_wave w) {
@@ -72,8 +72,8 @@ INLINE void engine_multiply(float *acc, const uint *left, const uint *right, str
         float sum = acc[other];
         for (int k = 0; k < 8; k++) {
             const uint a = left[k], b = right[other * 8 + k];
-            sum = fma(widen((ushort)a), widen((ushort)b), sum);
-            sum = fma(widen((ushort)(a >> 16)), widen((ushort)(b >> 16)), sum);
+            sum = fma(widen((ushort)a, TYPE), widen((ushort)b, TYPE), sum);
+            sum = fma(widen((ushort)(a >> 16), TYPE), widen((ushort)(b >> 16), TYPE), sum);
         }
         acc[other] = sum;
     }

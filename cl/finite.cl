@@ -7,9 +7,15 @@
  * weight changes neither NaN nor Inf.
  *
  * fwd_tile looks for NaN and Inf in each such block.  fwd_mma looks for them only where a sum is
- * NaN or Inf at the end, in a second pass over the keys.  In fwd_wgmma some warps do nothing but
- * look for them.  fwd_lanes may read V in place, where nothing can be replaced, and marks the
- * weights instead.
+ * NaN or Inf at the end, in a second pass over the keys.  standard looks for them when it packs V.
+ *
+ * Others have a scheme of their own.  In fwd_wgmma the copy engine brings V to local memory and the
+ * matrix unit reads V there: no work-item that multiplies ever holds V's elements.  Three warps
+ * that do nothing else look for NaN and Inf in the tile and replace them, while the others compute
+ * scores; the rows get them back from global memory, as here (wgmma_rows.cl).  fwd_lanes reads
+ * F32's V in place, in global memory, where nothing can be replaced.  A clean copy would lie in
+ * private memory, for which OpenCL 1.2 needs the sums' code a second time; fwd_lanes has this code
+ * twice as it is, and marks the weights in one.  fwd_rows reads no hidden key.
  */
 
 /* By the bits: one driver (Rusticl 22.3) takes x times 0 for 0, whatever x is. */
@@ -17,13 +23,10 @@ INLINE int finite_float(float x) {
     return (as_uint(x) & 0x7fffffffu) < 0x7f800000u;
 }
 
-INLINE int finite_element(element x) {
-#if TYPE == F32
-    return finite_float(x);
-#else
-    const element exponent = TYPE == F16 ? 0x7c00 : 0x7f80;
+/* The same of an element of 16 bits. */
+INLINE int finite_short(ushort x, const int type) {
+    const ushort exponent = type == F16 ? 0x7c00 : 0x7f80;
     return (x & exponent) != exponent;
-#endif
 }
 
 /*
@@ -31,7 +34,7 @@ INLINE int finite_element(element x) {
  * block_n keys that are not seen whole by all queries of its block; 0 where there is none.  v: the
  * slice's first element; span: of the block of queries, whose blocks of keys begin at span.x.
  */
-INLINE float finite_lost(const struct band *band, __global const element *v, long stride, int row,
+INLINE float finite_lost(const struct band *band, __global const element_v *v, long stride, int row,
                          int4 span, const int block_n, int col) {
     const int2 keys = span_of_row(band, row);
     /* Every row sees all of the whole blocks, [whole, whole_end). */
@@ -43,8 +46,8 @@ INLINE float finite_lost(const struct band *band, __global const element *v, lon
         if (key == whole && whole < whole_end) {
             key = whole_end - 1;
         } else {
-            const element x = v[key * stride + col];
-            sum += finite_element(x) ? 0.0f : load(v + key * stride + col);
+            const float x = load(v + key * stride + col, TYPE_V);
+            sum += finite_float(x) ? 0.0f : x;
         }
     }
     return sum;

@@ -33,10 +33,9 @@
 #endif
 
 #define BLOCK_M (LANES * ROW_VECTORS)
-/* F16 and BF16 tiles of K and V are first converted into a private tile: element
- * by element the conversion would cost more than the products. */
-#define CONVERTED (TYPE != F32)
-#define TILE (CONVERTED ? BLOCK_N * TILE_ROW : 1)
+/* F32 is read where it lies.  Tiles of K and V in other types are first converted into a private
+ * tile: element by element the conversion would cost more than the products. */
+#define TILE (TYPE_K == F32 && TYPE_V == F32 ? 1 : BLOCK_N * TILE_ROW)
 #define WIDER_DIM (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
 #define TILE_ROW ((WIDER_DIM + 15) / 16 * 16)
 #define COLS ((HEAD_DIM_V + COL_UNROLL - 1) / COL_UNROLL * COL_UNROLL)
@@ -44,23 +43,30 @@
  * unlike 0 it keeps them out. */
 #define HIDDEN (-1.0f)
 
-#if TYPE == F32
-#define SOURCE __global const float *
+/* Where rows of K and of V are read. */
+#if TYPE_K == F32
+#define SOURCE_K __global const float *
 #else
-#define SOURCE const float *
+#define SOURCE_K const float *
+#endif
+#if TYPE_V == F32
+#define SOURCE_V __global const float *
+#else
+#define SOURCE_V const float *
 #endif
 
 /* Converts `rows` rows of `columns` elements into tile[row][TILE_ROW]. */
-INLINE void lanes_convert(float *tile, __global const element *from, long stride, int rows,
-                          const int columns) {
+INLINE void lanes_convert(float *tile, __global const void *from, const int type, long stride,
+                          int rows, const int columns) {
     for (int row = 0; row < rows; row++) {
+        __global const void *elements = storage_at(from, row * stride, type);
         int d = 0;
         for (; d + LANES <= columns; d += LANES) {
             BASE_CONCAT(vstore, LANES)
-            (loadn(from + row * stride + d), 0, tile + row * TILE_ROW + d);
+            (loadn(storage_at(elements, d, type), type), 0, tile + row * TILE_ROW + d);
         }
         for (; d < columns; d++) {
-            tile[row * TILE_ROW + d] = load(from + row * stride + d);
+            tile[row * TILE_ROW + d] = load(storage_at(elements, d, type), type);
         }
     }
 }
@@ -88,7 +94,7 @@ INLINE void lanes_transpose(floatn x[LANES]) {
 }
 
 /* Q^T of BLOCK_M rows; rows past the end repeat the last one. */
-INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct params *p,
+INLINE void lanes_load_q(floatn *q_t, __global const element_q *q, const struct params *p,
                          int rows_here) {
     for (int i = 0; i < ROW_VECTORS; i++) {
         int d = 0;
@@ -96,7 +102,7 @@ INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct pa
             floatn x[LANES];
             UNROLL
             for (int row = 0; row < LANES; row++) {
-                x[row] = loadn(q + min(i * LANES + row, rows_here - 1) * p->q.row + d);
+                x[row] = loadn(q + min(i * LANES + row, rows_here - 1) * p->q.row + d, TYPE_Q);
             }
             lanes_transpose(x);
             UNROLL
@@ -107,14 +113,14 @@ INLINE void lanes_load_q(floatn *q_t, __global const element *q, const struct pa
         for (; d < HEAD_DIM; d++) {
             float *rows = (float *)(q_t + d * ROW_VECTORS + i);
             for (int row = 0; row < LANES; row++) {
-                rows[row] = load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d);
+                rows[row] = load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d, TYPE_Q);
             }
         }
     }
 }
 
 /* O from O^T times each row's normaliser. */
-INLINE void lanes_store_o(__global element *o, const floatn *o_t, const floatn *normalisers,
+INLINE void lanes_store_o(__global element_o *o, const floatn *o_t, const floatn *normalisers,
                           const struct params *p, int rows_here) {
     for (int i = 0; i < ROW_VECTORS; i++) {
         const int rows = min(LANES, rows_here - i * LANES);
@@ -129,7 +135,7 @@ INLINE void lanes_store_o(__global element *o, const floatn *o_t, const floatn *
             UNROLL
             for (int row = 0; row < LANES; row++) {
                 if (row < rows) {
-                    storen(o + (i * LANES + row) * p->o.row + d, x[row]);
+                    storen(o + (i * LANES + row) * p->o.row + d, x[row], TYPE_O);
                 }
             }
         }
@@ -137,7 +143,7 @@ INLINE void lanes_store_o(__global element *o, const floatn *o_t, const floatn *
             const floatn x = o_t[d * ROW_VECTORS + i] * normalisers[i];
             const float *of_row = (const float *)&x;
             for (int row = 0; row < rows; row++) {
-                store(o + (i * LANES + row) * p->o.row + d, of_row[row]);
+                store(o + (i * LANES + row) * p->o.row + d, of_row[row], TYPE_O);
             }
         }
     }
@@ -151,7 +157,7 @@ struct lanes_rows {
 
 /* True when V's rows hold neither NaN nor Inf: then a weight of 0 hides a key.  By their bits:
  * llvmpipe takes any float times 0 for 0. */
-INLINE int lanes_finite(SOURCE v_rows, long v_stride, int keys) {
+INLINE int lanes_finite(SOURCE_V v_rows, long v_stride, int keys) {
     /* One maximum for each vector of columns: they wait for one another. */
     int16 most[HEAD_DIM_V / 16 + 1];
     UNROLL
@@ -188,7 +194,7 @@ INLINE void lanes_hide(floatn *s_t, const struct lanes_rows *rows, int key0, int
 }
 
 /* O^T = O^T * rescale + V^T P^T; `marked` is a literal: some weights may be HIDDEN. */
-INLINE void lanes_accumulate(floatn *o_t, const floatn *s_t, const floatn *rescale, SOURCE v_rows,
+INLINE void lanes_accumulate(floatn *o_t, const floatn *s_t, const floatn *rescale, SOURCE_V v_rows,
                              long v_stride, int keys, const int marked) {
     for (int col = 0; col < COLS; col += COL_UNROLL) {
         floatn o[COL_UNROLL][ROW_VECTORS];
@@ -247,21 +253,18 @@ INLINE void lanes_total(struct lanes_rows *rows, floatn *o_t, floatn *total_t) {
  * one.  `boundary` is a literal: only a boundary block tests the band.
  */
 INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const floatn *q_t,
-                        floatn *s_t, floatn *o_t, float *tile, __global const element *k,
-                        __global const element *v, int key0, int keys, struct ahead *ahead,
+                        floatn *s_t, floatn *o_t, float *tile, __global const element_k *k,
+                        __global const element_v *v, int key0, int keys, struct ahead *ahead,
                         const int boundary) {
     k += key0 * p->k.row;
     v += key0 * p->v.row;
-#if CONVERTED
-    lanes_convert(tile, k, p->k.row, keys, HEAD_DIM);
-    const long k_stride = TILE_ROW, v_stride = TILE_ROW;
-    SOURCE k_rows = tile;
-    SOURCE v_rows = tile;
+#if TYPE_K == F32
+    const long k_stride = p->k.row;
+    SOURCE_K k_rows = k;
 #else
-    (void)tile;
-    const long k_stride = p->k.row, v_stride = p->v.row;
-    SOURCE k_rows = k;
-    SOURCE v_rows = v;
+    lanes_convert(tile, k, TYPE_K, p->k.row, keys, HEAD_DIM);
+    const long k_stride = TILE_ROW;
+    SOURCE_K k_rows = tile;
 #endif
     floatn m[ROW_VECTORS];
     UNROLL
@@ -337,8 +340,14 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
     if (PASS == 1) {
         return;
     }
-#if CONVERTED
-    lanes_convert(tile, v, p->v.row, keys, HEAD_DIM_V);
+#if TYPE_V == F32
+    (void)tile;
+    const long v_stride = p->v.row;
+    SOURCE_V v_rows = v;
+#else
+    lanes_convert(tile, v, TYPE_V, p->v.row, keys, HEAD_DIM_V);
+    const long v_stride = TILE_ROW;
+    SOURCE_V v_rows = tile;
 #endif
     if (boundary ? !lanes_finite(v_rows, v_stride, keys) : 0) {
         lanes_hide(s_t, rows, key0, keys);

@@ -39,9 +39,6 @@
 #ifndef ROW_FRAGMENTS
 #error "ROW_FRAGMENTS: fragments of query rows per wave"
 #endif
-#ifndef Q_REGISTERS
-#error "Q_REGISTERS: 1 keeps the fragments of Q in registers, 0 loads them for each block"
-#endif
 
 /* Bits of `found`, what a pass over the keys finds: a sum that is NaN or Inf; a row that is far
  * (state_is_far); a sum so large that an element of O may exceed F16's range. */
@@ -54,7 +51,6 @@
 #define WIDTH_V ((HEAD_DIM_V + 15) / 16 * 16)
 #define WIDTH_Q (WIDTH > WIDTH_V ? WIDTH : WIDTH_V)
 #define DEPTHS (WIDTH / 16)
-#define DEPTHS_KEPT (Q_REGISTERS ? DEPTHS : 1)
 #define KEYS (BLOCK_N / 16)
 #define FULL_KEPT (ROW_FRAGMENTS > 1)
 #define COLS (WIDTH_V / 16)
@@ -62,7 +58,6 @@
 
 /* s = Q K^T of one block of keys. */
 INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                       uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2],
                        __local const element *tile_q, __local const element *tile_k,
                        struct engine_wave w) {
     ENGINE_UNROLL
@@ -80,13 +75,11 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
     }
     ENGINE_UNROLL
     for (int k = 0; k < DEPTHS; k++) {
+        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
         ENGINE_UNROLL
         for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            if (!Q_REGISTERS) {
-                engine_load_left(fragments[a][0],
-                                 tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + k * 16,
-                                 WIDTH_Q + ENGINE_PAD, w.lane);
-            }
+            engine_load_left(left[a], tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + k * 16,
+                             WIDTH_Q + ENGINE_PAD, w.lane);
         }
         ENGINE_UNROLL
         for (int n = 0; n < KEYS; n++) {
@@ -97,7 +90,7 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
             for (int a = 0; a < ROW_FRAGMENTS; a++) {
                 ENGINE_UNROLL
                 for (int f = 0; f < ENGINE_SPLIT; f++) {
-                    engine_multiply(s[a][n][f], fragments[a][Q_REGISTERS ? k : 0], right[f], w);
+                    engine_multiply(s[a][n][f], left[a], right[f], w);
                 }
             }
         }
@@ -455,7 +448,6 @@ fwd_mma(KERNEL_ARGUMENTS) {
     const int wave_row = wave * ROW_FRAGMENTS * ENGINE_QUERIES;
     __local element *rows = tile_q + wave_row * (WIDTH_Q + ENGINE_PAD);
     const float unit = score_unit(&p);
-    uint fragments[ROW_FRAGMENTS][DEPTHS_KEPT][ENGINE_LEFT / 2];
     float sum[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC];
     float m[ROW_FRAGMENTS][ENGINE_SLOTS],
         l[ROW_FRAGMENTS][ENGINE_SLOTS]; /* l: of this lane's keys */
@@ -494,12 +486,6 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     }
                 }
             }
-            ENGINE_UNROLL
-            for (int d = 0; d < (Q_REGISTERS ? DEPTHS : 0); d++) {
-                engine_load_left(fragments[a][d],
-                                 rows + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + d * 16,
-                                 WIDTH_Q + ENGINE_PAD, w.lane);
-            }
         }
 
         struct mma_totals totals;
@@ -515,7 +501,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                                              last V */
             engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
                         WIDTH_V, p.aligned & OPERAND_V);
-            mma_scores(s, fragments, rows, tile_k, w);
+            mma_scores(s, rows, tile_k, w);
             engine_copied();
             if ((FULL_KEPT || (MASKED && key0 < span.z) || key0 + BLOCK_N > plain_end) &&
                 kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > kept.full[1])) {
@@ -655,8 +641,9 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     const float more =
                         finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
                                     span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
-                    from[j] =
-                        more == 0.0f ? from[j] : (element)engine_pack(widen(from[j]) + more, 0.0f);
+                    from[j] = more == 0.0f
+                                  ? from[j]
+                                  : (element)engine_pack(widen(from[j], TYPE) + more, 0.0f);
                 }
             }
             if ((p.aligned & OPERAND_O) && d + 8 <= HEAD_DIM_V) {

@@ -9,11 +9,11 @@
 #error "WORK_GROUP: work-items in a work-group"
 #endif
 
-INLINE float rows_score(const struct params *p, __global const element *q,
-                        __global const element *k) {
+INLINE float rows_score(const struct params *p, __global const element_q *q,
+                        __global const element_k *k) {
     float product = 0.0f;
     for (int d = 0; d < HEAD_DIM; d++) {
-        product = fma(load(q + d), load(k + d), product);
+        product = fma(load(q + d, TYPE_Q), load(k + d, TYPE_K), product);
     }
     return score_of_product(p, product);
 }
@@ -41,8 +41,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
     const int2 keys = span_of_row(&s.band, row);
     for (int key0 = keys.x; key0 < keys.y; key0 += STATE_KEYS) {
         const int count = min(STATE_KEYS, keys.y - key0);
-        __global const element *k_rows = k + key0 * p.k.row;
-        __global const element *v_rows = v + key0 * p.v.row;
+        __global const element_k *k_rows = k + key0 * p.k.row;
+        __global const element_v *v_rows = v + key0 * p.v.row;
         float m_new = m;
         for (int j = 0; j < count; j++) {
             weights[j] = rows_score(&p, q, k_rows + j * p.k.row);
@@ -60,7 +60,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         for (int d = 0; d < HEAD_DIM_V; d++) {
             float block = 0.0f;
             for (int j = 0; j < count; j++) {
-                block = fma(weights[j], load(v_rows + j * p.v.row + d), block);
+                block = fma(weights[j], load(v_rows + j * p.v.row + d, TYPE_V), block);
             }
             sum[d] = fma(sum[d], rescale, block);
         }
@@ -76,6 +76,6 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
     const float normaliser = state_finish(m, &l_total, keys.x < keys.y, (p.given & OPERAND_LSE),
                                           lse + slice_begin(&p.lse, &s) + row * p.lse.row);
     for (int d = 0; d < HEAD_DIM_V; d++) {
-        store(o + d, total[d] * normaliser);
+        store(o + d, total[d] * normaliser, TYPE_O);
     }
 }

@@ -37,9 +37,10 @@
  * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
  * gets them back at the end (finite.cl).
  *
- * Rows count as aligned when those of q, k, v and o all are (OPERANDS_TOGETHER): with a flag for
- * each tensor, AMD's compiler keeps more scalars through the loops and spills them (offline,
- * 2026-11-27, all 36 programs together: gfx90a 122 spills, 176 with four flags; gfx942 77 and 105).
+ * Rows that are read count as aligned when those of q, k and v all are (OPERANDS_TOGETHER), and a
+ * store of o looks at its address.  With a flag for each tensor AMD's compiler keeps more scalars
+ * through the loops and spills them (offline, 2026-11-27, all 36 programs together: gfx90a 114
+ * spills, 123 with a flag for o, 176 with four flags; gfx942 77, 79 and 105).
  *
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can
  * shorten them), then heads, then batch.
@@ -114,9 +115,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
 
     const int4 span = span_of_rows(&slice.band, row0, row_last);
     const int last = span.y - 1;
-    element4 next[CHUNKS(BLOCK_N)];
+    chunk next[CHUNKS(BLOCK_N)];
     if (PREFETCH ? span.x < span.y : 0) {
-        tile_fetch(next, k, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM,
+        tile_fetch(next, k, TYPE_K, p.k.row, span.x, last, BLOCK_N, 0, HEAD_DIM,
                    p.aligned & OPERANDS_TOGETHER);
     }
     for (int key0 = span.x; key0 < span.y; key0 += BLOCK_N) {
@@ -134,10 +135,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         for (int z = 0; z < STRIPS; z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* everybody has done with the last contents */
             if (!PREFETCH) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
-            tile_put(tile_kv, next, BLOCK_N, 1);
+            tile_put(tile_kv, next, TYPE_K, BLOCK_N, 1);
             if (!Q_RESIDENT) {
                 tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
             }
@@ -145,13 +146,13 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             if (!PREFETCH) {
                 /* nothing is under way */
             } else if (z + 1 < STRIPS) {
-                tile_fetch(next, k, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM,
-                           p.aligned & OPERANDS_TOGETHER);
+                tile_fetch(next, k, TYPE_K, p.k.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D,
+                           HEAD_DIM, p.aligned & OPERANDS_TOGETHER);
             } else if (PASS != 1) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, 0, HEAD_DIM_V,
                            p.aligned & OPERANDS_TOGETHER);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
             const int d = td * (BLOCK_D / THREADS_D);
@@ -231,10 +232,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         for (int z = 0; z < (PASS == 1 ? 0 : STRIPS_V); z++) {
             barrier(CLK_LOCAL_MEM_FENCE); /* done with K or the strip before; tile_p is written */
             if (!PREFETCH) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM_V,
                            p.aligned & OPERANDS_TOGETHER);
             }
-            tile_put(tile_kv, next, BLOCK_N, 0);
+            tile_put(tile_kv, next, TYPE_V, BLOCK_N, 0);
             if (boundary && tile_is_odd(next)) {
                 tile_clean(tile_kv);
                 atomic_xchg(&tile_odd, 1);
@@ -243,10 +244,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             if (!PREFETCH) {
                 /* nothing is under way */
             } else if (z + 1 < STRIPS_V) {
-                tile_fetch(next, v, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D, HEAD_DIM_V,
-                           p.aligned & OPERANDS_TOGETHER);
+                tile_fetch(next, v, TYPE_V, p.v.row, key0, last, BLOCK_N, (z + 1) * BLOCK_D,
+                           HEAD_DIM_V, p.aligned & OPERANDS_TOGETHER);
             } else {
-                tile_fetch(next, k, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
+                tile_fetch(next, k, TYPE_K, p.k.row, key0 + BLOCK_N, last, BLOCK_N, 0, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
             __local const float *weights = tile_p + om * P_ROW;
@@ -300,7 +301,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* 0 for a row that sees no key: Rusticl 22.3 gives -0 for 0 * x + 0 where x < 0. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                tile_store(o + row * p.o.row + d, x, HEAD_DIM_V - d, p.aligned & OPERANDS_TOGETHER);
+                __global element *to = o + row * p.o.row + d;
+                tile_store(to, x, HEAD_DIM_V - d, ((uint)(size_t)to & (4 * sizeof *to - 1)) == 0);
             }
         }
     }
@@ -311,10 +313,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             const int chunk = i / 4 % (STRIPS_V * COLS);
             const int d = chunk / COLS * BLOCK_D + (on + THREADS_O * (chunk % COLS)) * 4 + i % 4;
             if (row <= row_last && d < HEAD_DIM_V) {
-                __global element *to = o + row * p.o.row + d;
+                __global element_o *to = o + row * p.o.row + d;
                 const float lost = finite_lost(&slice.band, v, p.v.row, row, span, BLOCK_N, d);
                 if (lost != 0.0f) {
-                    store(to, load(to) + lost);
+                    store(to, load(to, TYPE_O) + lost, TYPE_O);
                 }
             }
         }

@@ -43,10 +43,10 @@ enum { MAP_BYTES = 128, MAP_LONGS = MAP_BYTES / 8 };
 /* A stride in bytes: a multiple of 16 from 16 to below 2^40.  A stride that is none leads to
  * nothing: the host has looked at those that do. */
 INLINE ulong map_stride(long elements) {
-    return max((ulong)elements * sizeof(element) & 0xFFFFFFFFF0UL, 16UL);
+    return max((ulong)elements * sizeof(element_k) & 0xFFFFFFFFF0UL, 16UL);
 }
 
-INLINE void map_write(__global ulong *map, __global const element *from, struct strides strides,
+INLINE void map_write(__global ulong *map, __global const element_k *from, struct strides strides,
                       int dim, int rows, int heads, int batch, int box_rows) {
     UNROLL
     for (int i = 0; i < MAP_LONGS; i++) {

@@ -49,7 +49,7 @@ struct params {
     PARAMS_FLOAT cap;      /* see score.cl */
     PARAMS_INT given;      /* a bit for each operand, OPERAND_LSE: the call has this tensor */
     PARAMS_INT aligned;    /* likewise: each of its rows starts at a multiple of 16 bytes;
-                              OPERANDS_TOGETHER: those of q, k, v and o, for loops that would
+                              OPERANDS_TOGETHER: those of q, k and v, for loops that would
                               take more registers with several answers */
 };
 

@@ -1,15 +1,15 @@
 /*
  * standard_pack - q, k and v as dense floats, for matrix products.
  *
- * A tensor whose pointer is NULL is dense and F32 already, and is left out.  The workspace:
+ * The workspace:
  *
- *     flags [batch, head_kv] (int, 0 beforehand)
+ *     flag (int, 0 beforehand)
  *     q, k [batch, head, row, d]    v [block][batch, head, row of the block, d]
  *
  * each part, and each block of PRODUCT_KEYS keys of v, from a multiple of PART_FLOATS on.  A
  * product multiplies the rows of V that a query does not see by 0, and 0 * NaN is NaN.  Where a
- * band can hide keys, a NaN or Inf of V is therefore packed as 0 and flagged; standard_unpack then
- * adds its product with its weight to the rows that do see it.
+ * band can hide keys, a NaN or Inf of V is therefore packed as 0 and sets the flag; standard_unpack
+ * then adds it to the rows that do see it.
  *
  * Grid: dimension 0 runs over the rows of q, k and v.  A work-group packs
  * WORK_GROUP rows, four elements at a time, neighbours side by side.
@@ -31,24 +31,15 @@ INLINE long pack_part(long floats) {
     return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
 }
 
-/* F16 by a vector, as some CPU drivers convert a single half in software. */
-INLINE float4 pack_load4(__global const element *p) {
-#if TYPE == F16
-    return vload_half4(0, (__global const half *)p);
-#else
-    return (float4)(load(p), load(p + 1), load(p + 2), load(p + 3));
-#endif
-}
-
 /* Elements d ... d + 3 of row `row` of all of a tensor's; beyond dim they are 0. */
-INLINE float4 pack_load(const struct strides *t, __global const element *from, long row, int seq,
-                        int heads, int d, const int dim) {
-    from += slice_row_begin(t, heads, seq, row) + d;
-    if (d + 4 <= dim) {
-        return pack_load4(from);
+INLINE float4 pack_load(const struct strides *t, __global const void *from, const int type,
+                        long row, int seq, int heads, int d, const int dim) {
+    from = storage_at(from, slice_row_begin(t, heads, seq, row) + d, type);
+    if (d + 4 <= dim) { /* as a vector: some CPU drivers convert a single half in software */
+        return load4(from, type, 0);
     }
-    return (float4)(load(from), d + 1 < dim ? load(from + 1) : 0.0f,
-                    d + 2 < dim ? load(from + 2) : 0.0f, 0.0f);
+    return (float4)(load(from, type), d + 1 < dim ? load(storage_at(from, 1, type), type) : 0.0f,
+                    d + 2 < dim ? load(storage_at(from, 2, type), type) : 0.0f, 0.0f);
 }
 
 INLINE void pack_store(__global float *to, float4 x, int d, const int dim) {
@@ -70,8 +61,8 @@ standard_pack(KERNEL_ARGUMENTS) {
     const int heads_kv = slice_heads_kv(&p);
     const long rows_q = (long)slice_rows(&p);
     const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;
-    __global int *flags = (__global int *)(workspace + p.workspace);
-    __global float *to_q = workspace + p.workspace + pack_part((long)p.batch * heads_kv);
+    __global int *flag = (__global int *)(workspace + p.workspace);
+    __global float *to_q = workspace + p.workspace + PART_FLOATS;
     __global float *to_k = to_q + pack_part(rows_q * HEAD_DIM);
     __global float *to_v = to_k + pack_part(rows_kv * HEAD_DIM);
 
@@ -79,26 +70,26 @@ standard_pack(KERNEL_ARGUMENTS) {
         const int d = chunk % CHUNKS * 4;
         long row = (long)get_group_id(0) * WORK_GROUP + chunk / CHUNKS;
         if (row < rows_q) {
-            if (q && d < HEAD_DIM) {
-                const float4 x = pack_load(&p.q, q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
+            if (d < HEAD_DIM) {
+                const float4 x = pack_load(&p.q, q, TYPE_Q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
                 pack_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_q;
         if (row < rows_kv) {
-            if (k && d < HEAD_DIM) {
-                const float4 x = pack_load(&p.k, k, row, p.seq_kv, heads_kv, d, HEAD_DIM);
+            if (d < HEAD_DIM) {
+                const float4 x = pack_load(&p.k, k, TYPE_K, row, p.seq_kv, heads_kv, d, HEAD_DIM);
                 pack_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_kv;
-        if (row < rows_kv && v && d < HEAD_DIM_V) {
-            float4 x = pack_load(&p.v, v, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
+        if (row < rows_kv && d < HEAD_DIM_V) {
+            float4 x = pack_load(&p.v, v, TYPE_V, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
             const int4 finite = isfinite(x);
             if (MASKED && !all(finite)) {
-                atomic_or(flags + row / p.seq_kv, 1);
+                atomic_or(flag, 1);
                 x = select((float4)(0.0f), x, finite);
             }
             const int key = (int)(row % p.seq_kv), key0 = key / PRODUCT_KEYS * PRODUCT_KEYS;

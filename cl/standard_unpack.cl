@@ -3,12 +3,11 @@
  *
  * The workspace, each part from a multiple of PART_FLOATS on:
  *
- *     weights [batch, head_q, query, key]    product [batch, head_q, query, segment, d]
- *     flags [batch, head_kv]
+ *     weights [batch, head_q, query, key]    product [batch, head_q, query, segment, d]    flag
  *
- * The product comes in one part for each SEGMENT of keys: o is their sum.
- * Where a key head is flagged, NaN and Inf were left out of its V (standard_pack):
- * they are added here, times their weights, for the keys that a query sees.
+ * The product comes in one part for each SEGMENT keys: o is their sum.
+ * Where the flag is set, NaN and Inf were left out of V (standard_pack): they are added here
+ * (finite_lost).
  *
  * Grid: dimension 0 runs over the rows of o.  A work-group unpacks WORK_GROUP rows,
  * four elements at a time, neighbours side by side.
@@ -29,26 +28,13 @@ INLINE long unpack_part(long floats) {
     return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
 }
 
-/* What the elements of V (v: column d of the first key) that are no numbers add to x. */
-INLINE float unpack_add(float x, __global const float *weights, __global const element *v,
-                        long v_stride, int2 keys) {
-    for (int key = keys.x; key < keys.y; key++) {
-        const float value = load(v + key * v_stride);
-        if (!isfinite(value)) {
-            x = fma(weights[key], value, x);
-        }
-    }
-    return x;
-}
-
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 standard_unpack(KERNEL_ARGUMENTS) {
     const long rows = (long)slice_rows(&p);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
-    const long segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : 1L;
-    __global const float *weights = workspace + p.workspace;
-    __global const float *product = weights + unpack_part(rows * stride);
-    __global const int *flags =
+    const int segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : p.seq_kv > 0;
+    __global const float *product = workspace + p.workspace + unpack_part(rows * stride);
+    __global const int *flag =
         (__global const int *)(product + unpack_part(rows * segments * HEAD_DIM_V));
 
     for (int chunk = (int)get_local_id(0); chunk < WORK_GROUP * CHUNKS; chunk += WORK_GROUP) {
@@ -61,31 +47,32 @@ standard_unpack(KERNEL_ARGUMENTS) {
         struct slice s;
         slice_of_row(&p, (ulong)row, &query, &s);
         float4 x = (float4)(0.0f);
-        for (long segment = 0; segment < (p.seq_kv > 0 ? segments : 0); segment++) {
+        ROLL
+        for (int segment = 0; segment < segments; segment++) {
             /* Beyond the last column: the last one again, not stored. */
             __global const float *from = product + (row * segments + segment) * HEAD_DIM_V + d;
             x += (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
         }
-        if (MASKED && p.seq_kv > 0 && flags[s.number_kv]) {
+        if (MASKED && segments > 0 && *flag) {
+            __global const element_v *from = v + slice_begin_kv(&p.v, &s) + d;
             const int2 keys = span_of_row(&s.band, query);
-            __global const float *w = weights + row * stride;
-            __global const element *from = v + slice_begin_kv(&p.v, &s) + d;
-            x.x = unpack_add(x.x, w, from, p.v.row, keys);
-            x.y = unpack_add(x.y, w, from + min(1, last), p.v.row, keys);
-            x.z = unpack_add(x.z, w, from + min(2, last), p.v.row, keys);
-            x.w = unpack_add(x.w, w, from + min(3, last), p.v.row, keys);
+            const int4 span = (int4)(keys.x, keys.y, keys.y, keys.x); /* no block counts as whole */
+            x.x += finite_lost(&s.band, from, p.v.row, query, span, 1, 0);
+            x.y += finite_lost(&s.band, from, p.v.row, query, span, 1, min(1, last));
+            x.z += finite_lost(&s.band, from, p.v.row, query, span, 1, min(2, last));
+            x.w += finite_lost(&s.band, from, p.v.row, query, span, 1, min(3, last));
         }
-        __global element *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
+        __global element_o *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
         if (last >= 3) {
-            store4(to, x, p.aligned & OPERAND_O);
+            store4(to, x, TYPE_O, p.aligned & OPERAND_O);
             continue;
         }
-        store(to, x.x);
+        store(to, x.x, TYPE_O);
         if (last >= 1) {
-            store(to + 1, x.y);
+            store(to + 1, x.y, TYPE_O);
         }
         if (last >= 2) {
-            store(to + 2, x.z);
+            store(to + 2, x.z, TYPE_O);
         }
     }
 }

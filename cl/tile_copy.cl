@@ -45,35 +45,68 @@ INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
 }
 
 /*
+ * Four elements of Q, K or V on their way to a tile.  16 bits each stay as they are stored, which
+ * takes half as many registers; where one of the three is F32, all come as floats.
+ */
+#if TYPE_Q == F32 || TYPE_K == F32 || TYPE_V == F32
+typedef float4 chunk;
+INLINE chunk chunk_load(__global const void *p, const int type, int aligned) {
+    return load4(p, type, aligned);
+}
+INLINE float chunk_load_one(__global const void *p, const int type) {
+    return load(p, type);
+}
+INLINE float4 chunk_floats(chunk x, const int type) {
+    (void)type;
+    return x;
+}
+#else
+typedef ushort4 chunk;
+INLINE chunk chunk_load(__global const void *p, const int type, int aligned) {
+    (void)type;
+    return read4_16((__global const ushort *)p, aligned);
+}
+INLINE ushort chunk_load_one(__global const void *p, const int type) {
+    (void)type;
+    return *(__global const ushort *)p;
+}
+INLINE float4 chunk_floats(chunk x, const int type) {
+    return widen4(x, type);
+}
+#endif
+
+/*
  * Reads rows `first` ... first + rows - 1 (past `last`: the last one again) of the strip
  * that begins at element d0; elements past `dim` become 0.  `aligned` is a literal: with
  * a branch in the loop each read would wait for the one before.
  */
-INLINE void tile_read(element4 *chunks, __global const element *from, long stride, int first,
-                      int last, const int rows, int d0, const int dim, const int aligned) {
+INLINE void tile_read(chunk *chunks, __global const void *from, const int type, long stride,
+                      int first, int last, const int rows, int d0, const int dim,
+                      const int aligned) {
     UNROLL
     for (int i = 0; i < CHUNKS(rows); i++) {
         int row, d;
         const int inside = tile_chunk(i, rows, &row, &d);
         const int count = inside ? dim - d0 - d : 0;
-        __global const element *p = from + min(first + row, last) * stride + d0 + d;
-        chunks[i] = (element4)(0);
+        __global const void *p = storage_at(from, min(first + row, last) * stride, type);
+        p = storage_at(storage_at(p, d0, type), d, type);
+        chunks[i] = (chunk)(0);
         if (count >= 4) {
-            chunks[i] = read4(p, aligned);
+            chunks[i] = chunk_load(p, type, aligned);
         } else if (dim % 4 != 0) {
-            chunks[i].x = count > 0 ? p[0] : (element)0;
-            chunks[i].y = count > 1 ? p[1] : (element)0;
-            chunks[i].z = count > 2 ? p[2] : (element)0;
+            chunks[i].x = count > 0 ? chunk_load_one(p, type) : 0;
+            chunks[i].y = count > 1 ? chunk_load_one(storage_at(p, 1, type), type) : 0;
+            chunks[i].z = count > 2 ? chunk_load_one(storage_at(p, 2, type), type) : 0;
         }
     }
 }
 
-INLINE void tile_fetch(element4 *chunks, __global const element *from, long stride, int first,
-                       int last, const int rows, int d0, const int dim, int aligned) {
+INLINE void tile_fetch(chunk *chunks, __global const void *from, const int type, long stride,
+                       int first, int last, const int rows, int d0, const int dim, int aligned) {
     if (WIDE_READS ? aligned : 0) {
-        tile_read(chunks, from, stride, first, last, rows, d0, dim, 1);
+        tile_read(chunks, from, type, stride, first, last, rows, d0, dim, 1);
     } else {
-        tile_read(chunks, from, stride, first, last, rows, d0, dim, 0);
+        tile_read(chunks, from, type, stride, first, last, rows, d0, dim, 0);
     }
 }
 
@@ -82,24 +115,25 @@ INLINE void tile_fetch(element4 *chunks, __global const element *from, long stri
  * tile_scores tells why), THREADS_N rows are written as they are, in the next THREADS_N rows the
  * two elements of each pair change places, and so on.
  */
-INLINE void tile_put(__local float *tile, const element4 *chunks, const int rows, const int swap) {
+INLINE void tile_put(__local float *tile, const chunk *chunks, const int type, const int rows,
+                     const int swap) {
     UNROLL
     for (int i = 0; i < CHUNKS(rows); i++) {
         int row, d;
         if (tile_chunk(i, rows, &row, &d)) {
-            const float4 x = convert4(chunks[i]);
+            const float4 x = chunk_floats(chunks[i], type);
             const int odd = swap ? row / THREADS_N % 2 : 0;
             vstore4(odd != 0 ? x.yxwz : x, 0, tile + row * TILE_ROW + d);
         }
     }
 }
 
-/* Is a NaN or an Inf in the fetched chunks? */
-INLINE int tile_is_odd(const element4 *chunks) {
+/* Is a NaN or an Inf in the fetched chunks of V? */
+INLINE int tile_is_odd(const chunk *chunks) {
     uint4 most = (uint4)(0u);
     UNROLL
     for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
-        most = max(most, as_uint4(convert4(chunks[i])) & 0x7fffffffu);
+        most = max(most, as_uint4(chunk_floats(chunks[i], TYPE_V)) & 0x7fffffffu);
     }
     return !finite_float(as_float(max(max(most.x, most.y), max(most.z, most.w))));
 }
@@ -120,27 +154,28 @@ INLINE void tile_clean(__local float *tile) {
 }
 
 /* Copies a strip of Q to its tile without prefetching: Q is read once, or local memory is short. */
-INLINE void tile_load_q(__local float *tile, __global const element *q, const struct params *p,
+INLINE void tile_load_q(__local float *tile, __global const element_q *q, const struct params *p,
                         int row0, int row_last, int d0) {
-    element4 chunks[CHUNKS(BLOCK_M)];
-    tile_fetch(chunks, q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM,
+    chunk chunks[CHUNKS(BLOCK_M)];
+    tile_fetch(chunks, q, TYPE_Q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM,
                p->aligned & OPERANDS_TOGETHER);
-    tile_put(tile, chunks, BLOCK_M, 0);
+    tile_put(tile, chunks, TYPE_Q, BLOCK_M, 0);
 }
 
-/* Stores the first `count` of four elements (none where count is below 1, all where above 4). */
-INLINE void tile_store(__global element *p, float4 x, const int count, int aligned) {
+/* Stores the first `count` of four elements of O (none where count is below 1, all where above 4).
+ */
+INLINE void tile_store(__global element_o *p, float4 x, const int count, int aligned) {
     if (count >= 4) {
-        store4(p, x, WIDE_READS ? aligned : 0);
+        store4(p, x, TYPE_O, WIDE_READS ? aligned : 0);
     } else if (HEAD_DIM_V % 4 != 0) {
         if (count > 0) {
-            store(p, x.x);
+            store(p, x.x, TYPE_O);
         }
         if (count > 1) {
-            store(p + 1, x.y);
+            store(p + 1, x.y, TYPE_O);
         }
         if (count > 2) {
-            store(p + 2, x.z);
+            store(p + 2, x.z, TYPE_O);
         }
     }
 }

@@ -25,12 +25,16 @@
 #define WGMMA_STRING(x) #x
 #define WGMMA_TEXT(x) WGMMA_STRING(x)
 
+/* The unit multiplies elements of one type: q, k, v and o have that of k. */
+#define TYPE TYPE_K
+typedef element_k element;
+
 #if TYPE == F16
 #define WGMMA_TYPES "f32.f16.f16"
 #elif TYPE == BF16
 #define WGMMA_TYPES "f32.bf16.bf16"
 #else
-#error "TYPE: wgmma multiplies F16 and BF16"
+#error "TYPE_K: wgmma multiplies F16 and BF16"
 #endif
 
 /* Columns of O: what HEAD_DIM_V needs, in whole slabs. */

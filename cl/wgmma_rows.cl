@@ -172,7 +172,7 @@ INLINE void restore(const struct params *p, float *o, __local const struct task 
             UNROLL
             for (int i = 0; i < SUMS / 2; i++) {
                 const int d = i / 2 * 8 + i % 2 + 2 * (int)(get_local_id(0) % 4);
-                const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d) : 0.0f;
+                const float x = d < HEAD_DIM_V ? load(v + key * p->v.row + d, TYPE) : 0.0f;
                 UNROLL
                 for (int r = 0; r < 2; r++) {
                     const int seen = key >= keys[r].x && key < keys[r].y;

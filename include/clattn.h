@@ -128,7 +128,7 @@ CLATTN_API cl_int clattn_context_describe(clattn_context context, char *text, si
 
 /* ---- Problem ------------------------------------------------------------ */
 
-/* Storage of q, k, v and o.  Sums are always in 32-bit floating point. */
+/* Storage of a tensor's elements.  Sums are always in 32-bit floating point. */
 typedef cl_uint clattn_type;
 #define CLATTN_F32 1u
 #define CLATTN_F16 2u  /* IEEE binary16; cl_khr_fp16 is not needed */
@@ -181,6 +181,9 @@ typedef cl_uint clattn_pass;
  * row ever depends on what others hold.
  * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
+ * q, k, v and o may differ in type, for example q and o in f32 beside k and v in f16.  Then no
+ * number is rounded but o, to its type; an o beyond its type's range becomes infinite.
+ *
  * With pass = CLATTN_BACKWARD the plan computes gradients (clattn_enqueue_backward), each of the
  * shape of what it belongs to: d_q, d_k and d_v from q, k, v, o, lse and d_o.  Nothing of size
  * seq_q * seq_kv is stored, and results are the same to the bit in every run.  Key heads that
@@ -193,7 +196,7 @@ typedef cl_uint clattn_pass;
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {
     size_t size;
-    clattn_type type;    /* default CLATTN_F32 */
+    clattn_type type;    /* of q; default CLATTN_F32 */
     cl_uint batch;       /* default 1; batch * heads_q at most 2^30 - 1 */
     cl_uint heads_q;     /* default 1; a multiple of heads_kv */
     cl_uint heads_kv;    /* default 0: as heads_q */
@@ -211,6 +214,11 @@ typedef struct clattn_desc {
                         clattn would never choose a variant with what is given).  Copied. */
     cl_ulong features;   /* bits CLATTN_FEATURE_*, of which there are none yet; default 0 */
     cl_ulong promises;   /* bits CLATTN_PROMISE_*; default 0: none */
+    clattn_type type_k;  /* default 0: as type.  Solvers for matrix engines (fwd_mma, fwd_wgmma)
+                        answer where q, k, v and o have one type, all others any types */
+    clattn_type type_v;  /* default 0: as type_k */
+    clattn_type type_o;  /* default 0: as type */
+    clattn_type type_d;  /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
     clattn_pass pass;    /* default CLATTN_FORWARD */
     cl_uint unused;      /* 0: room for a later member */
 } clattn_desc;
@@ -218,13 +226,14 @@ typedef struct clattn_desc {
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, CLATTN_FORWARD, 0                                 \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, 0, 0, 0, 0, CLATTN_FORWARD, 0                     \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
  * tests, benchmarks, tools and bug reports.
  *
  *     f32 | f16 | bf16    type                  causal          band_right 0
+ *     kT, vT, oT, dT      type_k ... type_d: kf16, of32
  *     bN                  batch                 windowL,R       band (-1: unbounded)
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
@@ -236,8 +245,8 @@ typedef struct clattn_desc {
  * success all of it but size is replaced, variant by NULL, else nothing. */
 CLATTN_API cl_int clattn_desc_parse(const char *text, clattn_desc *desc);
 
-/* The inverse: the type, and else the shortest text that parses to the same problem.  capacity and
- * needed as in clattn_context_describe. */
+/* The inverse: the type of q, and else the shortest text that parses to the same problem.  capacity
+ * and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_desc_format(const clattn_desc *desc, char *text, size_t capacity,
                                      size_t *needed);
 

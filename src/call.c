@@ -133,7 +133,7 @@ static cl_int check_workspace(struct call *c, struct status *status) {
     const cl_ulong bytes = c->plan->workspace;
     struct tensor *t = &c->tensors[WORKSPACE];
     *t = (struct tensor){.name = "workspace",
-                         .shape = {1, 1, 1, bytes / sizeof(cl_float), sizeof(cl_float)},
+                         .shape = {1, 1, 1, bytes / sizeof(cl_float), CLATTN_F32},
                          .read = true,
                          .written = true};
     if (bytes == 0) {
@@ -212,8 +212,8 @@ static cl_int fill_params(struct call *c, struct status *status) {
         c->params.given |= (cl_int)t[i].present << i;
         c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;
     }
-    c->params.aligned |= (cl_int)((c->params.aligned & OPERANDS_WIDE) == OPERANDS_WIDE)
-                         << OPERANDS_TOGETHER;
+    const cl_int together = 1 << OPERAND_Q | 1 << OPERAND_K | 1 << OPERAND_V;
+    c->params.aligned |= (cl_int)((c->params.aligned & together) == together) << OPERANDS_TOGETHER;
     const float factor = fabsf(c->params.factor);
     if (!isfinite(factor) || (factor != 0 && factor < FLT_MIN)) {
         return status_set(status, CLATTN_INVALID_ARGS,

@@ -62,13 +62,14 @@ bool engines_has(const struct device *d, const struct engine *engine) {
  * instructions differ in no engine's device. */
 void engines_probe_text(const struct engine *engine, struct text *out) {
     text_printf(out,
-                "#define TYPE 3\n#define LANES 1\n#define HEAD_DIM 16\n#define HEAD_DIM_V 16\n"
+                "#define TYPE_K 3\n#define element_k element_bf16\n#define LANES 1\n#define "
+                "HEAD_DIM 16\n#define HEAD_DIM_V 16\n"
                 "#define MASKED 0\n#define WAVES 1\n#define ENGINE %s\n#define EMULATED 0\n"
                 "#define FAST_LOADS 1\n",
                 engine->name);
     struct text part = {0};
     text_printf(&part, "engine_%s.cl", engine->name);
-    const char *const parts[] = {"base.cl", "engine.cl", text_chars(&part)};
+    const char *const parts[] = {"base.cl", "storage.cl", "engine.cl", text_chars(&part)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         const struct source *source = sources_find(parts[i]);
         if (source) {

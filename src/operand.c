@@ -4,47 +4,64 @@
 #include <string.h>
 
 static struct operand_shape of_queries(const struct problem *p, const struct operand_lengths *n,
-                                       cl_uint width, cl_uint element_size) {
-    return (struct operand_shape){n->batch, p->heads_q, n->seq_q, width, element_size};
+                                       cl_uint width, clattn_type type) {
+    return (struct operand_shape){n->batch, p->heads_q, n->seq_q, width, type};
 }
 
 static struct operand_shape of_keys(const struct problem *p, const struct operand_lengths *n,
-                                    cl_uint width) {
-    return (struct operand_shape){n->batch, p->heads_kv, n->seq_kv, width, problem_element_size(p)};
+                                    cl_uint width, clattn_type type) {
+    return (struct operand_shape){n->batch, p->heads_kv, n->seq_kv, width, type};
 }
 
 static struct operand_shape shape_q(const struct problem *p, const struct operand_lengths *n) {
-    return of_queries(p, n, p->head_dim, problem_element_size(p));
+    return of_queries(p, n, p->head_dim, p->type);
 }
 
 static struct operand_shape shape_k(const struct problem *p, const struct operand_lengths *n) {
-    return of_keys(p, n, p->head_dim);
+    return of_keys(p, n, p->head_dim, p->type_k);
 }
 
 static struct operand_shape shape_v(const struct problem *p, const struct operand_lengths *n) {
-    return of_keys(p, n, p->head_dim_v);
+    return of_keys(p, n, p->head_dim_v, p->type_v);
 }
 
 static struct operand_shape shape_o(const struct problem *p, const struct operand_lengths *n) {
-    return of_queries(p, n, p->head_dim_v, problem_element_size(p));
+    return of_queries(p, n, p->head_dim_v, p->type_o);
 }
 
 static struct operand_shape shape_lse(const struct problem *p, const struct operand_lengths *n) {
-    return of_queries(p, n, 1, sizeof(cl_float));
+    return of_queries(p, n, 1, CLATTN_F32);
+}
+
+static struct operand_shape shape_d_q(const struct problem *p, const struct operand_lengths *n) {
+    return of_queries(p, n, p->head_dim, p->type_d ? p->type_d : p->type);
+}
+
+static struct operand_shape shape_d_k(const struct problem *p, const struct operand_lengths *n) {
+    return of_keys(p, n, p->head_dim, p->type_d ? p->type_d : p->type_k);
+}
+
+static struct operand_shape shape_d_v(const struct problem *p, const struct operand_lengths *n) {
+    return of_keys(p, n, p->head_dim_v, p->type_d ? p->type_d : p->type_v);
 }
 
 const struct operand operands_table[OPERANDS] = {
-    [OPERAND_Q] = {"q", "element", shape_q, 0, false, 0},
-    [OPERAND_K] = {"k", "element", shape_k, 0, false, 0},
-    [OPERAND_V] = {"v", "element", shape_v, 0, false, 0},
-    [OPERAND_O] = {"o", "element", shape_o, 0, false, 0},
-    [OPERAND_LSE] = {"lse", "float", shape_lse, 0, false, 0},
-    [OPERAND_D_O] = {"d_o", "element", shape_o, 0, false, 0},
-    [OPERAND_D_LSE] = {"d_lse", "float", shape_lse, 0, false, 0},
-    [OPERAND_D_Q] = {"d_q", "element", shape_q, 0, false, 0},
-    [OPERAND_D_K] = {"d_k", "element", shape_k, 0, false, 0},
-    [OPERAND_D_V] = {"d_v", "element", shape_v, 0, false, 0},
+    [OPERAND_Q] = {"q", shape_q, 0, false, 0},
+    [OPERAND_K] = {"k", shape_k, 0, false, 0},
+    [OPERAND_V] = {"v", shape_v, 0, false, 0},
+    [OPERAND_O] = {"o", shape_o, 0, false, 0},
+    [OPERAND_LSE] = {"lse", shape_lse, 0, false, 0},
+    [OPERAND_D_O] = {"d_o", shape_o, 0, false, 0},
+    [OPERAND_D_LSE] = {"d_lse", shape_lse, 0, false, 0},
+    [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0},
+    [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0},
+    [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0},
 };
+
+clattn_type operand_type(const struct operand *operand, const struct problem *p) {
+    static const struct operand_lengths none = {0, 0, 0};
+    return operand->shape(p, &none).type;
+}
 
 static size_t index_of(const char *word, size_t length) {
     size_t i = 0;

@@ -36,7 +36,7 @@ enum {
                     OPERAND_BIT(OPERAND_O)
 };
 
-/* params.aligned has bit i for operand i, and this bit where all of OPERANDS_WIDE are aligned. */
+/* params.aligned has bit i for operand i, and this bit where q, k and v are all aligned. */
 enum { OPERANDS_TOGETHER = OPERANDS };
 
 /* The lengths of a call. */
@@ -46,13 +46,11 @@ struct operand_lengths {
 
 struct operand_shape {
     cl_ulong batch, heads, rows, width; /* width: elements of a row */
-    cl_uint element_size;
+    clattn_type type;                   /* of an element */
 };
 
 struct operand {
     const char *name; /* in args, sentences and kernels */
-    const char
-        *element; /* the type of an element in kernels: "element" (the problem's) or "float" */
     struct operand_shape (*shape)(const struct problem *p, const struct operand_lengths *n);
     cl_ulong feature; /* the bit of the feature that has this tensor; 0: a pass has it (pass.h) */
     bool optional;    /* with a feature: a call may leave it out */
@@ -60,6 +58,9 @@ struct operand {
 };
 
 extern const struct operand operands_table[OPERANDS];
+
+/* The type of the operand's elements. */
+clattn_type operand_type(const struct operand *operand, const struct problem *p);
 
 /* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
  * be known. */

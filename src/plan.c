@@ -32,36 +32,36 @@ void plan_unmake(clattn_plan plan) {
     free(plan);
 }
 
-/* The data of the builders: the answer that is to be filled. */
-struct making {
-    clattn_plan plan;
-    struct plan_answer *answer;
-};
+/* The answer that is being made. */
+static struct plan_answer *next_answer(clattn_plan plan) {
+    assert(plan->count < PLAN_ANSWERS);
+    return &plan->answers[plan->count];
+}
 
 /* A variant that is legal on a device without local memory takes none, whatever a driver says. */
-static bool takes_local_memory(const struct making *m, const struct solver *solver,
-                               const struct variant *v) {
-    const struct problem *p = &m->plan->problem;
-    struct device without = m->plan->context->device;
-    struct variant same = *v;
+static bool takes_local_memory(const struct clattn_plan_s *plan, const struct plan_answer *answer) {
+    const struct problem *p = &plan->problem;
+    const struct solver *solver = answer->solver;
+    struct device without = plan->context->device;
+    struct variant same = answer->variant;
     struct text why = {0};
     struct status status = {0};
     without.local_memory = 0;
-    const bool takes = solvers_fit(solver, p, &without, v, &why) == CANNOT ||
+    const bool takes = solvers_fit(solver, p, &without, &answer->variant, &why) == CANNOT ||
                        solvers_complete(solver, p, &without, &same, &why, &status) != CL_SUCCESS;
     text_destroy(&why);
     status_destroy(&status);
     return takes;
 }
 
-/* Can the device run the kernel that its compiler made of the variant? */
-static cl_int check_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, struct choose_excess *excess,
-                           struct status *status) {
-    const struct stage *stage = &m->answer->stages[index];
-    const cl_kernel kernel = m->answer->kernels[index];
+/* Can the device run the kernel that its compiler made of the stage? */
+static cl_int check_kernel(const struct clattn_plan_s *plan, const struct plan_answer *answer,
+                           size_t index, struct choose_excess *excess, struct status *status) {
+    const struct stage *stage = &answer->stages[index];
+    const cl_kernel kernel = answer->kernels[index];
+    const char *name = answer->solver->name;
     assert(kernel);
-    const cl_device_id id = m->plan->context->id;
+    const cl_device_id id = plan->context->id;
     size_t most = 0;
     cl_ulong bytes = 0;
     cl_int code =
@@ -71,8 +71,7 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
                                         NULL);
     }
     if (code != CL_SUCCESS) {
-        return status_set(status, code, "plan: the driver tells nothing about kernel %s",
-                          solver->name);
+        return status_set(status, code, "plan: the driver tells nothing about kernel %s", name);
     }
     /* A kernel that moves registers between its warps: the driver gives each as many as the
      * richest has and says a size that is too small.  ptxas has checked the real one, and the local
@@ -80,62 +79,61 @@ static cl_int check_kernel(const struct making *m, const struct solver *solver,
     if (stage->recipe.sm_90a) {
         return CL_SUCCESS;
     }
-    const size_t items = stage->work_items(m->answer->values);
+    const size_t items = stage->work_items(answer->values);
     if (items > most) {
         excess->work_group = most;
         return status_set(status, CLATTN_UNSUPPORTED,
-                          "plan: kernel %s runs in work-groups of at most %zu, not %zu",
-                          solver->name, most, items);
+                          "plan: kernel %s runs in work-groups of at most %zu, not %zu", name, most,
+                          items);
     }
-    const cl_ulong has = m->plan->context->device.local_memory;
-    if (bytes > has && takes_local_memory(m, solver, v)) {
+    const cl_ulong has = plan->context->device.local_memory;
+    if (bytes > has && takes_local_memory(plan, answer)) {
         excess->local_memory = bytes - has;
         return status_set(
             status, CLATTN_UNSUPPORTED,
-            "plan: kernel %s takes %llu bytes of local memory, over the device's %llu",
-            solver->name, (unsigned long long)bytes, (unsigned long long)has);
+            "plan: kernel %s takes %llu bytes of local memory, over the device's %llu", name,
+            (unsigned long long)bytes, (unsigned long long)has);
     }
     return CL_SUCCESS;
 }
 
-static cl_int build_kernel(const struct making *m, const struct solver *solver,
-                           const struct variant *v, size_t index, struct choose_excess *excess,
-                           struct status *status) {
-    clattn_context c = m->plan->context;
-    const struct program_recipe *recipe = &m->answer->stages[index].recipe;
+static cl_int build_kernel(clattn_plan plan, struct plan_answer *answer, size_t index,
+                           struct choose_excess *excess, struct status *status) {
+    clattn_context c = plan->context;
+    const struct program_recipe *recipe = &answer->stages[index].recipe;
     cl_program program;
     struct text remarks = {0};
-    cl_int code = program_get(recipe, &m->plan->problem, v, &c->programs, c->context, c->id,
-                              &program, &remarks, status);
+    cl_int code = program_get(recipe, &plan->problem, &answer->variant, &c->programs, c->context,
+                              c->id, &program, &remarks, status);
     context_remark_lines(c, &remarks);
     text_destroy(&remarks);
     if (code != CL_SUCCESS) {
         return code;
     }
-    m->answer->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
+    answer->kernels[index] = clCreateKernel(program, recipe->kernel, &code);
     clReleaseProgram(program);
     if (code != CL_SUCCESS) {
-        m->answer->kernels[index] = NULL;
+        answer->kernels[index] = NULL;
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    m->answer->operands[index] = program_operands(recipe);
-    m->answer->writes[index] = operand_set(recipe->writes);
-    return check_kernel(m, solver, v, index, excess, status);
+    answer->operands[index] = program_operands(recipe);
+    answer->writes[index] = operand_set(recipe->writes);
+    return check_kernel(plan, answer, index, excess, status);
 }
 
-/* A choose_builder's that compiles nothing. */
+/* A choose_builder's that compiles nothing.  The data of the builders is the plan. */
 static cl_int measure(void *data, const struct solver *solver, const struct variant *v,
                       struct choose_excess *excess, struct status *status) {
-    const struct making *m = data;
-    struct plan_answer *answer = m->answer;
+    const clattn_plan plan = data;
+    struct plan_answer *answer = next_answer(plan);
     (void)excess;
+    *answer = (struct plan_answer){.solver = solver, .variant = *v};
     solvers_decode(solver, v, answer->values);
     answer->count = solver->stages(v, answer->stages);
-    answer->workspace = 0;
     assert(answer->count > 0 && answer->count <= STAGES);
     if (solver->workspace &&
-        (!solver->workspace(&m->plan->problem, answer->values, &answer->workspace) ||
+        (!solver->workspace(&plan->problem, answer->values, &answer->workspace) ||
          answer->workspace > SIZE_MAX)) {
         return status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
@@ -146,12 +144,12 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
 /* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
                     struct choose_excess *excess, struct status *status) {
-    const struct making *m = data;
-    struct plan_answer *answer = m->answer;
+    const clattn_plan plan = data;
+    struct plan_answer *answer = next_answer(plan);
     assert(!answer->kernels[0]); /* what was tried before is gone */
     cl_int code = measure(data, solver, v, excess, status);
     for (size_t i = 0; i < answer->count && code == CL_SUCCESS; i++) {
-        code = build_kernel(m, solver, v, i, excess, status);
+        code = build_kernel(plan, answer, i, excess, status);
     }
     if (code != CL_SUCCESS) {
         destroy_kernels(answer);
@@ -162,9 +160,10 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
 /* build, but a variant that fails although clattn chose it is worth a remark. */
 static cl_int build_or_remark(void *data, const struct solver *solver, const struct variant *v,
                               struct choose_excess *excess, struct status *status) {
+    const clattn_plan plan = data;
     cl_int code = build(data, solver, v, excess, status);
     if (code != CL_SUCCESS && !excess->work_group && !excess->local_memory) {
-        context_remark(((const struct making *)data)->plan->context, text_chars(&status->sentence));
+        context_remark(plan->context, text_chars(&status->sentence));
     }
     return code;
 }
@@ -173,14 +172,11 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
 static cl_int choose_answer(clattn_plan plan, const char *asked, const struct solver *without,
                             struct choice *c, struct status *status) {
     clattn_context context = plan->context;
-    assert(plan->count < PLAN_ANSWERS);
-    struct plan_answer *answer = &plan->answers[plan->count];
-    struct making m = {plan, answer};
     const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     const struct choose_builder builder = {plan->on_paper ? measure
                                            : asked        ? build
                                                           : build_or_remark,
-                                           &m};
+                                           plan};
     const struct choose_question question = {.problem = &plan->problem,
                                              .device = &context->device,
                                              .asked = asked,
@@ -189,9 +185,8 @@ static cl_int choose_answer(clattn_plan plan, const char *asked, const struct so
                                              .builder = &builder};
     const cl_int code = choose_variant(&question, c, status);
     if (code == CL_SUCCESS) {
-        answer->solver = c->solver;
-        answer->variant = c->variant;
-        plan->workspace = answer->workspace > plan->workspace ? answer->workspace : plan->workspace;
+        const cl_ulong bytes = next_answer(plan)->workspace;
+        plan->workspace = bytes > plan->workspace ? bytes : plan->workspace;
         plan->count++;
     }
     return code;

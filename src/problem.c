@@ -24,14 +24,24 @@ const char *problem_type_name(clattn_type type) {
     return NULL;
 }
 
-cl_uint problem_element_size(const struct problem *p) {
+cl_uint problem_type_size(clattn_type type) {
     for (size_t i = 0; i < TYPES; i++) {
-        if (types[i].type == p->type) {
+        if (types[i].type == type) {
             return types[i].element_size;
         }
     }
     assert(false && "problem_from_desc has let another type pass");
     return 0;
+}
+
+void problem_fill_types(struct problem *p) {
+    p->type_k = p->type_k ? p->type_k : p->type;
+    p->type_v = p->type_v ? p->type_v : p->type_k;
+    p->type_o = p->type_o ? p->type_o : p->type;
+}
+
+bool problem_mixed(const struct problem *p) {
+    return p->type_k != p->type || p->type_v != p->type || p->type_o != p->type;
 }
 
 bool problem_masked(const struct problem *p) {
@@ -75,9 +85,20 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     if (code != CL_SUCCESS) {
         return code;
     }
-    if (!problem_type_name(d.type)) {
-        return status_set(status, invalid, "desc: type %u is none of CLATTN_F32, _F16, _BF16",
-                          d.type);
+    const struct {
+        const char *name;
+        clattn_type type;
+        bool has_default;
+    } given[] = {{"type", d.type, false},
+                 {"type_k", d.type_k, true},
+                 {"type_v", d.type_v, true},
+                 {"type_o", d.type_o, true},
+                 {"type_d", d.type_d, true}};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        if (!problem_type_name(given[i].type) && !(given[i].has_default && given[i].type == 0)) {
+            return status_set(status, invalid, "desc: %s %u is none of CLATTN_F32, _F16, _BF16",
+                              given[i].name, given[i].type);
+        }
     }
     d.heads_kv = d.heads_kv ? d.heads_kv : d.heads_q;
     d.head_dim_v = d.head_dim_v ? d.head_dim_v : d.head_dim;
@@ -148,6 +169,10 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     }
     *p = (struct problem){
         .type = d.type,
+        .type_k = d.type_k,
+        .type_v = d.type_v,
+        .type_o = d.type_o,
+        .type_d = d.type_d,
         .batch = d.batch,
         .heads_q = d.heads_q,
         .heads_kv = d.heads_kv,
@@ -163,6 +188,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .promises = d.promises,
         .pass = d.pass,
     };
+    problem_fill_types(p);
     normalise_band(p);
     return CL_SUCCESS;
 }

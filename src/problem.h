@@ -14,7 +14,8 @@
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
 struct problem {
-    clattn_type type;
+    clattn_type type, type_k, type_v, type_o; /* of q, k, v and o */
+    clattn_type type_d;                       /* of gradients; 0: each as its tensor */
     cl_uint batch, heads_q, heads_kv;
     cl_uint seq_q, seq_kv; /* upper bounds; an enqueue may bring less */
     cl_uint head_dim, head_dim_v;
@@ -35,22 +36,32 @@ bool problem_masked(const struct problem *p);
 /* The most keys that a query can see. */
 cl_uint problem_keys(const struct problem *p);
 
-/* Bytes of one element of q, k, v and o. */
-cl_uint problem_element_size(const struct problem *p);
+/* Of the types of k, v and o those that are 0 become their defaults. */
+void problem_fill_types(struct problem *p);
 
-/* "f32", "f16", "bf16" */
+/* Have q, k, v and o more than one type? */
+bool problem_mixed(const struct problem *p);
+
+/* Bytes of one element. */
+cl_uint problem_type_size(clattn_type type);
+
+/* "f32", "f16", "bf16"; NULL for any other number */
 const char *problem_type_name(clattn_type type);
 
 /* Appends the problem text. */
 void problem_format(const struct problem *p, struct text *out);
 
+/* Appends the words of the types: "f32 kf16". */
+void problem_format_types(const struct problem *p, struct text *out);
+
 /* Appends the words of features, a blank before each. */
 void problem_format_features(cl_ulong features, struct text *out);
 
 /* True when each of the words, as in a line of the tuning table, holds for p:
- * f32, d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, fwd, bwd, "*", a
- * feature's.
- * On a malformed word returns false and sets *bad to it (NULL otherwise). */
+ * d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, fwd, bwd, "*", a
+ * feature's.  Words of types hold together: with what they leave out in its default they are the
+ * types of p, so that f16 is f16 throughout, and f32 kf16 has k and v in f16. On a malformed word
+ * returns false and sets *bad to it (NULL otherwise). */
 bool problem_matches(const struct problem *p, const char *words, const char **bad);
 
 #endif

@@ -58,8 +58,24 @@ void problem_format_features(cl_ulong features, struct text *out) {
     }
 }
 
-void problem_format(const struct problem *p, struct text *out) {
+void problem_format_types(const struct problem *p, struct text *out) {
     text_printf(out, "%s", problem_type_name(p->type));
+    if (p->type_k != p->type) {
+        text_printf(out, " k%s", problem_type_name(p->type_k));
+    }
+    if (p->type_v != p->type_k) {
+        text_printf(out, " v%s", problem_type_name(p->type_v));
+    }
+    if (p->type_o != p->type) {
+        text_printf(out, " o%s", problem_type_name(p->type_o));
+    }
+    if (p->type_d) {
+        text_printf(out, " d%s", problem_type_name(p->type_d));
+    }
+}
+
+void problem_format(const struct problem *p, struct text *out) {
+    problem_format_types(p, out);
     if (p->batch != 1) {
         text_printf(out, " b%u", p->batch);
     }
@@ -118,9 +134,11 @@ static bool read_pair(const char *chars, size_t length, char separator, long lon
     return !second || text_number(second + 1, length - first_length - 1, low, UINT32_MAX, b);
 }
 
+/* The words of types come first, in the order of their letters. */
+static const char type_letters[] = "\0kvod"; /* q's type has none */
+enum { TYPE_WORDS = sizeof type_letters - 1 };
 enum {
-    WORD_TYPE,
-    WORD_B,
+    WORD_B = TYPE_WORDS,
     WORD_H,
     WORD_Q,
     WORD_K,
@@ -132,13 +150,29 @@ enum {
     WORD_PASS
 };
 
+/* Reads a word of a type, "f16" or "kf16"; returns which letter's, or TYPE_WORDS when it is none.
+ */
+static int read_type(const char *word, size_t length, clattn_type *type) {
+    for (int i = 0; i < TYPE_WORDS; i++) {
+        const size_t before = type_letters[i] != '\0';
+        for (*type = CLATTN_F32; problem_type_name(*type); ++*type) {
+            if ((!before || word[0] == type_letters[i]) &&
+                text_is(word + before, length - before, problem_type_name(*type))) {
+                return i;
+            }
+        }
+    }
+    return TYPE_WORDS;
+}
+
 /* Reads one word into d; returns which, or -1 when it is none. */
 static int read_word(clattn_desc *d, const char *word, size_t length) {
-    for (clattn_type type = CLATTN_F32; problem_type_name(type); type++) {
-        if (text_is(word, length, problem_type_name(type))) {
-            d->type = type;
-            return WORD_TYPE;
-        }
+    clattn_type type, *const types[TYPE_WORDS] = {&d->type, &d->type_k, &d->type_v, &d->type_o,
+                                                  &d->type_d};
+    const int of = read_type(word, length, &type);
+    if (of < TYPE_WORDS) {
+        *types[of] = type;
+        return of;
     }
     if (text_is(word, length, "causal")) {
         d->band_left = CLATTN_UNBOUNDED;
@@ -273,13 +307,16 @@ static bool in_range(const char *chars, size_t length, cl_uint value, bool *well
     return value >= low && value <= high;
 }
 
+/* types: what words of types have said so far. */
 static bool word_matches(const struct problem *p, const char *word, size_t length,
-                         bool *well_formed) {
+                         clattn_type types[TYPE_WORDS], bool *well_formed) {
     *well_formed = true;
-    for (clattn_type type = CLATTN_F32; problem_type_name(type); type++) {
-        if (text_is(word, length, problem_type_name(type))) {
-            return p->type == type;
-        }
+    clattn_type type;
+    const int of = read_type(word, length, &type);
+    if (of < TYPE_WORDS) {
+        const bool agrees = !types[of] || types[of] == type;
+        types[of] = type;
+        return agrees;
     }
     const cl_ulong feature = feature_bit(word, length);
     if (feature) {
@@ -334,17 +371,34 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
     return false;
 }
 
+/* Are the types of p those that words have said, 0 where they have not? */
+static bool types_match(const struct problem *p, const clattn_type said[TYPE_WORDS]) {
+    bool any = false;
+    for (int i = 0; i < TYPE_WORDS; i++) {
+        any = any || said[i];
+    }
+    struct problem wanted = {.type = said[0] ? said[0] : p->type,
+                             .type_k = said[1],
+                             .type_v = said[2],
+                             .type_o = said[3]};
+    problem_fill_types(&wanted);
+    return !any ||
+           (p->type == wanted.type && p->type_k == wanted.type_k && p->type_v == wanted.type_v &&
+            p->type_o == wanted.type_o && (!said[4] || p->type_d == said[4]));
+}
+
 bool problem_matches(const struct problem *p, const char *words, const char **bad) {
+    clattn_type types[TYPE_WORDS] = {0};
     const char *at = words, *word;
     bool matches = true;
     *bad = NULL;
     for (size_t length; (length = text_word(&at, &word)) > 0;) {
         bool well_formed;
-        matches = word_matches(p, word, length, &well_formed) && matches;
+        matches = word_matches(p, word, length, types, &well_formed) && matches;
         if (!well_formed) {
             *bad = word;
             return false;
         }
     }
-    return matches;
+    return matches && types_match(p, types);
 }

@@ -45,8 +45,10 @@ static void append_upper(struct text *composed, const char *name) {
     }
 }
 
-/* The kernel's signature, its operands' strides in struct params (cl/params.h), and their bits. */
-static void compose_operands(const struct program_recipe *recipe, struct text *composed) {
+/* The kernel's signature, its operands' strides in struct params (cl/params.h), their bits and the
+ * types of their elements (cl/storage.cl). */
+static void compose_operands(const struct program_recipe *recipe, const struct problem *p,
+                             struct text *composed) {
     const cl_uint set = program_operands(recipe), written = operand_set(recipe->writes);
     struct text members = {0}, arguments = {0};
     for (size_t i = 0; i < OPERANDS; i++) {
@@ -56,10 +58,14 @@ static void compose_operands(const struct program_recipe *recipe, struct text *c
         }
         text_printf(composed, "#define OPERAND_");
         append_upper(composed, operand->name);
-        text_printf(composed, " %u\n", OPERAND_BIT(i));
+        text_printf(composed, " %u\n#define TYPE_", OPERAND_BIT(i));
+        append_upper(composed, operand->name);
+        const clattn_type type = operand_type(operand, p);
+        text_printf(composed, " %u\n#define element_%s element_%s\n", type, operand->name,
+                    problem_type_name(type));
         text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
-        text_printf(&arguments, ", __global %s%s *restrict %s", written >> i & 1 ? "" : "const ",
-                    operand->element, operand->name);
+        text_printf(&arguments, ", __global %selement_%s *restrict %s",
+                    written >> i & 1 ? "" : "const ", operand->name, operand->name);
     }
     if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
         text_printf(&arguments, ", __global float *restrict workspace");
@@ -81,7 +87,6 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     variant_format(v, composed);
     text_printf(composed, " */\n/* options %s */\n%s", options,
                 recipe->sm_90a ? "/* its PTX is built for sm_90a */\n" : "");
-    text_printf(composed, "#define TYPE %u\n", p->type);
     text_printf(composed, "#define HEAD_DIM %u\n", p->head_dim);
     text_printf(composed, "#define HEAD_DIM_V %u\n", p->head_dim_v);
     text_printf(composed, "#define MASKED %d\n", problem_masked(p));
@@ -93,7 +98,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     }
     text_printf(composed, "#define SEGMENT %u\n",
                 problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
-    compose_operands(recipe, composed);
+    compose_operands(recipe, p, composed);
     text_printf(composed, "%s", recipe->constants);
     if (recipe->pass) {
         text_printf(composed, "#define PASS %s\n", recipe->pass);

@@ -13,7 +13,7 @@
 #include "problem.h"
 #include "variant.h"
 
-enum { PROGRAM_PARTS = 12 };
+enum { PROGRAM_PARTS = 13 };
 
 /* What a kernel is made of. */
 struct program_recipe {

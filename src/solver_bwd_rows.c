@@ -57,22 +57,24 @@ static bool workspace(const struct problem *p, const long long *values, cl_ulong
     return true;
 }
 
-#define STAGE(name, read, write, its_grid)                                                        \
-    {                                                                                             \
-        .recipe = {.kernel = name,                                                                \
-                   .reads = read,                                                                 \
-                   .writes = write,                                                               \
-                   .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "grad.cl", \
-                             "rows.cl", name ".cl"},                                              \
-                   .constants = "#define LANES 1\n"},                                             \
-        .work_items = work_items, .grid = its_grid,                                               \
+#define PARTS "params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl", "grad.cl"
+#define STAGE(name, read, write, its_grid, ...)       \
+    {                                                 \
+        .recipe = {.kernel = name,                    \
+                   .reads = read,                     \
+                   .writes = write,                   \
+                   .parts = {PARTS, __VA_ARGS__},     \
+                   .constants = "#define LANES 1\n"}, \
+        .work_items = work_items, .grid = its_grid,   \
     }
 
 static size_t stages(const struct variant *v, struct stage *to) {
     static const struct stage all[] = {
-        STAGE("bwd_delta", "o d_o d_lse", "workspace", grid_rows),
-        STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", grid_rows),
-        STAGE("bwd_rows_kv", "q k v lse d_o workspace", "d_k d_v", grid_keys),
+        STAGE("bwd_delta", "o d_o d_lse", "workspace", grid_rows, "bwd_delta.cl"),
+        STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", grid_rows, "rows.cl",
+              "bwd_rows_q.cl"),
+        STAGE("bwd_rows_kv", "q k v lse d_o workspace", "d_k d_v", grid_keys, "rows.cl",
+              "bwd_rows_kv.cl"),
     };
     enum { COUNT = sizeof all / sizeof *all };
     (void)v;
@@ -86,6 +88,7 @@ extern const struct solver solver_bwd_rows;
 const struct solver solver_bwd_rows = {
     .name = "bwd_rows",
     .pass = CLATTN_BACKWARD,
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -40,18 +40,11 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
                             v[KEY_UNROLL]);
 }
 
-/* Keys that a row sees, at most. */
-static long long reach(const struct problem *p) {
-    const bool bounded = p->band_left != CLATTN_UNBOUNDED && p->band_right != CLATTN_UNBOUNDED;
-    const long long band = bounded ? (long long)p->band_left + p->band_right + 1 : p->seq_kv;
-    return band < p->seq_kv ? band : p->seq_kv;
-}
-
 static bool candidate(const struct problem *p, const struct device *d, const long long *given,
                       size_t i, long long *v) {
     const long long lanes = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
     const bool few = p->seq_q <= 2 * (cl_uint)lanes;
-    const bool cut = problem_masked(p) && reach(p) < 1024;
+    const bool cut = problem_masked(p) && problem_keys(p) < 1024;
     /* 32 vector registers hold 16 sums; 16 of them (LANES 8 and 4) hold 8. */
     const long long vectors = few ? 1 : lanes < 16 || cut ? 2 : 4;
     const long long unroll = lanes < 16 ? 4 : vectors == 4 ? 4 : 8;
@@ -79,8 +72,8 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
                .reads = "q k v",
                .writes = "o lse workspace",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                         "ahead.cl", "fwd_lanes.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "state.cl", "ahead.cl", "fwd_lanes.cl"},
                .constants = "",
                .pass = "0"},
     .work_items = work_items,
@@ -96,6 +89,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

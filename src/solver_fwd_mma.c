@@ -13,17 +13,20 @@
 
 enum { MOST_HEAD_DIM = 256 };
 
-enum { ENGINE, WAVES, ROW_FRAGMENTS, BLOCK_N, Q_REGISTERS, FAST_LOADS, EMULATED };
+enum { ENGINE, WAVES, ROW_FRAGMENTS, BLOCK_N, FAST_LOADS, EMULATED };
 
 static const char *engine_word(size_t i) {
     return engines_table[i].name;
 }
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_WORD(ENGINE, engine_word),   SOLVERS_NUMBER(WAVES, 1, 32),
-    SOLVERS_NUMBER(ROW_FRAGMENTS, 1, 8), SOLVERS_NUMBER(BLOCK_N, 16, 512),
-    SOLVERS_NUMBER(Q_REGISTERS, 0, 1),   SOLVERS_NUMBER(FAST_LOADS, 0, 1),
-    SOLVERS_NUMBER(EMULATED, 0, 1),      {0},
+    SOLVERS_WORD(ENGINE, engine_word),
+    SOLVERS_NUMBER(WAVES, 1, 32),
+    SOLVERS_NUMBER(ROW_FRAGMENTS, 1, 8),
+    SOLVERS_NUMBER(BLOCK_N, 16, 512),
+    SOLVERS_NUMBER(FAST_LOADS, 0, 1),
+    SOLVERS_NUMBER(EMULATED, 0, 1),
+    {0},
 };
 
 static cl_ulong width_of(cl_uint head_dim) {
@@ -106,7 +109,6 @@ static void take_shape(size_t shape, long long engine, long long emulated, long 
     v[WAVES] = shapes[shape][0];
     v[ROW_FRAGMENTS] = shapes[shape][1];
     v[BLOCK_N] = shapes[shape][2];
-    v[Q_REGISTERS] = 0;
     v[FAST_LOADS] = 1;
     v[EMULATED] = emulated;
 }
@@ -185,9 +187,9 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_mma",
                .reads = "q k v",
                .writes = "o lse",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl",
-                         "state.cl", "engine.cl", "engine_<ENGINE>.cl", "engine_move.cl",
-                         "fwd_mma.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
+                         "score.cl", "state.cl", "engine.cl", "engine_<ENGINE>.cl",
+                         "engine_move.cl", "fwd_mma.cl"},
                .constants = "#define LANES 1\n",
                .segment_from = SOLVERS_ENGINE_KEYS,
                .options = ENGINES_OPTIONS,

@@ -33,8 +33,7 @@ static size_t work_items(const long long *values) {
 }
 
 static struct grid grid(const long long *values, const struct params *params) {
-    const cl_ulong rows = (cl_ulong)params->batch * (cl_ulong)params->heads_q *
-                          (cl_ulong)params->seq_q; /* 2^30 * 2^30 at most */
+    const cl_ulong rows = solvers_blocks(params, 1);
     return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
 }
 
@@ -42,8 +41,8 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_rows",
                .reads = "q k v",
                .writes = "o lse",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "score.cl", "state.cl",
-                         "fwd_rows.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "state.cl", "fwd_rows.cl"},
                .constants = "#define LANES 1\n"},
     .work_items = work_items,
     .grid = grid,
@@ -58,6 +57,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

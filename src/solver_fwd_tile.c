@@ -173,8 +173,8 @@ static const struct stage only = {
     .recipe = {.kernel = "fwd_tile",
                .reads = "q k v",
                .writes = "o lse workspace",
-               .parts = {"params.h", "base.cl", "slice.cl", "span.cl", "finite.cl", "score.cl",
-                         "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
+                         "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
                .constants = "#define LANES 1\n",
                .pass = "0",
                .options = TILE_OPTIONS},
@@ -191,6 +191,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_tile;
 const struct solver solver_fwd_tile = {
     .name = "fwd_tile",
+    .mixed = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -39,6 +39,7 @@ extern const struct solver solver_memory_efficient;
 const struct solver solver_memory_efficient = {
     .name = "memory_efficient",
     .baseline = true,
+    .mixed = true,
     .like = like,
     .stages = stages,
     .workspace = workspace,

@@ -1,6 +1,7 @@
 #include "solvers.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "size.h"
@@ -15,7 +16,7 @@ const struct solver *solvers_find(const char *name) {
 }
 
 bool solvers_offers(const struct solver *solver, const struct problem *p) {
-    return (p->features & ~solver->features) == 0;
+    return (p->features & ~solver->features) == 0 && (solver->mixed || !problem_mixed(p));
 }
 
 static const struct variant no_parameters;
@@ -28,9 +29,14 @@ static const struct solver *rules_of(const struct solver *solver, const struct d
 
 enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
                          const struct device *d, const struct variant *v, struct text *why) {
-    if (!solvers_offers(solver, p)) {
+    if (p->features & ~solver->features) {
         text_printf(why, "%s does not offer", solver->name);
         problem_format_features(p->features & ~solver->features, why);
+        return CANNOT;
+    }
+    if (!solvers_offers(solver, p)) {
+        text_printf(why, "%s takes q, k, v and o of one type, not ", solver->name);
+        problem_format_types(p, why);
         return CANNOT;
     }
     return rules_of(solver, d, v ? v : &no_parameters)->fits(p, d, why);
@@ -149,11 +155,10 @@ static void write_values(const struct solver_parameter *parameters, const long l
                          struct variant *v) {
     v->count = 0;
     for (size_t i = 0; parameters[i].name; i++) {
-        if (parameters[i].word) {
-            variant_set_word(v, parameters[i].name, parameters[i].word((size_t)values[i]));
-        } else {
-            variant_set(v, parameters[i].name, values[i]);
-        }
+        const struct solver_parameter *p = &parameters[i];
+        char digits[VARIANT_WORD];
+        snprintf(digits, sizeof digits, "%lld", values[i]);
+        variant_add(v, p->name, p->word ? p->word((size_t)values[i]) : digits);
     }
 }
 

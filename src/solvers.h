@@ -47,6 +47,9 @@ struct solver {
     /* Bits of features_table: the features that the solver offers; see solvers_fit. */
     cl_ulong features;
 
+    /* Does the solver offer problems whose q, k, v and o differ in type? */
+    bool mixed;
+
     /* The solver whose members, from fits to legal, this one uses for the variant.  The device is
      * looked at only where the variant lacks parameters.  NULL: the solver has its own. */
     const struct solver *(*like)(const struct device *d, const struct variant *v);
@@ -92,7 +95,7 @@ extern const struct solver *const solvers_table[SOLVERS];
 /* The solver of that name, NULL when there is none. */
 const struct solver *solvers_find(const char *name);
 
-/* Does the solver offer all of the problem's features? */
+/* Does the solver offer all of the problem's features, and its types? */
 bool solvers_offers(const struct solver *solver, const struct problem *p);
 
 /* Can the solver run the problem on the device, with a variant that has the parameters of v (NULL:

@@ -15,11 +15,12 @@ struct dimension {
 
 /* Dimensions with more than one element, innermost stride first.  Returns their number. */
 static size_t dimensions_of(const struct tensor *t, struct dimension out[DIMENSIONS]) {
+    const cl_uint size = problem_type_size(t->shape.type);
     assert(t->strides.row >= 0 && t->strides.head >= 0 && t->strides.batch >= 0);
     const struct dimension all[DIMENSIONS] = {
-        {t->shape.rows, (cl_ulong)t->strides.row * t->shape.element_size},
-        {t->shape.heads, (cl_ulong)t->strides.head * t->shape.element_size},
-        {t->shape.batch, (cl_ulong)t->strides.batch * t->shape.element_size},
+        {t->shape.rows, (cl_ulong)t->strides.row * size},
+        {t->shape.heads, (cl_ulong)t->strides.head * size},
+        {t->shape.batch, (cl_ulong)t->strides.batch * size},
     };
     size_t n = 0;
     for (size_t i = 0; i < DIMENSIONS; i++) {
@@ -97,6 +98,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
                     const struct device *d, struct status *status) {
     const char *name = t->name;
     const struct operand_shape *shape = &t->shape;
+    const cl_uint element_size = problem_type_size(shape->type);
     const cl_int invalid = CLATTN_INVALID_TENSOR;
     clattn_tensor given = CLATTN_TENSOR_INIT;
     cl_int code = sized_copy(&sized_tensor, name, &given, from, status);
@@ -106,10 +108,10 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     if (given.buffer && given.svm) {
         return status_set(status, invalid, "%s: it has both a buffer and an SVM pointer", name);
     }
-    if (given.offset % shape->element_size != 0) {
+    if (given.offset % element_size != 0) {
         return status_set(status, invalid,
                           "%s: offset %zu is not a multiple of its element's %u bytes", name,
-                          given.offset, shape->element_size);
+                          given.offset, element_size);
     }
     if (given.stride_batch < 0 || given.stride_head < 0 || given.stride_row < 0) {
         return status_set(
@@ -117,7 +119,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
             "%s: a stride is negative (batch %" PRId64 ", head %" PRId64 ", row %" PRId64 ")", name,
             (int64_t)given.stride_batch, (int64_t)given.stride_head, (int64_t)given.stride_row);
     }
-    t->strides = (struct strides){(cl_long)(given.offset / shape->element_size), given.stride_batch,
+    t->strides = (struct strides){(cl_long)(given.offset / element_size), given.stride_batch,
                                   given.stride_head, given.stride_row};
     if (!shape->batch || !shape->heads || !shape->rows) {
         return CL_SUCCESS; /* no elements: its memory is not looked at */
@@ -125,12 +127,12 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     if (!given.buffer && !given.svm) {
         return status_set(status, invalid, "%s: it has neither a buffer nor an SVM pointer", name);
     }
-    cl_ulong elements = given.offset / shape->element_size, bytes = 0, capacity = 0;
+    cl_ulong elements = given.offset / element_size, bytes = 0, capacity = 0;
     if (!size_add_mul(&elements, shape->batch - 1, (cl_ulong)given.stride_batch) ||
         !size_add_mul(&elements, shape->heads - 1, (cl_ulong)given.stride_head) ||
         !size_add_mul(&elements, shape->rows - 1, (cl_ulong)given.stride_row) ||
-        !size_add(elements, shape->width, &elements) ||
-        !size_mul(elements, shape->element_size, &bytes) || bytes > INT64_MAX) {
+        !size_add(elements, shape->width, &elements) || !size_mul(elements, element_size, &bytes) ||
+        bytes > INT64_MAX) {
         return status_set(status, CLATTN_OUT_OF_BOUNDS, "%s: its last element is beyond 2^63 bytes",
                           name);
     }
@@ -154,10 +156,10 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
             return status_set(status, CLATTN_OUT_OF_BOUNDS,
                               "%s: its last element is beyond all addresses", name);
         }
-        if (t->begin % shape->element_size != 0) {
+        if (t->begin % element_size != 0) {
             return status_set(status, invalid,
                               "%s: its SVM pointer is not a multiple of its element's %u bytes",
-                              name, shape->element_size);
+                              name, element_size);
         }
     }
     t->buffer = given.buffer;
@@ -197,7 +199,7 @@ cl_int tensor_check_promise(const struct tensor *t, struct status *status) {
 static bool overlaps_itself(const struct tensor *t) {
     struct dimension dimensions[DIMENSIONS];
     const size_t n = dimensions_of(t, dimensions);
-    cl_ulong covered = t->shape.width * t->shape.element_size;
+    cl_ulong covered = t->shape.width * problem_type_size(t->shape.type);
     for (size_t i = 0; i < n; i++) {
         if (dimensions[i].stride < covered) {
             return true;
@@ -212,7 +214,7 @@ static bool overlaps_itself(const struct tensor *t) {
 static bool residue_width(const struct tensor *t, cl_ulong modulus, cl_ulong *width) {
     struct dimension dimensions[DIMENSIONS];
     const size_t n = dimensions_of(t, dimensions);
-    *width = t->shape.width * t->shape.element_size;
+    *width = t->shape.width * problem_type_size(t->shape.type);
     for (size_t i = 0; i < n; i++) {
         if (dimensions[i].stride % modulus == 0) {
             continue;

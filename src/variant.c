@@ -116,22 +116,10 @@ long long variant_number(const struct variant *v, const char *name, long long mi
     return number;
 }
 
-void variant_set_word(struct variant *v, const char *name, const char *value) {
-    size_t at = 0;
-    while (at < v->count && strcmp(v->parameters[at].name, name) != 0) {
-        at++;
-    }
-    assert(at < VARIANT_PARAMETERS); /* solvers have fewer; variant_parse refuses more */
+void variant_add(struct variant *v, const char *name, const char *value) {
+    assert(v->count < VARIANT_PARAMETERS); /* solvers have fewer */
     assert(strlen(name) < VARIANT_WORD && strlen(value) < VARIANT_WORD);
-    if (at == v->count) {
-        snprintf(v->parameters[at].name, VARIANT_WORD, "%s", name);
-        v->count++;
-    }
-    snprintf(v->parameters[at].value, VARIANT_WORD, "%s", value);
-}
-
-void variant_set(struct variant *v, const char *name, long long value) {
-    char digits[VARIANT_WORD];
-    snprintf(digits, sizeof digits, "%lld", value);
-    variant_set_word(v, name, digits);
+    snprintf(v->parameters[v->count].name, VARIANT_WORD, "%s", name);
+    snprintf(v->parameters[v->count].value, VARIANT_WORD, "%s", value);
+    v->count++;
 }

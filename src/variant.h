@@ -36,10 +36,7 @@ const char *variant_find(const struct variant *v, const char *name);
  * it is no number. */
 long long variant_number(const struct variant *v, const char *name, long long missing);
 
-/* Sets a parameter to a number, in place or as the last one. */
-void variant_set(struct variant *v, const char *name, long long value);
-
-/* Sets a parameter to a word, likewise. */
-void variant_set_word(struct variant *v, const char *name, const char *value);
+/* Adds a parameter, which the variant does not have yet. */
+void variant_add(struct variant *v, const char *name, const char *value);
 
 #endif

@@ -62,8 +62,9 @@ static bool launch(struct run *run, struct outcome *outcome) {
 static bool exactly(const clattn_desc *desc, const struct reference *expected, const float *o) {
     const size_t dim = desc->head_dim_v;
     const size_t count = (size_t)desc->batch * desc->heads_q * desc->seq_q * dim;
+    const clattn_type type = reference_types(desc).o;
     for (size_t i = 0; i < count; i++) {
-        const double right = reference_round(desc->type, expected->o[i]);
+        const double right = reference_round(type, expected->o[i]);
         if ((double)o[i] == right)
             continue;
         fprintf(stderr, "o of row %zu, column %zu is %.9g and not exactly %.9g\n", i / dim, i % dim,
@@ -75,11 +76,12 @@ static bool exactly(const clattn_desc *desc, const struct reference *expected, c
 
 static bool close_to_reference(struct run *run, struct compare_result *result) {
     const clattn_desc *desc = &run->tensors.live;
-    size_t size = reference_type_size(desc->type);
+    const clattn_type type = run->tensors.view[TENSOR_O].type;
+    size_t size = reference_type_size(type);
     float *o = malloc((run->clean.o_count + 1) * sizeof *o);
     assert_non_null(o);
     for (size_t i = 0; i < run->clean.o_count; i++)
-        o[i] = (float)reference_decode(desc->type, run->clean.o + i * size);
+        o[i] = (float)reference_decode(type, run->clean.o + i * size);
 
     struct reference expected;
     float *const *data = run->tensors.data;
@@ -135,13 +137,13 @@ static bool row_meets(const struct run *run, const struct outcome *outcome, size
                       const struct demands *demands, const char *what) {
     static const char *const words[] = {"the bits of the clean run", "NaN", "NaN or Inf", ""};
     const clattn_desc *desc = &run->tensors.live;
-    size_t size = reference_type_size(desc->type);
+    const clattn_type type = run->tensors.view[TENSOR_O].type;
+    size_t size = reference_type_size(type);
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
         size_t at = (row * desc->head_dim_v + d) * size;
         enum demand demand = demands->only_column && d != demands->column ? SAME_BITS : demands->o;
-        if (!meets(demand, outcome->o + at, run->clean.o + at, desc->type)) {
-            report(run, what, row, (long)d, reference_decode(desc->type, outcome->o + at),
-                   words[demand]);
+        if (!meets(demand, outcome->o + at, run->clean.o + at, type)) {
+            report(run, what, row, (long)d, reference_decode(type, outcome->o + at), words[demand]);
             return false;
         }
     }
@@ -347,7 +349,8 @@ static bool bad_elements(struct run *run) {
     bool ok = launch(run, &outcome);
     if (!ok)
         fprintf(stderr, "many bad elements of v\n");
-    const size_t size = reference_type_size(desc->type);
+    const clattn_type type = run->tensors.view[TENSOR_O].type;
+    const size_t size = reference_type_size(type);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
     for (size_t row = 0; ok && row < rows; row++) {
         for (cl_uint d = 0; ok && d < desc->head_dim_v; d++) {
@@ -356,8 +359,8 @@ static bool bad_elements(struct run *run) {
                                        : kinds == BAD_INF || kinds == BAD_MINUS_INF ? NOT_FINITE
                                                                                     : NOT_A_NUMBER;
             const size_t at = (row * desc->head_dim_v + d) * size;
-            const double x = reference_decode(desc->type, outcome.o + at);
-            ok = meets(demand, outcome.o + at, run->clean.o + at, desc->type) &&
+            const double x = reference_decode(type, outcome.o + at);
+            ok = meets(demand, outcome.o + at, run->clean.o + at, type) &&
                  !(demand == NOT_FINITE && isinf(x) && (x > 0) != (kinds == BAD_INF));
             if (!ok)
                 report(run, "many bad elements of v", row, (long)d, x, words[demand]);

@@ -68,7 +68,6 @@ static bool launch(struct run *run, unsigned wanted, struct outcome *outcome) {
 
 static bool close_to_reference(struct run *run, struct compare_gradients *result) {
     const clattn_desc *desc = &run->tensors.live;
-    const clattn_type type = run->tensors.view[TENSOR_D_Q].type;
     float *const *data = run->tensors.data;
     const struct gradients_inputs in = {data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
                                         data[TENSOR_D_O],
@@ -77,7 +76,9 @@ static bool close_to_reference(struct run *run, struct compare_gradients *result
     float *given[GRADIENTS];
     gradients_make(desc, run->given->scale, &in, expected);
     for (int i = 0; i < GRADIENTS; i++) {
+        const clattn_type type = run->tensors.view[outputs[i]].type;
         assert_int_equal(expected[i].count, run->clean.count[i]);
+        assert_int_equal(expected[i].type, type);
         given[i] = malloc((expected[i].count + 1) * sizeof(float));
         assert_non_null(given[i]);
         for (size_t j = 0; j < expected[i].count; j++)
@@ -85,7 +86,7 @@ static bool close_to_reference(struct run *run, struct compare_gradients *result
                 (float)reference_decode(type, run->clean.of[i] + j * reference_type_size(type));
     }
     const float *const compared[GRADIENTS] = {given[0], given[1], given[2]};
-    bool ok = compare_backward(type, expected, compared, result);
+    bool ok = compare_backward(expected, compared, result);
     if (!run->given->demands.ill_rows && result->ill_rows) {
         fprintf(stderr, "%zu of %zu rows are ill-conditioned\n", result->ill_rows, result->rows);
         ok = false;

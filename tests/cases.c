@@ -80,6 +80,18 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q70 k33 d40 window10,5", "bshd", "", NULL},
     {"bf16 b2 h4:2 q33 k65 d40", "bhsd", "scale=-3", NULL},
 
+    /* types that differ: ggml has q and o in f32 beside k and v in f16 */
+    {"f32 kf16 b2 h4:2 q33 k65 d64", "padded", "", NULL},
+    {"f32 kf16 b3 h2 q60 k130 d64", "bshd", "batch=2 q=20 k=31 unordered", NULL},
+    {"f32 kf16 b2 h4:2 q60 k130 d64 causal", "bshd", "", NULL},
+    {"f32 kf16 h2 q65 d64 causal", "broadcast", "amplitude=30", NULL},
+    {"f32 kf16 h5:1 q1 k130 d64 causal", "padded", "nolse", NULL},
+    {"f32 kbf16 b2 h4:2 q33 k65 d40:72 window33,17", "padded", "", NULL},
+    {"f16 kf32 vbf16 of32 h4:1 q33 k65 d33:20 causal", "padded", "", NULL},
+    {"bf16 kf16 vf32 of16 h2 q33 k130 d24:40", "bshd", "svm", NULL},
+    {"f16 vbf16 of32 h2 q33 k65 d64 softcap5", "bhsd", "", NULL},
+    {"f32 of16 h2 q33 k65 d16:3 window10,5", "padded", "", NULL},
+
     /* softcap */
     {"f32 h4:2 q33 k65 d64 softcap5", "padded", "", NULL},
     {"f32 h2 q60 k130 d64 softcap50", "bshd", "amplitude=30", NULL},
@@ -116,6 +128,8 @@ const struct test_case cases_table[] = {
     {"f32 b2 h2 q33 k65 d40 causal", "bshd", "", "fwd_rows WORK_GROUP=7"},
     {"f16 h3 q150 k130 d40", "bhsd", "", "fwd_rows WORK_GROUP=256"},
     {"f32 h4:2 q33 k65 d40 window20,5", "padded", "", "bwd_rows WORK_GROUP=1"},
+    {"f16 df32 h4:2 q33 k65 d16:24 softcap3", "packed", "", "bwd_rows WORK_GROUP=8"},
+    {"f32 kf16 vbf16 of16 df16 h2 q33 k65 d16 causal", "bshd", "", "bwd_rows WORK_GROUP=8"},
     {"bf16 b2 h3 q150 k130 d40 causal softcap3", "bshd", "", "bwd_rows WORK_GROUP=256"},
     {"f32 h2 q17 k33 d10:6 causal", "padded", "",
      "fwd_tile BLOCK_M=1 BLOCK_N=8 BLOCK_D=4 THREADS_M=1 THREADS_N=1 Q_RESIDENT=0"},
@@ -140,6 +154,15 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q130 k300 d64 window40,9", "bshd", "",
      "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=64 THREADS_M=8 THREADS_N=8 THREADS_D=2 "
      "Q_RESIDENT=0 STEP_UNROLL=4"},
+    {"f32 kf16 h2 q65 k130 d64 causal", "bshd", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=32 THREADS_M=8 THREADS_N=8 Q_RESIDENT=1 "
+     "PREFETCH=1 WIDE_READS=1"},
+    {"f16 kbf16 vf16 of32 h2 q65 k130 d40:33 causal", "padded", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=32 THREADS_M=8 THREADS_N=8 Q_RESIDENT=0 "
+     "PREFETCH=1 WIDE_READS=1"},
+    {"bf16 vf32 h2 q33 k65 d64 window33,17", "bhsd", "",
+     "fwd_tile BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4 THREADS_D=2 "
+     "WIDE_READS=1"},
     /* fwd_wgmma: work-groups that answer many tasks, some of them without a key */
     {"f16 b2 h6:3 q200 k150 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 BLOCK_N=32 GROUPS=2"},
     {"f16 h4 q300 k70 d64 causal", "bshd", "", "fwd_wgmma BLOCK_M=128 BLOCK_N=48 GROUPS=1"},
@@ -154,14 +177,12 @@ const struct test_case cases_table[] = {
     /* ... and more K and V than are taken together: two heads, then one; groups of two heads */
     {"f16 h3 q130 k11000 d256 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=2"},
     {"f16 h4:2 q70 k20000 d256 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=3"},
-    {"f16 h2 q65 k130 d40 window33,17", "bshd", "",
-     "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32 Q_REGISTERS=1"},
+    {"f16 h2 q65 k130 d40 window33,17", "bshd", "", "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32"},
     {"bf16 h2 q33 k65 d24:40 causal", "padded", "",
      "fwd_mma WAVES=1 ROW_FRAGMENTS=1 BLOCK_N=16 FAST_LOADS=0"},
     {"f16 h2 q65 k70 d64:48 causal", "bhsd", "",
-     "fwd_mma WAVES=2 ROW_FRAGMENTS=1 BLOCK_N=48 Q_REGISTERS=1 FAST_LOADS=0"},
-    {"bf16 h4:2 q17 k65 d33 softcap3", "padded", "",
-     "fwd_mma WAVES=3 ROW_FRAGMENTS=1 BLOCK_N=16 Q_REGISTERS=0"},
+     "fwd_mma WAVES=2 ROW_FRAGMENTS=1 BLOCK_N=48 FAST_LOADS=0"},
+    {"bf16 h4:2 q17 k65 d33 softcap3", "padded", "", "fwd_mma WAVES=3 ROW_FRAGMENTS=1 BLOCK_N=16"},
     {"f16 h2 q150 k65 d16", "bhsd", "", "fwd_mma WAVES=1 ROW_FRAGMENTS=3 BLOCK_N=64"},
     {"f32 h2 q33 k65 d40:24 causal", "padded", "",
      "fwd_lanes LANES=4 ROW_VECTORS=1 KEY_UNROLL=1 COL_UNROLL=1 BLOCK_N=8"},
@@ -172,10 +193,16 @@ const struct test_case cases_table[] = {
     {"f32 h2 q150 k300 d64 window100,50", "bhsd", "",
      "fwd_lanes LANES=16 ROW_VECTORS=2 KEY_UNROLL=8 COL_UNROLL=8 BLOCK_N=128"},
     {"f32 h2 q65 k130 d40 causal softcap3", "padded", "", "fwd_lanes BLOCK_N=24"},
+    {"f32 kf16 vf32 h2 q65 k130 d40:24 window33,17", "padded", "",
+     "fwd_lanes LANES=8 ROW_VECTORS=2 KEY_UNROLL=4 COL_UNROLL=4 BLOCK_N=16"},
+    {"f16 kf32 vf16 of32 h2 q33 k65 d33 causal", "bshd", "",
+     "fwd_lanes LANES=4 ROW_VECTORS=1 KEY_UNROLL=2 COL_UNROLL=3 BLOCK_N=10"},
     /* memory_efficient by another schedule than a CPU's own */
     {"f32 h2 q65 k130 d40:24 window33,17", "padded", "",
      "memory_efficient BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=4 THREADS_N=2 THREADS_D=2"},
     {"bf16 h2 q33 k65 d40:72 causal", "bshd", "",
+     "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4"},
+    {"f32 kf16 h2 q33 k65 d40 causal", "padded", "",
      "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4"},
     {"f32 h2 q33 k130 d40 causal", "padded", "",
      "standard SOFTMAX=three_pass WORK_GROUP=64 LANES=4"},

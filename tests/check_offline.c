@@ -142,9 +142,10 @@ static bool read_line(FILE *file, char line[LINE]) {
 
 /* A program is compiled for less than a problem: the lengths are not in it.  "f16 d80:256
  * masked softcap ; VARIANT ; ". */
-static void name_program(struct text *name, clattn_type type, int head_dim, int head_dim_v,
-                         bool masked, bool softcap, const char *variant_text) {
-    text_printf(name, "%s d%d", problem_type_name(type), head_dim);
+static void name_program(struct text *name, const struct problem *types, int head_dim,
+                         int head_dim_v, bool masked, bool softcap, const char *variant_text) {
+    problem_format_types(types, name);
+    text_printf(name, " d%d", head_dim);
     if (head_dim_v != head_dim) {
         text_printf(name, ":%d", head_dim_v);
     }
@@ -155,8 +156,9 @@ static void name_program(struct text *name, clattn_type type, int head_dim, int 
 /* The first line of a program's text is a comment, its variant; after another one come the
  * parameters.  Its kernel is its file's name before the hash. */
 static void read_name(struct program *p, const char *folder, const char *file_name) {
-    enum { TYPE, HEAD_DIM, HEAD_DIM_V, MASKED, SOFTCAP, PASS, WORDS };
-    static const char *const words[WORDS] = {"TYPE",   "HEAD_DIM", "HEAD_DIM_V",
+    enum { Q, K, V, O, HEAD_DIM, HEAD_DIM_V, MASKED, SOFTCAP, PASS, WORDS };
+    static const char *const words[WORDS] = {"TYPE_Q", "TYPE_K",   "TYPE_V",
+                                             "TYPE_O", "HEAD_DIM", "HEAD_DIM_V",
                                              "MASKED", "SOFTCAP",  "PASS"};
     int values[WORDS] = {0};
     char first[LINE], line[LINE], word[LINE];
@@ -183,8 +185,14 @@ static void read_name(struct program *p, const char *folder, const char *file_na
         }
     }
     fclose(file);
-    name_program(&name, (clattn_type)values[TYPE], values[HEAD_DIM], values[HEAD_DIM_V],
-                 values[MASKED], values[SOFTCAP], first + 3);
+    /* Not each kernel has each tensor, and standard_softmax has none of them. */
+    struct problem types = {.type_k = (clattn_type)values[K],
+                            .type_v = (clattn_type)values[V],
+                            .type_o = (clattn_type)values[O]};
+    types.type = values[Q] ? (clattn_type)values[Q] : values[V] ? types.type_v : CLATTN_F32;
+    problem_fill_types(&types);
+    name_program(&name, &types, values[HEAD_DIM], values[HEAD_DIM_V], values[MASKED],
+                 values[SOFTCAP], first + 3);
     text_printf(&name, "%.*s", (int)strcspn(file_name, "-"), file_name);
     if (values[PASS]) {
         text_printf(&name, " PASS=%d", values[PASS]);
@@ -299,12 +307,12 @@ static void judge_chosen(const struct target *target, const struct device *d) {
         struct text name = {0}, variant_text = {0};
         size_t found = 0;
         bool engine = false;
-        const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && p.head_dim_v <= 128 &&
-                                p.pass == CLATTN_FORWARD;
+        const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && !problem_mixed(&p) &&
+                                p.head_dim_v <= 128 && p.pass == CLATTN_FORWARD;
         if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
             CL_SUCCESS) {
             variant_format(&c.variant, &variant_text);
-            name_program(&name, p.type, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
+            name_program(&name, &p, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
                          p.softcap != 0, text_chars(&variant_text));
             for (size_t n = 0; n < programs_count; n++) {
                 const char *const start = text_chars(&name);

@@ -43,8 +43,9 @@ static double sum_part(const struct reference_row *row) {
 
 /* What a bound of o has beside the moves and the half unit. */
 static double shared_part(const clattn_desc *desc, const struct reference_row *row) {
-    return desc->type == CLATTN_F32 ? sum_part(row) * row->max_value
-                                    : fmax(1.25 * row->plain_error, 2 * row->weight_error);
+    return reference_types(desc).weights == CLATTN_F32
+               ? sum_part(row) * row->max_value
+               : fmax(1.25 * row->plain_error, 2 * row->weight_error);
 }
 
 bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, size_t row) {
@@ -58,7 +59,7 @@ bool compare_is_ill(const clattn_desc *desc, const struct reference *expected, s
 double compare_bound_o(const clattn_desc *desc, const struct reference *expected, size_t i) {
     const struct reference_row *row = &expected->rows[i / desc->head_dim_v];
     return row->keys ? expected->moves_of_o[i] + shared_part(desc, row) +
-                           reference_ulp(desc->type, expected->o[i]) / 2
+                           reference_ulp(reference_types(desc).o, expected->o[i]) / 2
                      : 0;
 }
 
@@ -75,8 +76,9 @@ static void see_range(struct worst *worst, const clattn_desc *desc, const struct
     const struct reference_row *row = &r->rows[i / desc->head_dim_v];
     double nearest = fmax((double)r->low[i], fmin((double)r->high[i], value));
     double bound = sum_part(row) * row->max_value;
-    if (desc->type != CLATTN_F32)
-        bound += reference_ulp(desc->type, nearest);
+    const clattn_type type = reference_types(desc).o;
+    if (type != CLATTN_F32)
+        bound += reference_ulp(type, nearest);
     see(worst, i, value, nearest, bound);
 }
 
@@ -129,16 +131,16 @@ bool compare_gradient_is_ill(const struct gradient *expected, size_t row) {
     return ill;
 }
 
-double compare_bound_gradient(clattn_type type, const struct gradient *expected, size_t i) {
+double compare_bound_gradient(const struct gradient *expected, size_t i) {
     const struct gradients_row *row = &expected->rows[i / expected->dim];
-    const double rounded = type == CLATTN_F32 ? 0 : fmax(row->plain_error, row->rounding_error);
+    const double rounded = expected->rounded ? fmax(row->plain_error, row->rounding_error) : 0;
     return row->terms == 0 ? 0
                            : expected->moves[i] + 2 * rounded + 4 * unit * row->terms +
-                                 reference_ulp(type, expected->value[i]) / 2;
+                                 reference_ulp(expected->type, expected->value[i]) / 2;
 }
 
-static void see_gradient(clattn_type type, const struct gradient *expected, const float *given,
-                         struct worst *worst, struct compare_gradients *result) {
+static void see_gradient(const struct gradient *expected, const float *given, struct worst *worst,
+                         struct compare_gradients *result) {
     double plain = 0, terms = 0;
     for (size_t row = 0; row < expected->row_count; row++) {
         plain = fmax(plain, expected->rows[row].plain_error);
@@ -153,15 +155,16 @@ static void see_gradient(clattn_type type, const struct gradient *expected, cons
             see(worst, i, value, isfinite(value) ? value : right, 0);
             continue;
         }
-        see(worst, i, value, right, compare_bound_gradient(type, expected, i));
+        see(worst, i, value, right, compare_bound_gradient(expected, i));
         if (value != right)
             result->plain_ratio =
-                fmax(result->plain_ratio, fabs(value - right) / (2 * plain + 4 * unit * terms +
-                                                                 reference_ulp(type, right) / 2));
+                fmax(result->plain_ratio,
+                     fabs(value - right) /
+                         (2 * plain + 4 * unit * terms + reference_ulp(expected->type, right) / 2));
     }
 }
 
-bool compare_backward(clattn_type type, const struct gradient expected[GRADIENTS],
+bool compare_backward(const struct gradient expected[GRADIENTS],
                       const float *const given[GRADIENTS], struct compare_gradients *result) {
     static const char *const names[GRADIENTS] = {"d_q", "d_k", "d_v"};
     bool right = true;
@@ -170,7 +173,7 @@ bool compare_backward(clattn_type type, const struct gradient expected[GRADIENTS
         struct worst worst = {0};
         if (!given[i])
             continue;
-        see_gradient(type, &expected[i], given[i], &worst, result);
+        see_gradient(&expected[i], given[i], &worst, result);
         result->ratio[i] = worst.ratio;
         if (worst.failures)
             fprintf(stderr,

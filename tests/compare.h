@@ -17,6 +17,7 @@
  *     f16, bf16  |o - o64| <= P + max(1.25 E, 2 R of the row's worst column) + half an ulp of o64
  *                             E: the row's largest error of the plain same-type computation
  *                             (reference.c)
+ *     types that differ: as f32, with half an ulp of o64 in o's type
  *     lse        |lse - lse64| <= m + S + half an ulp of lse64 in f32
  *
  * Why P: with errors d of the scores, o - o64 is the sum of p (exp(d) - 1) (v - o64) over
@@ -47,6 +48,7 @@
  *
  *     f32        |g - g64| <= M + 4 u T + half an ulp of g64
  *     f16, bf16  |g - g64| <= M + 2 max(E, R) + 4 u T + half an ulp of g64
+ *                (also of mixed types with o of 16 bits; others as f32)
  *
  *     T  of the row's worst column the sum of |terms|, all products multiplied out: of d_q
  *        |scale| p (sum of |d_o v| + sum of |d_o o| + |d_lse|) |k|
@@ -107,11 +109,11 @@ struct compare_gradients {
 
 /* The bound of an element of a row that is not ill-conditioned. */
 bool compare_gradient_is_ill(const struct gradient *expected, size_t row);
-double compare_bound_gradient(clattn_type type, const struct gradient *expected, size_t i);
+double compare_bound_gradient(const struct gradient *expected, size_t i);
 
-/* given: dense and decoded; NULL: not compared.  type: of the gradients.  False, after naming the
- * worst elements on stderr, when one is out of bounds. */
-bool compare_backward(clattn_type type, const struct gradient expected[GRADIENTS],
+/* given: dense and decoded; NULL: not compared.  False, after naming the worst elements on stderr,
+ * when one is out of bounds. */
+bool compare_backward(const struct gradient expected[GRADIENTS],
                       const float *const given[GRADIENTS], struct compare_gradients *result);
 
 #endif

@@ -142,10 +142,9 @@ static bool mma_runnable(const struct problem *p, const struct device *d, const 
     struct fixtures_engine engine;
     const long long waves = variant_number(v, "WAVES", -1), n = variant_number(v, "BLOCK_N", -1);
     const long long fragments = variant_number(v, "ROW_FRAGMENTS", -1);
-    const long long in_registers = variant_number(v, "Q_REGISTERS", -1);
     if (!name || !fixtures_engine(d, name, &engine) || waves < 1 || fragments < 1 || n < 16 ||
-        n % 16 || in_registers < 0 || in_registers > 1 ||
-        variant_number(v, "FAST_LOADS", -1) != 1 || variant_number(v, "EMULATED", -1) != 0) {
+        n % 16 || variant_number(v, "FAST_LOADS", -1) != 1 ||
+        variant_number(v, "EMULATED", -1) != 0) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }

@@ -100,7 +100,7 @@ static void measure_delta(const struct work *w, struct query *query) {
     for (cl_uint d = 0; d < w->desc->head_dim_v; d++) {
         const double d_o = (double)query->d_o[d];
         sum += d_o * w->o[d];
-        plain += d_o * reference_stored(w->desc->type, w->o[d]);
+        plain += d_o * reference_stored(reference_types(w->desc).o, w->o[d]);
         terms += fabs(d_o * w->o[d]);
     }
     query->plain_lse = single(query->lse);
@@ -151,6 +151,7 @@ static void add(struct growing *g, size_t at, const struct weight *weight, doubl
 
 static void add_pair(struct work *w, const struct query *query, const struct pair *pair) {
     const clattn_desc *desc = w->desc;
+    const clattn_type type = reference_types(desc).weights;
     const size_t dim = desc->head_dim, dim_v = desc->head_dim_v, kv = query->kv + pair->key;
     const float *k = w->in->k + kv * dim, *v = w->in->v + kv * dim_v;
     double d_p = 0, d_p_terms = 0;
@@ -164,11 +165,11 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     const double plain = plain_score(w, query->q, k);
     const double plain_p = fmin(1, single(exp(single(plain - query->plain_lse))));
     const struct weight weight_v = {.value = pair->p,
-                                    .plain = reference_stored(desc->type, plain_p),
+                                    .plain = reference_stored(type, plain_p),
                                     .moves = p_moves,
                                     .terms = pair->p + flushed,
                                     .most = pair->p + flushed,
-                                    .rounding = rounding(desc->type, pair->p)};
+                                    .rounding = rounding(type, pair->p)};
 
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
     const double slope = slope_of(desc, pair->score.exact);
@@ -183,12 +184,12 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     const double most = scale * (pair->p + flushed) * (d_p_terms + query->delta_terms);
     const struct weight weight_s = {
         .value = w->scale * pair->p * difference * slope,
-        .plain = w->scale * reference_stored(desc->type, plain_s),
+        .plain = w->scale * reference_stored(type, plain_s),
         .moves = scale * (p_moves * fabs(difference) * slope +
                           (pair->p + p_moves) * (fabs(difference) * slope_moves + drift * slope)),
         .terms = most * slope,
         .most = most,
-        .rounding = scale * rounding(desc->type, pair->p * difference * slope)};
+        .rounding = scale * rounding(type, pair->p * difference * slope)};
     for (size_t d = 0; d < dim; d++) {
         add(&w->g[GRADIENT_Q], query->row * dim + d, &weight_s, (double)k[d]);
         add(&w->g[GRADIENT_K], kv * dim + d, &weight_s, (double)query->q[d]);
@@ -200,14 +201,14 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
 /* ---- All of it ---- */
 
 /* result has its shape, and takes what has grown. */
-static void finish(const clattn_desc *desc, struct growing *g, struct gradient *result) {
+static void finish(struct growing *g, struct gradient *result) {
     result->value = g->value;
     result->moves = g->moves;
     result->rows = calloc(result->row_count + 1, sizeof *result->rows);
     assert_non_null(result->rows);
     for (size_t i = 0; i < result->count; i++) {
         struct gradients_row *row = &result->rows[i / result->dim];
-        const double plain = reference_stored(desc->type, single(g->plain[i]));
+        const double plain = reference_stored(result->type, single(g->plain[i]));
         row->terms = fmax(row->terms, g->terms[i]);
         row->most = fmax(row->most, g->most[i]);
         row->plain_error = fmax(row->plain_error, fabs(plain - g->value[i]));
@@ -225,6 +226,8 @@ void gradients_make(const clattn_desc *desc, float given_scale, const struct gra
     const size_t heads = (size_t)desc->batch * desc->heads_q,
                  group = desc->heads_q / desc->heads_kv;
     const size_t rows = heads * desc->seq_q, rows_kv = heads / group * desc->seq_kv;
+    const struct reference_types types = reference_types(desc);
+    const clattn_type own[GRADIENTS] = {types.q, types.k, types.v};
     struct work w = {.desc = desc, .scale = reference_scale(desc, given_scale), .in = in};
     w.pairs = calloc((size_t)desc->seq_kv + 1, sizeof *w.pairs);
     w.o = zeros(desc->head_dim_v);
@@ -232,7 +235,12 @@ void gradients_make(const clattn_desc *desc, float given_scale, const struct gra
     for (int i = 0; i < GRADIENTS; i++) {
         const cl_uint dim = i == GRADIENT_V ? desc->head_dim_v : desc->head_dim;
         const size_t count = (i == GRADIENT_Q ? rows : rows_kv) * dim;
-        result[i] = (struct gradient){.dim = dim, .count = count, .row_count = count / dim};
+        result[i] =
+            (struct gradient){.type = desc->type_d ? desc->type_d : own[i],
+                              .rounded = types.weights != CLATTN_F32 || types.o != CLATTN_F32,
+                              .dim = dim,
+                              .count = count,
+                              .row_count = count / dim};
         w.g[i] = (struct growing){zeros(count), zeros(count), zeros(count),
                                   zeros(count), zeros(count), zeros(count)};
     }
@@ -247,7 +255,7 @@ void gradients_make(const clattn_desc *desc, float given_scale, const struct gra
             add_pair(&w, &query, &w.pairs[i]);
     }
     for (int i = 0; i < GRADIENTS; i++)
-        finish(desc, &w.g[i], &result[i]);
+        finish(&w.g[i], &result[i]);
     free(w.pairs);
     free(w.o);
 }

@@ -14,6 +14,7 @@
 #ifndef TESTS_GRADIENTS_H
 #define TESTS_GRADIENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "clattn.h"
@@ -29,7 +30,9 @@ struct gradients_row {
 };
 
 struct gradient {
-    cl_uint dim; /* elements of a row */
+    clattn_type type;
+    bool rounded; /* may p and d_s be rounded to 16 bits, or is o?  Then E and R count */
+    cl_uint dim;  /* elements of a row */
     size_t count, row_count;
     double *value; /* dense: d_q as q, d_k as k, d_v as v */
     double *moves; /* likewise: M, how far errors of the scores can move an element */

@@ -74,6 +74,7 @@ static size_t meet(const struct honest *how, const clattn_desc *desc, cl_uint qu
 static float attend(const struct honest *how, const clattn_desc *desc, float scale,
                     const cl_uint *keys, size_t count, const float *q, const float *k,
                     const float *v, struct sums *sums, float *o) {
+    const struct reference_types types = reference_types(desc);
     const cl_uint dim = desc->head_dim_v;
     float largest = -INFINITY, s[64];
     for (unsigned level = 0; level < LEVELS; level++)
@@ -91,7 +92,7 @@ static float attend(const struct honest *how, const clattn_desc *desc, float sca
         for (size_t i = 0; i < n; i++) {
             const float weight = weigh(how, s[i] - largest);
             const float meets_v =
-                how->rounded ? (float)reference_round(desc->type, (double)weight) : weight;
+                how->rounded ? (float)reference_round(types.weights, (double)weight) : weight;
             const size_t from = first + i - (how->stale_block && first ? how->block : 0);
             const float *row = v + (size_t)keys[from] * dim;
             for (cl_uint d = 0; d < dim; d++)
@@ -104,11 +105,11 @@ static float attend(const struct honest *how, const clattn_desc *desc, float sca
     }
     close_level(sums, 1);
     const float *sum = sums->of[LEVELS - 1], all = sum[dim];
-    const float largest_number = desc->type == CLATTN_F16 ? 65504 : INFINITY;
+    const float largest_number = types.o == CLATTN_F16 ? 65504 : INFINITY;
     for (cl_uint d = 0; d < dim; d++) {
         const float x = count ? sum[d] * (how->does_not_normalise ? 1 : 1 / all) : 0;
         const float kept = fmaxf(-largest_number, fminf(largest_number, x));
-        o[d] = (float)reference_round(desc->type, (double)kept);
+        o[d] = (float)reference_round(types.o, (double)kept);
     }
     if (!count)
         return -INFINITY;

@@ -2,6 +2,7 @@
  * make_safetensors: input files for the tests of clattn-run, and its sample.
  *
  *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED [do|dlse]]
+ *         (F32,F16,F16: types of q, k and v)
  *         q, k, v with pseudo-random numbers with a variance of 4/3, the same on every
  *         machine; a seed gives the same tensors in both layouts.  do: also do, the gradient of
  *         o; dlse: also do and dlse, which is F32
@@ -113,9 +114,18 @@ static float step_content(int tensor, const uint64_t at[4], const uint64_t shape
 
 enum { TENSORS = 5 };
 
+/* The tensor's of "F32,F16,F16"; all have the same where there is no comma. */
+static const char *type_of(const char *types, int tensor, char type[8]) {
+    for (; tensor > 0 && strchr(types, ','); tensor--) {
+        types = strchr(types, ',') + 1;
+    }
+    snprintf(type, 8, "%.*s", (int)strcspn(types, ","), types);
+    return type;
+}
+
 /* The first `count` of q, k, v, do and dlse, of shapes given as [batch, heads, rows, dim]; dlse is
  * F32, without the last dimension, which is 1, and always [batch, heads, rows]. */
-static void write_tensors(FILE *file, const char *dtype, const char *layout, int count,
+static void write_tensors(FILE *file, const char *types, const char *layout, int count,
                           const uint64_t shapes[][4],
                           float (*content)(int tensor, const uint64_t at[4],
                                            const uint64_t shape[4], uint64_t seed),
@@ -123,13 +133,13 @@ static void write_tensors(FILE *file, const char *dtype, const char *layout, int
     static const char *const names[TENSORS] = {"q", "k", "v", "do", "dlse"};
     const int bshd = strcmp(layout, "bshd") == 0;
     check(bshd || strcmp(layout, "bhsd") == 0, "not a layout");
-    char header[1024];
+    char header[1024], dtype[8];
     int length = 0;
     uint64_t offset = 0;
     for (int t = 0; t < count; t++) {
         const int lse = t == 4, outer = bshd && !lse ? ROWS : HEADS,
                   inner = bshd && !lse ? HEADS : ROWS;
-        const char *type = lse ? "F32" : dtype;
+        const char *type = lse ? "F32" : type_of(types, t == 3 ? 0 : t, dtype);
         const uint64_t size = strcmp(type, "F32") == 0 ? 4 : 2;
         const uint64_t *s = shapes[t], end = offset + s[0] * s[1] * s[2] * s[3] * size;
         char last[32] = "";
@@ -151,6 +161,7 @@ static void write_tensors(FILE *file, const char *dtype, const char *layout, int
                   inner = bshd && !lse ? HEADS : ROWS;
         const uint64_t *s = shapes[t];
         uint64_t at[4];
+        type_of(types, t == 3 ? 0 : t, dtype);
         for (at[BATCH] = 0; at[BATCH] < s[BATCH]; at[BATCH]++) {
             for (at[outer] = 0; at[outer] < s[outer]; at[outer]++) {
                 for (at[inner] = 0; at[inner] < s[inner]; at[inner]++) {

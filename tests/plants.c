@@ -14,7 +14,7 @@ static size_t elements(const struct plot *p) {
 }
 
 static float at_type(const struct plot *p, double value) {
-    return (float)reference_round(p->s->desc.type, value);
+    return (float)reference_round(reference_types(&p->s->desc).o, value);
 }
 
 static void swap(float *x, float *y, size_t count) {
@@ -99,7 +99,8 @@ static void of_the_previous_batch(struct plot *p) {
 }
 
 static void o_in_fewer_bits(struct plot *p) {
-    const clattn_type type = p->s->desc.type == CLATTN_F32 ? CLATTN_F16 : CLATTN_BF16;
+    const clattn_type type =
+        reference_types(&p->s->desc).o == CLATTN_F32 ? CLATTN_F16 : CLATTN_BF16;
     for (size_t i = 0; i < elements(p); i++)
         p->o[i] = at_type(p, reference_round(type, (double)p->o[i]) * (1 + 0x1p-9));
 }

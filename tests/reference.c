@@ -42,6 +42,15 @@ size_t reference_type_size(clattn_type type) {
     return type == CLATTN_F32 ? sizeof(cl_float) : sizeof(cl_ushort);
 }
 
+struct reference_types reference_types(const clattn_desc *desc) {
+    struct reference_types t = {.q = desc->type, .k = desc->type_k, .v = desc->type_v};
+    t.k = t.k ? t.k : t.q;
+    t.v = t.v ? t.v : t.k;
+    t.o = desc->type_o ? desc->type_o : t.q;
+    t.weights = t.k == t.q && t.v == t.q && t.o == t.q ? t.q : CLATTN_F32;
+    return t;
+}
+
 double reference_decode(clattn_type type, const void *element) {
     if (type == CLATTN_F32) {
         float value;
@@ -208,15 +217,16 @@ static int ascending(const void *one, const void *other) {
  * A weight of 1 is exact against any.  parts holds what one cell of keys moves. */
 static void attend_plainly(const clattn_desc *desc, const struct seen *seen, size_t count,
                            double *o, double *moves, double *parts) {
-    const double relative = reference_ulp(desc->type, 1) / 2;
-    const double absolute = reference_ulp(desc->type, 0) / 2;
+    const clattn_type type = reference_types(desc).weights;
+    const double relative = reference_ulp(type, 1) / 2;
+    const double absolute = reference_ulp(type, 0) / 2;
     const double largest = seen[count - 1].plain;
     double sum = 0, cell = seen[0].plain;
     for (cl_uint d = 0; d < desc->head_dim_v; d++)
         o[d] = moves[d] = parts[d] = 0;
     for (size_t i = 0; i < count; i++) {
         const double weight = single(exp(single(seen[i].plain - largest)));
-        const double rounded = reference_round(desc->type, weight);
+        const double rounded = reference_round(type, weight);
         const double error = weight == 1 ? 0 : fmax(relative * weight, absolute);
         const bool begins = seen[i].plain > cell + relative;
         cell = begins ? seen[i].plain : cell;
@@ -228,7 +238,7 @@ static void attend_plainly(const clattn_desc *desc, const struct seen *seen, siz
         }
     }
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
-        o[d] = reference_stored(desc->type, o[d] / single(sum));
+        o[d] = reference_stored(type, o[d] / single(sum));
         moves[d] = sqrt(moves[d] + parts[d] * parts[d]) / sum;
     }
 }
@@ -294,7 +304,7 @@ static void measure(const clattn_desc *desc, struct seen *seen, size_t count, do
     r->move_of_lse = move_of_lse(seen, count);
     moves_of_o(dim, seen, count, r->move_of_lse, scratch, result->moves_of_o + at);
     measure_values(dim, seen, count, r, result->low + at, result->high + at);
-    if (desc->type == CLATTN_F32)
+    if (reference_types(desc).weights == CLATTN_F32)
         return;
     qsort(seen, count, sizeof *seen, ascending);
     attend_plainly(desc, seen, count, scratch, scratch + dim, scratch + 2 * (size_t)dim);

@@ -6,7 +6,7 @@
  * whose error sets the tolerance of f16 and bf16 (compare.h).
  *
  * A desc is here in normal form: heads_kv and head_dim_v are not 0, and batch,
- * seq_q and seq_kv are those of the enqueue.
+ * seq_q and seq_kv are those of the enqueue.  Types may have their defaults.
  */
 #ifndef TESTS_REFERENCE_H
 #define TESTS_REFERENCE_H
@@ -19,6 +19,14 @@
 /* ---- Storage ---- */
 
 size_t reference_type_size(clattn_type type);
+
+/* The types of q, k, v and o, defaults filled in.  weights: what a solver may round weights to,
+ * that of all four where they have one; F32 where they differ. */
+struct reference_types {
+    clattn_type q, k, v, o, weights;
+};
+
+struct reference_types reference_types(const clattn_desc *desc);
 
 double reference_decode(clattn_type type, const void *element);
 
@@ -41,8 +49,8 @@ struct reference_row {
     cl_uint keys;        /* that the query sees */
     double max_value;    /* largest |v| of them */
     double move_of_lse;  /* how far errors of the scores can move lse */
-    double plain_error;  /* f16, bf16: largest |o - o of the plain computation|; f32: 0 */
-    double weight_error; /* f16, bf16: largest R of compare.h; f32: 0 */
+    double plain_error;  /* largest |o - o of the plain computation|; 0 where weights are f32 */
+    double weight_error; /* largest R of compare.h; 0 where weights are f32 */
 };
 
 struct reference {

@@ -57,13 +57,14 @@ void *subject_encode(clattn_type type, const float *values, size_t count) {
 }
 
 void subject_compute(struct subject *s) {
-    const size_t size = reference_type_size(s->desc.type);
+    const struct reference_types t = reference_types(&s->desc);
+    const clattn_type types[SUBJECT_INPUTS] = {t.q, t.k, t.v};
     for (int input = 0; input < SUBJECT_INPUTS; input++) {
-        const size_t count = subject_count(s, input);
-        s->stored[input] = subject_encode(s->desc.type, s->in[input], count);
+        const size_t count = subject_count(s, input), size = reference_type_size(types[input]);
+        s->stored[input] = subject_encode(types[input], s->in[input], count);
         for (size_t i = 0; i < count; i++)
             s->in[input][i] =
-                (float)reference_decode(s->desc.type, (unsigned char *)s->stored[input] + i * size);
+                (float)reference_decode(types[input], (unsigned char *)s->stored[input] + i * size);
     }
     const float *q = s->in[SUBJECT_Q], *k = s->in[SUBJECT_K], *v = s->in[SUBJECT_V];
     reference_forward(&s->desc, s->scale, q, k, v, &s->expected);
@@ -116,7 +117,9 @@ static const struct kind {
 static double largest_of(const clattn_desc *desc) {
     static const double largest[] = {
         [CLATTN_F32] = 0x1.fffffep127, [CLATTN_F16] = 65504, [CLATTN_BF16] = 0x1.fep127};
-    return largest[desc->type] / (desc->type == CLATTN_F16 ? 1 : 1.01 * desc->seq_kv);
+    const struct reference_types t = reference_types(desc);
+    const double of_v = largest[t.v] / (t.v == CLATTN_F16 ? 1 : 1.01 * desc->seq_kv);
+    return t.o == t.v ? of_v : fmin(of_v, 0.99 * largest[t.o]); /* o may be as large as v */
 }
 
 static void fill(struct subject *s, int input, const struct numbers *n, uint64_t *seed) {
@@ -145,6 +148,11 @@ static clattn_desc draw_desc(uint64_t *seed) {
     clattn_desc d = CLATTN_DESC_INIT;
     const bool is_long = subject_random(seed) < 0.005;
     d.type = CLATTN_F32 + (clattn_type)(3 * subject_random(seed));
+    if (subject_random(seed) < 0.2) {
+        d.type_k = (clattn_type)(4 * subject_random(seed));
+        d.type_v = (clattn_type)(4 * subject_random(seed));
+        d.type_o = (clattn_type)(4 * subject_random(seed));
+    }
     d.batch = is_long ? 1 : subject_random_size(seed, 1, 2);
     d.heads_kv = is_long ? 1 : subject_random_size(seed, 1, 2);
     d.heads_q = d.heads_kv * (is_long ? 1 : subject_random_size(seed, 1, 3));
@@ -171,7 +179,7 @@ void subject_draw(struct subject *s, uint64_t *seed) {
     s->kind = kinds[kind].name;
     s->how.block = subject_random_size(seed, 8, 64);
     s->how.base2 = subject_random(seed) < 0.7;
-    s->how.rounded = desc.type != CLATTN_F32 && subject_random(seed) < 0.7;
+    s->how.rounded = reference_types(&desc).weights != CLATTN_F32 && subject_random(seed) < 0.7;
     for (int i = 0; i < SUBJECT_INPUTS; i++)
         fill(s, i, &kinds[kind].in[i], seed);
     subject_compute(s);

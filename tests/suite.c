@@ -17,6 +17,7 @@
 #include "clattn.h"
 #include "compare.h"
 #include "device.h"
+#include "reference.h"
 
 static struct suite {
     const struct suite_subject *subject;
@@ -64,7 +65,9 @@ static const char *merge_variants(const char *variant, char *out, size_t capacit
 
 /* What the solver has no way to answer on any device. */
 static bool is_beyond(const struct cases_solver *solver, const clattn_desc *desc) {
-    return (solver->halves && desc->type == CLATTN_F32) ||
+    const struct reference_types t = reference_types(desc);
+    const bool mixed = t.k != t.q || t.v != t.q || t.o != t.q;
+    return (solver->halves && (mixed || t.q == CLATTN_F32)) ||
            (solver->most_dim &&
             (desc->head_dim > solver->most_dim || desc->head_dim_v > solver->most_dim));
 }

@@ -216,6 +216,8 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
 /* q, k and v beside one another in each row of one buffer. */
 static void place_packed(struct tensors *tensors) {
     const clattn_desc *desc = &tensors->what.desc;
+    for (int name = TENSOR_K; name <= TENSOR_V; name++)
+        assert_int_equal(tensors->view[name].type, desc->type); /* packed tensors have one */
     cl_uint rows = desc->seq_q > desc->seq_kv ? desc->seq_q : desc->seq_kv;
     size_t size = reference_type_size(desc->type);
     size_t guard = tensors->what.tight ? 0 : GUARD;
@@ -237,9 +239,13 @@ static void place_packed(struct tensors *tensors) {
 
 static void shape(struct tensors *tensors) {
     const clattn_desc *desc = &tensors->live;
+    const struct reference_types t = reference_types(desc);
+    const clattn_type d = desc->type_d;
+    const clattn_type types[TENSOR_COUNT] = {
+        t.q, t.k, t.v, t.o, CLATTN_F32, t.o, CLATTN_F32, d ? d : t.q, d ? d : t.k, d ? d : t.v};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
-        view[name] = (struct tensors_view){.type = desc->type,
+        view[name] = (struct tensors_view){.type = types[name],
                                            .batch = desc->batch,
                                            .heads = desc->heads_q,
                                            .rows = desc->seq_q,
@@ -252,7 +258,6 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_V].dim = view[TENSOR_O].dim = desc->head_dim_v;
     view[TENSOR_D_V].dim = view[TENSOR_D_O].dim = desc->head_dim_v;
     view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
-    view[TENSOR_LSE].type = view[TENSOR_D_LSE].type = CLATTN_F32;
 }
 
 void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,

@@ -380,7 +380,7 @@ static void backward_follows_forward(void **state) {
                 given[i] = tensors_take(&made.tensors, (enum tensors_name)(TENSOR_D_Q + i), &count);
             }
             const float *const compared[GRADIENTS] = {given[0], given[1], given[2]};
-            assert_true(compare_backward(CLATTN_F32, expected, compared, &result));
+            assert_true(compare_backward(expected, compared, &result));
             for (int i = 0; i < GRADIENTS; i++)
                 free(given[i]);
             gradients_free(expected);

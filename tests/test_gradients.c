@@ -201,20 +201,20 @@ static void a_gradient_passes_up_to_its_bound(void **state) {
                 given[name][i] = (float)g[name].value[i];
         }
         const float *const same[GRADIENTS] = {given[0], given[1], given[2]};
-        assert_true(compare_backward(type, g, same, &result));
+        assert_true(compare_backward(g, same, &result));
         assert_true(result.ill_rows == 0 && result.rows == g[0].row_count + 2 * g[1].row_count);
         for (int name = 0; name < GRADIENTS; name++)
             for (size_t i = 0; i < g[name].count; i += 3) {
-                const double bound = compare_bound_gradient(type, &g[name], i);
+                const double bound = compare_bound_gradient(&g[name], i);
                 const float before = given[name][i];
                 assert_true(bound > 0 && bound < 0.1);
                 given[name][i] = (float)(g[name].value[i] + 0.9 * bound);
-                assert_true(compare_backward(type, g, same, &result));
+                assert_true(compare_backward(g, same, &result));
                 given[name][i] = (float)(g[name].value[i] - 1.1 * bound);
-                assert_false(compare_backward(type, g, same, &result));
+                assert_false(compare_backward(g, same, &result));
                 assert_true(result.ratio[name] > 1 && result.ratio[(name + 1) % GRADIENTS] < 1);
                 given[name][i] = NAN;
-                assert_false(compare_backward(type, g, same, &result));
+                assert_false(compare_backward(g, same, &result));
                 given[name][i] = before;
             }
         for (int name = 0; name < GRADIENTS; name++)
@@ -243,12 +243,12 @@ static void large_scores_are_right_up_to_the_limit(void **state) {
             for (size_t j = 0; j < g[name].count; j++)
                 values[name][j] = (float)g[name].value[j];
         const float *const given[GRADIENTS] = {values[0], values[1], values[2]};
-        assert_true(compare_backward(CLATTN_F32, g, given, &result));
+        assert_true(compare_backward(g, given, &result));
         assert_true((result.ill_rows > 0) == (i == 1));
-        values[GRADIENT_K][1] += (float)(2 * compare_bound_gradient(CLATTN_F32, &g[GRADIENT_K], 1));
-        assert_true(compare_backward(CLATTN_F32, g, given, &result) == (i == 1));
+        values[GRADIENT_K][1] += (float)(2 * compare_bound_gradient(&g[GRADIENT_K], 1));
+        assert_true(compare_backward(g, given, &result) == (i == 1));
         values[GRADIENT_K][1] = INFINITY;
-        assert_false(compare_backward(CLATTN_F32, g, given, &result));
+        assert_false(compare_backward(g, given, &result));
         gradients_free(g);
         setup_free(&s);
     }
@@ -263,9 +263,9 @@ static void a_row_without_terms_is_zero(void **state) {
     gradients_make(&s.desc, s.scale, &s.inputs, g);
     float d_q[3] = {0, 0, (float)g[GRADIENT_Q].value[2]};
     const float *const given[GRADIENTS] = {d_q, NULL, NULL};
-    assert_true(compare_backward(CLATTN_F16, g, given, &result));
+    assert_true(compare_backward(g, given, &result));
     d_q[1] = 0x1p-24f;
-    assert_false(compare_backward(CLATTN_F16, g, given, &result));
+    assert_false(compare_backward(g, given, &result));
     gradients_free(g);
     setup_free(&s);
 }

@@ -260,6 +260,7 @@ static void damaged_problems(void **state) {
         "q0 k7 d3 window-1,2 end",
         "f32 q1073741823 d1 softcap0.125",
         "b0 h1 q5 d64 softcap3e-05",
+        "f32 kf16 vbf16 of16 df32 q5 d64",
     };
     each_mutation(texts, sizeof texts / sizeof *texts, check_problem);
     expect_both();

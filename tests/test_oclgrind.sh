@@ -45,6 +45,8 @@ check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=2 THREADS_N=2 THREADS_D
 check memory_efficient "f32 h2:1 q9 k13 d10:12 causal" bshd
 check "fwd_lanes LANES=4 ROW_VECTORS=1" "f32 h2:1 q9 k13 d6:3 causal" bshd
 check "fwd_lanes LANES=8 ROW_VECTORS=1" "f16 q9 k13 d8" bhsd
+check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=4 THREADS_N=2 PREFETCH=1" \
+    "f32 kf16 vbf16 of16 q9 k13 d10 causal" bshd
 check "fwd_mma ENGINE=intel_dpas8 EMULATED=1 WAVES=2 BLOCK_N=16" "f16 q9 k17 d8" bhsd
 check "fwd_mma ENGINE=amd_wmma11 EMULATED=1 WAVES=1 BLOCK_N=16" "bf16 q9 k19 d10:12 causal" bshd
 check bwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd

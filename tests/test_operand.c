@@ -15,21 +15,26 @@
 /* Every dimension has a number of its own, so that none can stand for another. */
 static void shapes_are_those_of_the_header(void **state) {
     (void)state;
-    const struct problem p = fixtures_problem("f16 b9 h6:2 q50 k70 d33:65");
+    const struct problem p = fixtures_problem("f16 kbf16 vf32 of32 b9 h6:2 q50 k70 d33:65");
+    struct problem of_gradients = p;
+    of_gradients.type_d = CLATTN_F16;
     const struct operand_lengths lengths = {3, 40, 60};
     static const struct operand_shape expected[OPERANDS] = {
-        [OPERAND_Q] = {3, 6, 40, 33, 2},    [OPERAND_K] = {3, 2, 60, 33, 2},
-        [OPERAND_V] = {3, 2, 60, 65, 2},    [OPERAND_O] = {3, 6, 40, 65, 2},
-        [OPERAND_LSE] = {3, 6, 40, 1, 4},   [OPERAND_D_O] = {3, 6, 40, 65, 2},
-        [OPERAND_D_LSE] = {3, 6, 40, 1, 4}, [OPERAND_D_Q] = {3, 6, 40, 33, 2},
-        [OPERAND_D_K] = {3, 2, 60, 33, 2},  [OPERAND_D_V] = {3, 2, 60, 65, 2},
+        [OPERAND_Q] = {3, 6, 40, 33, CLATTN_F16},    [OPERAND_K] = {3, 2, 60, 33, CLATTN_BF16},
+        [OPERAND_V] = {3, 2, 60, 65, CLATTN_F32},    [OPERAND_O] = {3, 6, 40, 65, CLATTN_F32},
+        [OPERAND_LSE] = {3, 6, 40, 1, CLATTN_F32},   [OPERAND_D_O] = {3, 6, 40, 65, CLATTN_F32},
+        [OPERAND_D_LSE] = {3, 6, 40, 1, CLATTN_F32}, [OPERAND_D_Q] = {3, 6, 40, 33, CLATTN_F16},
+        [OPERAND_D_K] = {3, 2, 60, 33, CLATTN_BF16}, [OPERAND_D_V] = {3, 2, 60, 65, CLATTN_F32},
     };
     for (size_t i = 0; i < OPERANDS; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
         if (s.batch != e->batch || s.heads != e->heads || s.rows != e->rows ||
-            s.width != e->width || s.element_size != e->element_size) {
+            s.width != e->width || s.type != e->type ||
+            operand_type(&operands_table[i], &p) != e->type) {
             fail_msg("%s", operands_table[i].name);
         }
+        assert_int_equal(operand_type(&operands_table[i], &of_gradients),
+                         i >= OPERAND_D_Q ? CLATTN_F16 : e->type);
     }
 }
 
@@ -54,26 +59,30 @@ static void signatures_follow_reads_and_writes(void **state) {
         const char *reads, *writes, *composed;
     } cases[] = {
         {"q k v", "o lse",
-         "#define OPERAND_Q 1\n#define OPERAND_K 2\n#define OPERAND_V 4\n#define OPERAND_O 8\n"
-         "#define OPERAND_LSE 16\n"
+         "#define OPERAND_Q 1\n#define TYPE_Q 2\n#define element_q element_f16\n"
+         "#define OPERAND_K 2\n#define TYPE_K 3\n#define element_k element_bf16\n"
+         "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
+         "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
          "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict q, "
-         "__global const element *restrict k, __global const element *restrict v, "
-         "__global element *restrict o, __global float *restrict lse\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
+         "__global const element_k *restrict k, __global const element_v *restrict v, "
+         "__global element_o *restrict o, __global element_lse *restrict lse\n"},
         {"workspace v", "o",
-         "#define OPERAND_V 4\n#define OPERAND_O 8\n"
+         "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
          "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global const element *restrict v, "
-         "__global element *restrict o, __global float *restrict workspace\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element_v *restrict v, "
+         "__global element_o *restrict o, __global float *restrict workspace\n"},
         {"lse", "lse",
-         "#define OPERAND_LSE 16\n"
+         "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
          "#define OPERANDS_TOGETHER 1024\n"
          "#define PARAMS_STRIDES struct strides lse\n"
-         "#define KERNEL_ARGUMENTS const struct params p, __global float *restrict lse\n"},
+         "#define KERNEL_ARGUMENTS const struct params p, __global element_lse *restrict lse\n"},
     };
-    const struct problem p = fixtures_problem("f16 q9 d8");
+    const struct problem p = fixtures_problem("f16 kbf16 vf32 q9 d8");
     const struct variant v = {.solver = "fwd_rows"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct program_recipe recipe = {.kernel = "fwd_rows",

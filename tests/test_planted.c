@@ -38,7 +38,7 @@ static struct verify_result verify(const struct subject *s, const float *o, cons
                         v = layout_of(d->heads_kv, d->seq_kv, d->head_dim_v),
                         to = layout_of(d->heads_q, d->seq_q, d->head_dim_v),
                         sum = layout_of(d->heads_q, d->seq_q, 1);
-    void *out = subject_encode(d->type, o, s->rows * d->head_dim_v);
+    void *out = subject_encode(reference_types(d).o, o, s->rows * d->head_dim_v);
     struct verify_result result;
     assert_true(verify_sample(
         d, reference_scale(d, s->scale), (struct verify_tensor){s->stored[SUBJECT_Q], &q},
@@ -119,7 +119,7 @@ static void of_case(struct subject *s, const struct case_setup *setup, uint64_t 
         desc.seq_q /= 2;
     subject_make(s, &desc, setup->scale);
     s->kind = "of the table";
-    s->how.rounded = desc.type != CLATTN_F32;
+    s->how.rounded = reference_types(&desc).weights != CLATTN_F32;
     for (int input = 0; input < SUBJECT_INPUTS; input++)
         for (size_t i = 0; i < subject_count(s, input); i++)
             s->in[input][i] = (float)(t->input[input].size * (2 * subject_random(seed) - 1));

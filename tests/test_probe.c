@@ -19,12 +19,13 @@ static struct test_device tested;
 static void trials_are_built_as_programs_are(void **state) {
     (void)state;
     struct stage stages[STAGES];
-    const struct problem p = {.type = CLATTN_F16, .head_dim = 64, .head_dim_v = 64};
+    struct problem p = {.type = CLATTN_F16, .head_dim = 64, .head_dim_v = 64};
+    problem_fill_types(&p);
     for (const struct engine *engine = engines_table; engine->name; engine++) {
         struct variant v = {.solver = "fwd_mma"};
         struct text tried = {0}, composed = {0}, options = {0}, map = {0};
         struct status status = {0};
-        variant_set_word(&v, "ENGINE", engine->name);
+        variant_add(&v, "ENGINE", engine->name);
         solvers_find("fwd_mma")->stages(&v, stages);
         assert_int_equal(
             program_compose(&stages[0].recipe, &p, &v, &composed, &options, &map, &status),

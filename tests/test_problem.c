@@ -21,6 +21,15 @@ static const struct {
     {"f16 q128 d64", "f16 q128 d64"},
     {"bf16 q128 d64", "bf16 q128 d64"},
     {"d64 q128 bf16", "bf16 q128 d64"},
+    {"f32 kf16 q7 d3", "f32 kf16 q7 d3"},
+    {"kf16 q7 d3", "f32 kf16 q7 d3"},
+    {"kf16 vf16 q7 d3", "f32 kf16 q7 d3"}, /* v as k */
+    {"kf16 vf32 q7 d3", "f32 kf16 vf32 q7 d3"},
+    {"vbf16 q7 d3 f16", "f16 vbf16 q7 d3"},
+    {"f32 kf32 vf32 of32 q7 d3", "f32 q7 d3"},
+    {"f16 of32 q7 d3", "f16 of32 q7 d3"}, /* o as q */
+    {"df16 of16 vbf16 kbf16 bf16 q7 k9 d3", "bf16 of16 df16 q7 k9 d3"},
+    {"df32 q7 d3", "f32 df32 q7 d3"},
     {"  q7\td3\r\n", "f32 q7 d3"},
     {"q7 k7 d3", "f32 q7 d3"},
     {"q7 k0 d3", "f32 q7 k0 d3"},
@@ -138,6 +147,14 @@ static const struct {
     {"f32 f32 q7 d3", CLATTN_INVALID_TEXT},
     {"f32 f16 q7 d3", CLATTN_INVALID_TEXT},
     {"f64 q7 d3", CLATTN_INVALID_TEXT},
+    {"kf16 kf16 q7 d3", CLATTN_INVALID_TEXT},
+    {"vf16 vf32 q7 d3", CLATTN_INVALID_TEXT},
+    {"df16 df16 q7 d3", CLATTN_INVALID_TEXT},
+    {"qf16 q7 d3", CLATTN_INVALID_TEXT},
+    {"kf64 q7 d3", CLATTN_INVALID_TEXT},
+    {"kF16 q7 d3", CLATTN_INVALID_TEXT},
+    {"kkf16 q7 d3", CLATTN_INVALID_TEXT},
+    {"kf16:f16 q7 d3", CLATTN_INVALID_TEXT},
     {"F16 q7 d3", CLATTN_INVALID_TEXT},
     {"fp16 q7 d3", CLATTN_INVALID_TEXT},
     {"f q7 d3", CLATTN_INVALID_TEXT},
@@ -194,7 +211,8 @@ static void assert_same_problem(const char *what, const clattn_desc *a, const cl
     struct status status = {0};
     assert_int_equal(problem_from_desc(&p, a, &status), CL_SUCCESS);
     assert_int_equal(problem_from_desc(&r, b, &status), CL_SUCCESS);
-    if (p.type != r.type || p.batch != r.batch || p.heads_q != r.heads_q ||
+    if (p.type != r.type || p.type_k != r.type_k || p.type_v != r.type_v || p.type_o != r.type_o ||
+        p.type_d != r.type_d || p.batch != r.batch || p.heads_q != r.heads_q ||
         p.heads_kv != r.heads_kv || p.seq_q != r.seq_q || p.seq_kv != r.seq_kv ||
         p.head_dim != r.head_dim || p.head_dim_v != r.head_dim_v || p.band_left != r.band_left ||
         p.band_right != r.band_right || p.align != r.align || p.softcap != r.softcap ||
@@ -238,6 +256,14 @@ static void fields_are_what_was_written(void **state) {
     assert_int_equal(d.band_right, 5);
     assert_int_equal(d.align, CLATTN_ALIGN_START);
     assert_true(d.softcap == 2.5f);
+    assert_int_equal(d.type_k | d.type_v | d.type_o | d.type_d, 0);
+
+    assert_int_equal(clattn_desc_parse("kf16 vbf16 of16 dbf16 q5 d8", &d), CL_SUCCESS);
+    assert_int_equal(d.type, CLATTN_F32);
+    assert_int_equal(d.type_k, CLATTN_F16);
+    assert_int_equal(d.type_v, CLATTN_BF16);
+    assert_int_equal(d.type_o, CLATTN_F16);
+    assert_int_equal(d.type_d, CLATTN_BF16);
 
     assert_int_equal(clattn_desc_parse("q5 d8", &d), CL_SUCCESS); /* all else is default again */
     const clattn_desc expected = {.size = sizeof d,
@@ -265,6 +291,10 @@ static void drawn_problems_round_trip(void **state) {
     for (int i = 0; i < 20000; i++) {
         clattn_desc d = CLATTN_DESC_INIT, again = CLATTN_DESC_INIT;
         d.type = CLATTN_F32 + draw(&seed, 3);
+        d.type_k = draw(&seed, 4);
+        d.type_v = draw(&seed, 4);
+        d.type_o = draw(&seed, 4);
+        d.type_d = draw(&seed, 4);
         d.batch = draw(&seed, 4);
         d.heads_kv = draw(&seed, 5);
         d.heads_q = (d.heads_kv ? d.heads_kv : 1) * (1 + draw(&seed, 4));

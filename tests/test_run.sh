@@ -144,7 +144,6 @@ unsupported() {
 }
 unsupported 'f64' "{$(entry q F64 '[1,1,1,4]' '[0,32]'),$(entry k F64 '[1,1,1,4]' '[32,64]'),$(entry v F64 '[1,1,1,4]' '[64,96]')}" 96
 unsupported 'a type that nobody knows' "{$(entry q F99 '[1,1,2,4]' '[0,32]'),$k,$v}" 96
-unsupported 'mixed types' "{$q,$k,$(entry v F16 '[1,1,2,8]' '[64,96]')}" 96
 unsupported 'a head dimension over 512' "{$(entry q F32 '[1,1,1,513]' '[0,2052]'),$(entry k F32 '[1,1,1,513]' '[2052,4104]'),$(entry v F32 '[1,1,1,1]' '[4104,4108]')}" 4108
 unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(entry k F32 '[0,1,1,4]' '[0,0]'),$(entry v F32 '[0,1,1,4]' '[0,0]')}" 0
 
@@ -256,6 +255,29 @@ same 'no keys: lse' "$(values 6 2)" ' -inf -inf '
 same 'no keys: o' "$(values 4 4)" ' 0 0 0 0 '
 "$make" raw in.safetensors - "{$(entry q BF16 '[0,1,2,1]' '[0,0]'),$(entry k BF16 '[0,1,2,1]' '[0,0]'),$(entry v BF16 '[0,1,2,2]' '[0,0]')}" 0
 expect 0 'no batches' $io --verify
+
+# ---- Types that differ: o has q's, or what --output-type says ----
+# The header of out.safetensors.
+header() { head -c 300 out.safetensors | tr -d '\000' | grep -o '"o":{"dtype":"[A-Z0-9]*"'; }
+mixed() { # WHAT PROBLEM TYPE OPTION...
+    what=$1 problem=$2 type=$3
+    shift 3
+    expect 0 "$what" $io --verify "$@"
+    grep -q '^verify     passed: ' stdout || complain "$what: not verified"
+    same "$what: type of o" "$(header)" "\"o\":{\"dtype\":\"$type\""
+    grep -q "^problem    $problem h" stderr || complain "$what: another problem"
+}
+"$make" random in.safetensors F32,F16,F16 bhsd 2 6 2 19 33 20 12 || exit 1
+mixed 'q in F32, k and v in F16' 'f32 kf16 b2' F32
+mixed '... to F16' 'f32 kf16 of16 b2' F16 --output-type f16 --causal
+mixed '... to BF16' 'f32 kf16 obf16 b2' BF16 --output-type bf16 --variant fwd_rows
+"$make" random in.safetensors BF16,F16,F32 bshd 2 6 2 19 33 20 12 || exit 1
+mixed 'three types' 'bf16 kf16 vf32 b2' BF16 --layout bshd
+"$make" random in.safetensors F16,F16,F16 bhsd 2 6 2 19 33 20 12 || exit 1
+mixed 'F16 to F32' 'f16 of32 b2' F32 --output-type f32
+for wrong in F32 f64 f3 ''; do
+    expect 2 "--output-type '$wrong'" $io --output-type "$wrong"
+done
 
 # ---- Every type, layout and option, against the definition in double ----
 verified() {

@@ -132,7 +132,8 @@ static void a_fitness_has_its_sentence(void **state) {
         {CLATTN_F32, DEVICE_CPU, CANNOT, "it takes no f32"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct problem p = {.type = cases[i].type};
+        struct problem p = {.type = cases[i].type};
+        problem_fill_types(&p);
         const struct device d = {.type = cases[i].device};
         struct text why = {0};
         assert_int_equal(solvers_fit(&fwd_new, &p, &d, NULL, &why), cases[i].fitness);

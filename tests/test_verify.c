@@ -28,7 +28,9 @@ struct problem {
 };
 
 static clattn_type type_of(const struct problem *p, int tensor) {
-    return tensor == LSE ? CLATTN_F32 : p->desc.type;
+    const struct reference_types t = reference_types(&p->desc);
+    const clattn_type types[TENSORS] = {t.q, t.k, t.v, t.o, CLATTN_F32};
+    return types[tensor];
 }
 
 static void *element(const struct problem *p, int tensor, size_t index) {
@@ -84,7 +86,7 @@ static void make(struct problem *p, const char *text, bool bshd) {
                         void *to = element(p, t, place(p, t, b, h, r, i));
                         reference_encode(type_of(p, t), value, to);
                         if (t < O) {
-                            p->decoded[t][dense] = (float)reference_decode(d->type, to);
+                            p->decoded[t][dense] = (float)reference_decode(type_of(p, t), to);
                         }
                     }
                 }
@@ -120,6 +122,8 @@ static const char *const texts[] = {
     "bf16 b2 h4:2 q5 k7 d6:3 causal",
     "f32 h3 q5 k8 d3 window2,1 start softcap2.5",
     "f16 h2:1 q7 k3 d16 causal",
+    "f32 kf16 h4:2 q5 k7 d6:3 causal",
+    "bf16 kf16 vf32 of16 q8 k8 d4:5",
     "bf16 q8 k8 d4:5 window3,-1",
     "f32 q4 k0 d4",
     "f16 q0 k5 d4",
@@ -140,8 +144,8 @@ static bool compare(const struct problem *p, struct compare_result *result) {
                 memcpy(&lse[dense / d->head_dim_v], element(p, LSE, place(p, LSE, b, h, r, 0)),
                        sizeof *lse);
                 for (size_t i = 0; i < d->head_dim_v; i++, dense++)
-                    o[dense] =
-                        (float)reference_decode(d->type, element(p, O, place(p, O, b, h, r, i)));
+                    o[dense] = (float)reference_decode(type_of(p, O),
+                                                       element(p, O, place(p, O, b, h, r, i)));
             }
     const bool right = compare_forward(d, &p->expected, o, lse, result);
     free(o);
@@ -185,7 +189,8 @@ static void every_element_is_seen(void **state) {
         struct problem p;
         make(&p, texts[i / 2], i % 2);
         const clattn_desc *d = &p.desc;
-        const size_t size = reference_type_size(d->type);
+        const clattn_type type = type_of(&p, O);
+        const size_t size = reference_type_size(type);
         for (size_t dense = 0; dense < p.count[O]; dense++) {
             const size_t row = dense / d->head_dim_v, head = row / d->seq_q;
             void *here = element(&p, O,
@@ -195,9 +200,9 @@ static void every_element_is_seen(void **state) {
             memcpy(right, here, size);
             const double value = p.expected.o[dense];
             const double bound = compare_bound_o(d, &p.expected, dense);
-            reference_encode(d->type, value + 1.01 * bound + reference_ulp(d->type, value), here);
+            reference_encode(type, value + 1.01 * bound + reference_ulp(type, value), here);
             assert_false(verify(&p).passed);
-            reference_encode(d->type, NAN, here);
+            reference_encode(type, NAN, here);
             assert_false(verify(&p).passed);
             memcpy(here, right, size);
         }

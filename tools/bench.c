@@ -267,7 +267,9 @@ static int parse_problems(struct job *j, poptContext context) {
         }
     }
     for (size_t i = 0; j->type && i < j->problems.count; i++) {
-        j->problems.problem[i].desc.type = j->type;
+        clattn_desc *desc = &j->problems.problem[i].desc;
+        desc->type = j->type;
+        desc->type_k = desc->type_v = desc->type_o = 0; /* as type */
     }
     return j->problems.count > 0
                ? -1

@@ -36,22 +36,24 @@ static const char *const fill_source =
 
 struct shape {
     cl_uint heads, rows, dim;
-    size_t element;
+    clattn_type type;
+    size_t element; /* bytes */
 };
 
 static struct shape shape_of(const clattn_desc *d, int tensor) {
-    const size_t element = d->type == CLATTN_F32 ? 4 : 2;
-    const struct shape shapes[BENCH_TENSORS] = {
-        {d->heads_q, d->seq_q, d->head_dim, element},
-        {d->heads_kv, d->seq_kv, d->head_dim, element},
-        {d->heads_kv, d->seq_kv, d->head_dim_v, element},
-        {d->heads_q, d->seq_q, d->head_dim_v, element},
-        {d->heads_q, d->seq_q, 1, sizeof(float)},
-        {d->heads_q, d->seq_q, d->head_dim_v, element},
-        {d->heads_q, d->seq_q, d->head_dim, element},
-        {d->heads_kv, d->seq_kv, d->head_dim, element},
-        {d->heads_kv, d->seq_kv, d->head_dim_v, element},
+    const struct verify_types types = verify_types(d);
+    struct shape shapes[BENCH_TENSORS] = {
+        {d->heads_q, d->seq_q, d->head_dim, types.q, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim, types.k, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim_v, types.v, 0},
+        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0},
+        {d->heads_q, d->seq_q, 1, CLATTN_F32, 0},
+        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0},
+        {d->heads_q, d->seq_q, d->head_dim, d->type_d ? d->type_d : types.q, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim, d->type_d ? d->type_d : types.k, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim_v, d->type_d ? d->type_d : types.v, 0},
     };
+    shapes[tensor].element = shapes[tensor].type == CLATTN_F32 ? 4 : 2;
     return shapes[tensor];
 }
 
@@ -97,10 +99,11 @@ static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc)
 }
 
 static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor) {
-    const cl_int type = (cl_int)(tensor == BENCH_LSE ? CLATTN_F32 : t->desc.type);
+    const struct shape s = shape_of(&t->desc, tensor);
+    const cl_int type = (cl_int)s.type;
     const cl_uint seed = 0x243f6a88u * (cl_uint)(tensor + 1);
-    const size_t size = shape_of(&t->desc, tensor).element, items = (size_t)1024 * m->units;
-    const cl_ulong count = t->sets * t->step[tensor] / size;
+    const size_t items = (size_t)1024 * m->units;
+    const cl_ulong count = t->sets * t->step[tensor] / s.element;
     clSetKernelArg(t->fill, 0, sizeof(cl_mem), &t->view[tensor].buffer);
     clSetKernelArg(t->fill, 1, sizeof type, &type);
     clSetKernelArg(t->fill, 2, sizeof seed, &seed);

@@ -245,7 +245,9 @@ static void report(struct match *a, const char *problem) {
 
 /* Why OpenBLAS's side does not offer this; NULL if it does. */
 static const char *refusal(const clattn_desc *d) {
-    if (d->type != CLATTN_F32) {
+    const struct verify_types types = verify_types(d);
+    if (types.q != CLATTN_F32 || types.k != CLATTN_F32 || types.v != CLATTN_F32 ||
+        types.o != CLATTN_F32) {
         return "OpenBLAS multiplies f32 only";
     }
     if (d->softcap != 0 || d->band_left >= 0 || d->band_right > 0) {

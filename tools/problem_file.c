@@ -36,6 +36,14 @@ static int outcome_of_file(enum safetensors_status status) {
                                          : OUTCOME_FAILED;
 }
 
+static size_t size_of(clattn_type type) {
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
+        size = dtypes[i].type == type ? dtypes[i].size : size;
+    }
+    return size;
+}
+
 /* An index into dtypes; -1 for any other. */
 static int find_dtype(const char *name) {
     for (int i = 0; i < (int)(sizeof dtypes / sizeof dtypes[0]); i++) {
@@ -44,6 +52,14 @@ static int find_dtype(const char *name) {
         }
     }
     return -1;
+}
+
+static const char *name_of(clattn_type type) {
+    size_t i = 0;
+    while (dtypes[i].type != type) {
+        i++;
+    }
+    return dtypes[i].name;
 }
 
 static struct lengths lengths_of(const struct safetensors_tensor *tensor, bool bshd) {
@@ -82,11 +98,6 @@ static int find_inputs(const struct problem_file *problem, const struct safetens
             return explain(OUTCOME_UNSUPPORTED, why,
                            "%s has the type '%.20s'; F32, F16 and BF16 are "
                            "supported",
-                           names[i], inputs[i]->dtype);
-        }
-        if (strcmp(inputs[i]->dtype, inputs[0]->dtype) != 0) {
-            return explain(OUTCOME_UNSUPPORTED, why,
-                           "q is %s and %s is %s: mixed types are not supported", inputs[0]->dtype,
                            names[i], inputs[i]->dtype);
         }
     }
@@ -267,14 +278,22 @@ static int load(struct problem_file *problem, const struct safetensors *st,
     if (outcome == OUTCOME_DONE) {
         outcome = fill_desc(&problem->desc, n[EXECUTE_Q], n[EXECUTE_K], n[EXECUTE_V], why);
     }
-    int dtype = find_dtype(inputs[0]->dtype);
-    problem->desc.type = dtypes[dtype].type;
+    clattn_type types[EXECUTE_TENSORS] = {[EXECUTE_LSE] = CLATTN_F32, [EXECUTE_D_LSE] = CLATTN_F32};
+    for (int i = 0; i < INPUTS; i++) {
+        types[i] = types[EXECUTE_D_Q + i] = dtypes[find_dtype(inputs[i]->dtype)].type;
+    }
+    types[EXECUTE_O] = problem->output_type ? problem->output_type : types[EXECUTE_Q];
+    types[EXECUTE_D_O] = types[EXECUTE_O];
+    problem->desc.type = types[EXECUTE_Q];
+    problem->desc.type_k = types[EXECUTE_K];
+    problem->desc.type_v = types[EXECUTE_V];
+    problem->desc.type_o = types[EXECUTE_O];
     inputs[EXECUTE_D_O] = find(problem, st, "do");
     problem->backward = inputs[EXECUTE_D_O] != NULL;
     inputs[EXECUTE_D_LSE] = problem->backward ? find(problem, st, "dlse") : NULL;
     if (inputs[EXECUTE_D_O] && outcome == OUTCOME_DONE) {
-        outcome = check_gradient(inputs[EXECUTE_D_O], dtypes[dtype].name, RANK, n[EXECUTE_D_O],
-                                 problem->bshd, why);
+        outcome = check_gradient(inputs[EXECUTE_D_O], name_of(types[EXECUTE_O]), RANK,
+                                 n[EXECUTE_D_O], problem->bshd, why);
     }
     if (inputs[EXECUTE_D_LSE] && outcome == OUTCOME_DONE) {
         outcome = check_gradient(inputs[EXECUTE_D_LSE], "F32", RANK - 1, n[EXECUTE_D_LSE],
@@ -286,7 +305,7 @@ static int load(struct problem_file *problem, const struct safetensors *st,
             i <= EXECUTE_LSE || inputs[i] || (i >= EXECUTE_D_Q && problem->backward);
         if (is_there) {
             outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
-                                  lse ? sizeof(cl_float) : dtypes[dtype].size, why);
+                                  size_of(types[i]), why);
         }
     }
     for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
@@ -313,10 +332,6 @@ int problem_file_load(struct problem_file *problem, const char *path, char why[P
 int problem_file_store(const struct problem_file *problem, const char *path,
                        char why[PROBLEM_FILE_WHY]) {
     const clattn_desc *desc = &problem->desc;
-    const char *dtype = "";
-    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
-        dtype = dtypes[i].type == desc->type ? dtypes[i].name : dtype;
-    }
     const struct execute_tensor *t = problem->tensors;
     const bool bshd = problem->bshd;
     const uint64_t batch = desc->batch, heads = desc->heads_q, heads_kv = desc->heads_kv;
@@ -331,22 +346,22 @@ int problem_file_store(const struct problem_file *problem, const char *path,
          .shape = {batch, heads, rows},
          .data = t[EXECUTE_LSE].data},
         {.name = "o",
-         .dtype = dtype,
+         .dtype = name_of(desc->type_o),
          .rank = 4,
          .shape = {batch, first, second, desc->head_dim_v},
          .data = t[EXECUTE_O].data},
         {.name = "dq",
-         .dtype = dtype,
+         .dtype = name_of(desc->type),
          .rank = 4,
          .shape = {batch, first, second, desc->head_dim},
          .data = t[EXECUTE_D_Q].data},
         {.name = "dk",
-         .dtype = dtype,
+         .dtype = name_of(desc->type_k),
          .rank = 4,
          .shape = {batch, first_kv, second_kv, desc->head_dim},
          .data = t[EXECUTE_D_K].data},
         {.name = "dv",
-         .dtype = dtype,
+         .dtype = name_of(desc->type_v),
          .rank = 4,
          .shape = {batch, first_kv, second_kv, desc->head_dim_v},
          .data = t[EXECUTE_D_V].data},
@@ -358,5 +373,5 @@ void problem_file_destroy(struct problem_file *problem) {
     for (int i = 0; i < EXECUTE_TENSORS; i++) {
         free(problem->tensors[i].data);
     }
-    *problem = (struct problem_file){.bshd = problem->bshd};
+    *problem = (struct problem_file){.bshd = problem->bshd, .output_type = problem->output_type};
 }

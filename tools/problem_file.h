@@ -16,8 +16,9 @@ struct problem_file {
                                    [batch, row, head, dim] */
     const char *const *ignored; /* names of tensors that are as good as not there */
     size_t ignored_count;
+    clattn_type output_type; /* of o; 0: as q */
 
-    clattn_desc desc; /* type, batch, heads, lengths, head dimensions */
+    clattn_desc desc; /* types, batch, heads, lengths, head dimensions */
     struct execute_tensor tensors[EXECUTE_TENSORS];
     bool backward;    /* the file has `do`: there is room for dq, dk and dv */
     char unused[256]; /* the file's tensors that are none of these, with commas between, in

@@ -61,12 +61,13 @@ static int fail(int outcome, const char *format, ...) {
 static const char *const about =
     "\n"
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
-    "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], all F32, all F16 or all\n"
-    "BF16; Hkv divides Hq.  OUT gets o [B,Hq,Sq,Dv] of the same type and lse [B,Hq,Sq], F32,\n"
-    "the natural logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o\n"
-    "and shaped as o, OUT also gets dq, dk and dv, of the same type; dlse [B,Hq,Sq], F32, is then\n"
-    "used if IN holds it.  OUT, which may be IN, is replaced only by a complete result.  Which\n"
-    "tensors were used, device, variant, time, rate and workspace go to stderr.\n"
+    "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], each F32, F16 or BF16; Hkv\n"
+    "divides Hq.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32, the natural\n"
+    "logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o, shaped as o\n"
+    "and of its type, OUT also gets dq, dk and dv, of the types of q, k and v; dlse [B,Hq,Sq], "
+    "F32,\n"
+    "is then used if IN holds it.  OUT, which may be IN, is replaced only by a complete result.\n"
+    "Which tensors were used, device, variant, time, rate and workspace go to stderr.\n"
     "\n"
     "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
@@ -74,6 +75,7 @@ static const char *const about =
 
 enum {
     OPTION_OUT = 1,
+    OPTION_OUTPUT_TYPE,
     OPTION_LAYOUT,
     OPTION_CAUSAL,
     OPTION_WINDOW,
@@ -92,6 +94,8 @@ enum {
 
 static const struct poptOption options[] = {
     {"output", 'o', POPT_ARG_STRING, NULL, OPTION_OUT, "the file to write (required)", "OUT"},
+    {"output-type", 0, POPT_ARG_STRING, NULL, OPTION_OUTPUT_TYPE, "of o (default: q's)",
+     "f32|f16|bf16"},
     {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
      "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
     {"causal", 0, POPT_ARG_NONE, NULL, OPTION_CAUSAL, "a query sees no key after its own", NULL},
@@ -125,6 +129,7 @@ static const struct poptOption options[] = {
 /* What an option's argument has to be, for the sentence that refuses it. */
 static const char *const expected[] = {
     [OPTION_OUT] = "the name of a file",
+    [OPTION_OUTPUT_TYPE] = "f32, f16 or bf16",
     [OPTION_LAYOUT] = "bhsd or bshd",
     [OPTION_WINDOW] = "two whole numbers LEFT,RIGHT from -1 (all) to 2147483647",
     [OPTION_ALIGN] = "end or start",
@@ -164,6 +169,16 @@ static bool get_choice(const char *text, const char *zero, const char *one, bool
     return *value || strcmp(text, zero) == 0;
 }
 
+static bool get_type(const char *text, clattn_type *type) {
+    static const char *const names[] = {"f32", "f16", "bf16"};
+    for (*type = CLATTN_F32; *type <= CLATTN_BF16; ++*type) {
+        if (strcmp(text, names[*type - CLATTN_F32]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool get_string(const char *text, char **value) {
     free(*value);
     *value = text[0] != '\0' ? strdup(text) : NULL;
@@ -184,6 +199,8 @@ static bool set_option(struct job *j, int option, const char *text) {
     switch (option) {
     case OPTION_OUT:
         return get_string(text, &j->out);
+    case OPTION_OUTPUT_TYPE:
+        return get_type(text, &j->problem.output_type);
     case OPTION_LAYOUT:
         return get_choice(text, "bhsd", "bshd", &j->problem.bshd);
     case OPTION_CAUSAL:

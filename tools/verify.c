@@ -12,6 +12,12 @@ enum { EXACT_COST = 40, PLAIN_COST = 40 };
 
 #define UNIT 0x1p-24
 
+struct verify_types verify_types(const clattn_desc *desc) {
+    const clattn_type q = desc->type, k = desc->type_k ? desc->type_k : q,
+                      v = desc->type_v ? desc->type_v : k, o = desc->type_o ? desc->type_o : q;
+    return (struct verify_types){q, k, v, o, k == q && v == q && o == q ? q : CLATTN_F32};
+}
+
 void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,
                 uint64_t row, cl_uint dim, float *to) {
     uint64_t at = batch * (uint64_t)t.layout->stride_batch +
@@ -68,6 +74,7 @@ struct score {
 
 struct work {
     const clattn_desc *desc;
+    struct verify_types types;
     double scale;
     float *q, *k, *v; /* one row; all rows of one key head */
     cl_uint begin, end;
@@ -156,7 +163,7 @@ static void close_cell(struct work *w) {
  * do that are rounded against other maxima, if that is more.  A weight of 1 is exact.  Afterwards
  * the keys' order is that of their scores. */
 static double attend_plainly(struct work *w) {
-    const clattn_type type = w->desc->type;
+    const clattn_type type = w->types.weights;
     const cl_uint dim_v = w->desc->head_dim_v;
     const double relative = elements_spacing(type, 1) / 2, least = elements_spacing(type, 0) / 2;
     double largest = -INFINITY, sum = 0, error = 0, worst = 0, lowest = -INFINITY;
@@ -274,7 +281,7 @@ static void note_range(const struct work *w, cl_uint d, double o, double slack,
         high = fmax(high, (double)w->scores[key].v[d]);
     }
     const double nearest = o < low ? low : o > high ? high : o;
-    const clattn_type type = w->desc->type;
+    const clattn_type type = w->types.o;
     note(worst_o, isfinite(o) ? fabs(o - nearest) : INFINITY,
          slack + (type == CLATTN_F32 ? 0 : elements_spacing(type, nearest)));
 }
@@ -282,7 +289,6 @@ static void note_range(const struct work *w, cl_uint d, double o, double slack,
 /* Returns whether the row is ill-conditioned. */
 static bool check_row(struct work *w, const float *o, double lse, struct worst *worst_o,
                       struct worst *worst_lse) {
-    const clattn_type type = w->desc->type;
     const cl_uint dim_v = w->desc->head_dim_v;
     for (cl_uint key = w->begin; key < w->end; key++) {
         score_key(w, key);
@@ -298,7 +304,8 @@ static bool check_row(struct work *w, const float *o, double lse, struct worst *
     measure_moves(w);
     measure_values(w);
     const double sums = 4 * UNIT * (8 + sqrt(w->end - w->begin) / 8);
-    const double shared = type == CLATTN_F32 ? sums * w->largest_value : attend_plainly(w);
+    const double shared =
+        w->types.weights == CLATTN_F32 ? sums * w->largest_value : attend_plainly(w);
     bool ill = false;
     for (cl_uint d = 0; d < dim_v; d++) {
         ill = ill || (isfinite(w->exact[d]) && !(w->moves[d] + shared <= w->largest_value));
@@ -312,7 +319,7 @@ static bool check_row(struct work *w, const float *o, double lse, struct worst *
             note_range(w, d, (double)o[d], sums * w->largest_value, worst_o);
         } else {
             note(worst_o, difference((double)o[d], w->exact[d]),
-                 w->moves[d] + shared + elements_spacing(type, w->exact[d]) / 2);
+                 w->moves[d] + shared + elements_spacing(w->types.o, w->exact[d]) / 2);
         }
     }
     return ill;
@@ -331,15 +338,15 @@ static void check_rows(struct work *w, struct verify_tensor q, struct verify_ten
         if (loaded != row / desc->seq_q / group) {
             loaded = row / desc->seq_q / group;
             for (size_t key = 0; key < desc->seq_kv; key++) {
-                verify_row(desc->type, k, batch, head / group, key, desc->head_dim,
+                verify_row(w->types.k, k, batch, head / group, key, desc->head_dim,
                            w->k + key * desc->head_dim);
-                verify_row(desc->type, v, batch, head / group, key, desc->head_dim_v,
+                verify_row(w->types.v, v, batch, head / group, key, desc->head_dim_v,
                            w->v + key * desc->head_dim_v);
             }
         }
         float row_lse;
-        verify_row(desc->type, q, batch, head, query, desc->head_dim, w->q);
-        verify_row(desc->type, o, batch, head, query, desc->head_dim_v, row_o);
+        verify_row(w->types.q, q, batch, head, query, desc->head_dim, w->q);
+        verify_row(w->types.o, o, batch, head, query, desc->head_dim_v, row_o);
         verify_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
         verify_span(desc, (cl_uint)query, &w->begin, &w->end);
         result->ill_rows += check_row(w, row_o, (double)row_lse, &worst_o, &worst_lse);
@@ -364,7 +371,8 @@ bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q
     *result = (struct verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
     double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
     double pair_cost = (double)dim + 3 * (double)dim_v + (double)EXACT_COST;
-    if (desc->type != CLATTN_F32) {
+    const struct verify_types types = verify_types(desc);
+    if (types.weights != CLATTN_F32) {
         pair_cost += (double)dim_v + (double)PLAIN_COST;
     }
     double affordable = operations / ((pairs + 1) * pair_cost);
@@ -373,7 +381,7 @@ bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q
         const uint64_t least = result->rows < 2 ? result->rows : 2;
         result->checked = affordable < (double)least ? least : (uint64_t)affordable;
     }
-    struct work w = {.desc = desc, .scale = scale};
+    struct work w = {.desc = desc, .types = types, .scale = scale};
     w.q = calloc(dim, sizeof *w.q);
     w.k = calloc(keys * dim, sizeof *w.k);
     w.v = calloc(keys * dim_v, sizeof *w.v);

@@ -7,7 +7,8 @@
  *
  *     m = log(sum of p exp(e)), P = sum of p (exp(e + m) - 1) |v - o|, S = 4 u (8 + sqrt(keys) / 8)
  *
- *     o, f32         P + S max|v|
+ *     o, f32, or q, k, v and o of more than one type
+ *                    P + S max|v|
  *     o, f16, bf16   P + 1.25 times the row's largest error of the plain computation, which
  *                    has scores and sums in f32, and weights and o rounded to that type; or,
  *                    if it is more, P + twice what rounding weights against other maxima does:
@@ -16,8 +17,8 @@
  *                    and of these sums the root of the sum of squares
  *     lse            m + S
  *
- * plus half a unit in the last place.  m and P are what rounded scores do to lse and to o; a
- * score is rounded in proportion to its terms, which t sums, but no further than softcap lets
+ * plus half a unit in the last place of o's type.  m and P are what rounded scores do to lse and to
+ * o; a score is rounded in proportion to its terms, which t sums, but no further than softcap lets
  * it.  Where terms have one sign, the partial sums of one chain over D grow to the score, and each
  * addition rounds in proportion to them: equal terms are off by 16 u t at D 64, 32 at D 128 and
  * 128 at D 512.  Where signs are random |r| is about t / sqrt(D), and adds 2 u t at D 64.
@@ -44,6 +45,14 @@ struct verify_result {
     double lse_error, lse_bound; /* likewise */
     bool passed;
 };
+
+/* The types of q, k, v and o, defaults filled in.  weights: what weights may be rounded to: the
+ * type of all four, F32 where they differ. */
+struct verify_types {
+    clattn_type q, k, v, o, weights;
+};
+
+struct verify_types verify_types(const clattn_desc *desc);
 
 /* desc with heads_kv and head_dim_v filled in.  A row that sees no key must be 0
  * and -INFINITY; NaN and infinities must lie where the definition has them.

@@ -25,6 +25,7 @@ struct work {
     const clattn_desc *desc;
     double scale;
     const struct verify_gradients *given;
+    struct verify_types types;
     float *q, *d_o, *o, *k, *v, *row; /* one row each */
     struct sums sums[2];              /* of d_q or d_k, and of d_v */
     double *memory;
@@ -49,9 +50,9 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
     const clattn_desc *desc = w->desc;
     const struct verify_gradients *g = w->given;
     float lse, d_lse = 0;
-    verify_row(desc->type, g->q, batch, head, row, desc->head_dim, w->q);
-    verify_row(desc->type, g->d_o, batch, head, row, desc->head_dim_v, w->d_o);
-    verify_row(desc->type, g->o, batch, head, row, desc->head_dim_v, w->o);
+    verify_row(w->types.q, g->q, batch, head, row, desc->head_dim, w->q);
+    verify_row(w->types.o, g->d_o, batch, head, row, desc->head_dim_v, w->d_o);
+    verify_row(w->types.o, g->o, batch, head, row, desc->head_dim_v, w->o);
     verify_row(CLATTN_F32, g->lse, batch, head, row, 1, &lse);
     if (g->d_lse.data) {
         verify_row(CLATTN_F32, g->d_lse, batch, head, row, 1, &d_lse);
@@ -71,8 +72,8 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
 
 static void read_key(struct work *w, uint64_t batch, uint64_t head, uint64_t row) {
     const clattn_desc *desc = w->desc;
-    verify_row(desc->type, w->given->k, batch, head, row, desc->head_dim, w->k);
-    verify_row(desc->type, w->given->v, batch, head, row, desc->head_dim_v, w->v);
+    verify_row(w->types.k, w->given->k, batch, head, row, desc->head_dim, w->k);
+    verify_row(w->types.v, w->given->v, batch, head, row, desc->head_dim_v, w->v);
     w->finite = w->finite && all_finite(w->k, desc->head_dim) && all_finite(w->v, desc->head_dim_v);
 }
 
@@ -121,7 +122,7 @@ static void add(struct sums *s, const struct weight *weight, const float *row, c
 static void weigh(const struct work *w, const struct query *query, struct weight *of_v,
                   struct weight *of_s) {
     const clattn_desc *desc = w->desc;
-    const clattn_type type = desc->type;
+    const clattn_type type = w->types.weights;
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
     struct verify_score score;
     double d_p = 0, terms = query->delta_terms;
@@ -176,16 +177,16 @@ static void note(struct worst *w, double error, double bound) {
 }
 
 /* The row that has been summed, against what was given.  Returns whether it is ill-conditioned. */
-static bool judge(const struct work *w, const struct sums *s, const float *given, cl_uint dim,
-                  struct worst *worst) {
-    const clattn_type type = w->desc->type;
+static bool judge(const struct work *w, const struct sums *s, clattn_type own, const float *given,
+                  cl_uint dim, struct worst *worst) {
+    const clattn_type type = w->desc->type_d ? w->desc->type_d : own;
     double terms = 0, most = 0, moves = 0, rounded = 0;
     for (cl_uint d = 0; d < dim; d++) {
         const double plain = elements_round(type, elements_single(s->plain[d]));
         terms = fmax(terms, s->terms[d]);
         most = fmax(most, s->most[d]);
         moves = fmax(moves, s->moves[d]);
-        if (type != CLATTN_F32) {
+        if (w->types.weights != CLATTN_F32) {
             rounded = fmax(rounded, fmax(fabs(plain - s->value[d]), sqrt(s->squares[d])));
         }
     }
@@ -230,9 +231,9 @@ static bool check_query(struct work *w, uint64_t index, struct worst worst[VERIF
     if (first == last) {
         w->finite = true; /* what sees nothing has gradients of 0, whatever the row holds */
     }
-    verify_row(desc->type, w->given->gradients[VERIFY_D_Q], batch, head, row, desc->head_dim,
-               w->row);
-    return judge(w, &w->sums[0], w->row, desc->head_dim, &worst[VERIFY_D_Q]);
+    verify_row(desc->type_d ? desc->type_d : w->types.q, w->given->gradients[VERIFY_D_Q], batch,
+               head, row, desc->head_dim, w->row);
+    return judge(w, &w->sums[0], w->types.q, w->row, desc->head_dim, &worst[VERIFY_D_Q]);
 }
 
 static unsigned check_key(struct work *w, uint64_t index, struct worst worst[VERIFY_GRADIENTS]) {
@@ -257,10 +258,12 @@ static unsigned check_key(struct work *w, uint64_t index, struct worst worst[VER
         }
     }
     const struct verify_tensor *g = w->given->gradients;
-    verify_row(desc->type, g[VERIFY_D_K], batch, head_kv, key, desc->head_dim, w->row);
-    unsigned ill = judge(w, &w->sums[0], w->row, desc->head_dim, &worst[VERIFY_D_K]);
-    verify_row(desc->type, g[VERIFY_D_V], batch, head_kv, key, desc->head_dim_v, w->row);
-    return ill + judge(w, &w->sums[1], w->row, desc->head_dim_v, &worst[VERIFY_D_V]);
+    verify_row(desc->type_d ? desc->type_d : w->types.k, g[VERIFY_D_K], batch, head_kv, key,
+               desc->head_dim, w->row);
+    unsigned ill = judge(w, &w->sums[0], w->types.k, w->row, desc->head_dim, &worst[VERIFY_D_K]);
+    verify_row(desc->type_d ? desc->type_d : w->types.v, g[VERIFY_D_V], batch, head_kv, key,
+               desc->head_dim_v, w->row);
+    return ill + judge(w, &w->sums[1], w->types.v, w->row, desc->head_dim_v, &worst[VERIFY_D_V]);
 }
 
 /* How many of `rows` rows, with so many pairs each, can be checked. */
@@ -302,7 +305,7 @@ static void check(struct work *w, double operations, struct verify_gradients_res
 bool verify_gradients(const clattn_desc *desc, double scale, const struct verify_gradients *given,
                       double operations, struct verify_gradients_result *result) {
     const size_t dim = desc->head_dim, dim_v = desc->head_dim_v, wide = dim > dim_v ? dim : dim_v;
-    struct work w = {.desc = desc, .scale = scale, .given = given};
+    struct work w = {.desc = desc, .scale = scale, .given = given, .types = verify_types(desc)};
     float *rows = calloc(2 * dim + 3 * dim_v + wide, sizeof *rows);
     *result = (struct verify_gradients_result){.rows = 0};
     w.memory = calloc(SUMS * (dim + dim_v), sizeof *w.memory);

@@ -15,9 +15,9 @@
  *     T  the row's largest sum of |terms|, all products multiplied out
  *     M  what e does: sum of min(1, p (exp(e) - 1)) |d_o| to d_v, likewise to d_q and d_k, where it
  *        also moves the slope of softcap, and where the sums over Dv drift as those over D do
- *     E  f16 and bf16: the row's largest error of the plain computation, which has scores and sums
- *        in f32, and rounds p, p (d_o.v - delta) and the gradient to that type
- *     R  f16 and bf16: the row's largest root of the sum of squares of what one such rounding does
+ *     E  where all inputs are f16, or all bf16: the row's largest error of the plain computation,
+ * which has scores and sums in f32, and rounds p, p (d_o.v - delta) and the gradient to that type
+ *     R  likewise: the row's largest root of the sum of squares of what one such rounding does
  *
  * A row whose M exceeds T (without the slope) is ill-conditioned, and is only to be finite.  Where
  * an input is NaN or infinite, so may any gradient be.
@@ -29,7 +29,7 @@
 
 enum { VERIFY_D_Q, VERIFY_D_K, VERIFY_D_V, VERIFY_GRADIENTS };
 
-/* All of one pass; d_lse.data may be NULL.  Gradients are of the inputs' type. */
+/* All of one pass; d_lse.data may be NULL.  Types are those of desc. */
 struct verify_gradients {
     struct verify_tensor q, k, v, o, lse, d_o, d_lse;
     struct verify_tensor gradients[VERIFY_GRADIENTS];
