@@ -301,7 +301,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 const int d = z * BLOCK_D + (on + THREADS_O * c) * 4;
                 /* 0 for a row that sees no key: Rusticl 22.3 gives -0 for 0 * x + 0 where x < 0. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
-                __global element *to = o + row * p.o.row + d;
+                __global element_o *to = o + row * p.o.row + d;
                 tile_store(to, x, HEAD_DIM_V - d, ((uint)(size_t)to & (4 * sizeof *to - 1)) == 0);
             }
         }

@@ -184,21 +184,23 @@ static struct grid grid_of_unpack(const long long *v, const struct params *param
 
 static size_t stages(const struct variant *v, struct stage *to) {
 #define CONSTANT(name) "#define " #name " " TEXT(name) "\n"
-#define STAGE(name, read, write, its_grid)                                                 \
+#define STAGE(name, read, write, its_grid, ...)                                            \
     {                                                                                      \
         .recipe = {.kernel = name,                                                         \
                    .reads = read,                                                          \
                    .writes = write,                                                        \
                    .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl",   \
-                             "finite.cl", "score.cl", "state.cl", name ".cl"},             \
+                             "score.cl", "state.cl", __VA_ARGS__},                         \
                    .constants = CONSTANT(PART_FLOATS) CONSTANT(ROW_FLOATS)                 \
                        CONSTANT(PRODUCT_KEYS) "#define three_pass 3\n#define online 2\n"}, \
         .work_items = work_items, .grid = its_grid,                                        \
     }
     static const struct stage all[KERNELS] = {
-        [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack),
-        [WEIGH] = STAGE("standard_softmax", "workspace", "lse workspace", grid_of_weigh),
-        [UNPACK] = STAGE("standard_unpack", "v workspace", "o", grid_of_unpack),
+        [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack, "standard_pack.cl"),
+        [WEIGH] = STAGE("standard_softmax", "workspace", "lse workspace", grid_of_weigh,
+                        "standard_softmax.cl"),
+        [UNPACK] = STAGE("standard_unpack", "v workspace", "o", grid_of_unpack, "finite.cl",
+                         "standard_unpack.cl"),
     };
 #undef STAGE
     (void)v;

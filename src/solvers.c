@@ -43,7 +43,9 @@ enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
 }
 
 enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why) {
-    text_printf(why, "%s", cannot ? cannot : could ? could : "");
+    if (cannot || could) {
+        text_printf(why, "%s", cannot ? cannot : could);
+    }
     return cannot ? CANNOT : could ? COULD : SHOULD;
 }
 

@@ -1,7 +1,6 @@
 #include "variant.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 static bool is_name(const char *chars, size_t length) {
@@ -119,7 +118,7 @@ long long variant_number(const struct variant *v, const char *name, long long mi
 void variant_add(struct variant *v, const char *name, const char *value) {
     assert(v->count < VARIANT_PARAMETERS); /* solvers have fewer */
     assert(strlen(name) < VARIANT_WORD && strlen(value) < VARIANT_WORD);
-    snprintf(v->parameters[v->count].name, VARIANT_WORD, "%s", name);
-    snprintf(v->parameters[v->count].value, VARIANT_WORD, "%s", value);
+    memcpy(v->parameters[v->count].name, name, strlen(name) + 1);
+    memcpy(v->parameters[v->count].value, value, strlen(value) + 1);
     v->count++;
 }
