@@ -31,7 +31,9 @@ struct change {
 #define LONG(field, value) FIELD(field, cl_long, value)
 #define UINT(field, value) FIELD(field, cl_uint, value)
 #define SCALE(value) FIELD(args.scale, float, value)
-#define EXTRAS(size) FIELD(args.extras, void *, &(clattn_extras){size})
+#define EXTRAS(bytes) FIELD(args.extras, void *, &(clattn_extras){.size = (bytes)})
+#define ALIBI(tensor) \
+    FIELD(args.extras, void *, &(clattn_extras){.size = sizeof(clattn_extras), .alibi = (tensor)})
 #define NONE(field) FIELD(field, void *, NULL)
 #define HANDLE(field, handle) \
     { offsetof(struct call, field), sizeof(void *), &(handle) }
@@ -54,6 +56,10 @@ static const struct call_case wrong_calls[] = {
     {"extras size 0", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(0)}},
     {"extras size small", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(sizeof(size_t) - 1)}},
     {"extras size huge", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(SIZE_MAX)}},
+    {"alibi without its feature",
+     CLATTN_INVALID_ARGS,
+     "alibi",
+     {ALIBI(&(clattn_tensor){.size = sizeof(clattn_tensor)})}},
     {"q NULL", CL_INVALID_VALUE, "q", {NONE(args.q)}},
     {"k NULL", CL_INVALID_VALUE, "k", {NONE(args.k)}},
     {"v NULL", CL_INVALID_VALUE, "v", {NONE(args.v)}},
@@ -520,7 +526,7 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     struct {
         clattn_extras extras;
         char later[8];
-    } extras = {{sizeof extras}, {0}};
+    } extras = {{.size = sizeof extras}, {0}};
     struct call call;
     call_prepare(&call);
     memset(&args, 0, sizeof args);
