@@ -197,7 +197,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
     }
     static const struct stage all[KERNELS] = {
         [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack),
-        [WEIGH] = STAGE("standard_softmax", "workspace", "lse workspace", grid_of_weigh),
+        [WEIGH] = STAGE("standard_softmax", "workspace scores", "lse workspace", grid_of_weigh),
         [UNPACK] = STAGE("standard_unpack", "v workspace", "o", grid_of_unpack),
     };
 #undef STAGE
@@ -330,6 +330,7 @@ const struct solver solver_standard = {
     .name = "standard",
     .baseline = true,
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -12,6 +12,7 @@
 #include <limits.h>
 
 #include "device.h"
+#include "feature.h"
 #include "launch.h"
 #include "params.h"
 #include "problem.h"

@@ -555,6 +555,57 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     small_poison(&misuse.small, misuse.device.queue);
 }
 
+/* The tensor of a feature is checked like the others: here slopes [2, 4] of floats. */
+static void wrong_alibi_is_refused(void **state) {
+    (void)state;
+    clattn_plan plan;
+    clattn_desc desc = misuse.small.desc;
+    desc.features = CLATTN_FEATURE_ALIBI;
+    assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
+    const clattn_tensor good = CLATTN_TENSOR_HEADS(misuse.low_half);
+    clattn_tensor alibi;
+    const struct change past_the_end = {offsetof(clattn_tensor, offset), sizeof(size_t),
+                                        &(size_t){8192 - 12}};
+    const struct {
+        cl_int code;
+        const char *words;
+        struct change change; /* of the tensor */
+    } cases[] = {
+        {CLATTN_OUT_OF_BOUNDS, "alibi", past_the_end},
+        {CLATTN_INVALID_TENSOR,
+         "alibi offset",
+         {offsetof(clattn_tensor, offset), sizeof(size_t), &(size_t){2}}},
+        {CLATTN_INVALID_TENSOR,
+         "alibi stride",
+         {offsetof(clattn_tensor, stride_head), sizeof(cl_long), &(cl_long){-1}}},
+        {CLATTN_INVALID_TENSOR,
+         "alibi CL_MEM_WRITE_ONLY",
+         {offsetof(clattn_tensor, buffer), sizeof(cl_mem), &misuse.write_only}},
+        {CLATTN_OVERLAP,
+         "o shares alibi",
+         {offsetof(clattn_tensor, buffer), sizeof(cl_mem), &misuse.small.buffers[SMALL_O]}},
+    };
+    struct call call;
+    call_prepare(&call);
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "alibi NULL feature", "no extras"));
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    call.args.extras = &extras;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "alibi NULL feature", "no alibi"));
+    extras.alibi = &alibi;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        alibi = good;
+        memcpy((unsigned char *)&alibi + cases[i].change.offset, cases[i].change.value,
+               cases[i].change.size);
+        assert_true(call_refused(plan, &call, cases[i].code, cases[i].words, cases[i].words));
+    }
+    alibi = good;
+    alibi.offset = 8192 - 16; /* the last four floats */
+    assert_int_equal(call_enqueue(plan, &call, NULL), CL_SUCCESS);
+    clFinish(misuse.device.queue);
+    small_poison(&misuse.small, misuse.device.queue);
+    clattn_plan_destroy(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
@@ -564,6 +615,7 @@ int main(void) {
         cmocka_unit_test(queue_of_another_device_is_refused),
         cmocka_unit_test(image_is_refused),
         cmocka_unit_test(longer_structs_must_be_zero_beyond),
+        cmocka_unit_test(wrong_alibi_is_refused),
     };
     return cmocka_run_group_tests(tests, misuse_open, misuse_close);
 }
