@@ -318,6 +318,7 @@ void reference_forward(const clattn_desc *desc, float scale, const float *q, con
 void reference_forward_with(const clattn_desc *desc, float given_scale, const float *q,
                             const float *k, const float *v, const struct reference_extras *extras,
                             struct reference *result) {
+    assert(!(desc->features & CLATTN_FEATURE_ALIBI) || extras->alibi);
     assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
     const double scale = reference_scale(desc, given_scale);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
