@@ -11,7 +11,15 @@
 #include "problem.h"
 
 /* In the order of the kernels' arguments. */
-enum operand_index { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_O, OPERAND_LSE, OPERANDS };
+enum operand_index {
+    OPERAND_Q,
+    OPERAND_K,
+    OPERAND_V,
+    OPERAND_O,
+    OPERAND_LSE,
+    OPERAND_ALIBI,
+    OPERANDS
+};
 
 /* A set of operands has bit i for operand i, and one bit for the workspace, which is no operand:
  * floats without a shape, a kernel's last argument. */
@@ -51,8 +59,11 @@ extern const struct operand operands_table[OPERANDS];
 clattn_type operand_type(const struct operand *operand, const struct problem *p);
 
 /* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
- * be known. */
+ * be known.  "scores" names the operands of all features that change scores (FEATURES_SCORED). */
 cl_uint operand_set(const char *words);
+
+/* The set of all operands of a problem with these features, and the workspace. */
+cl_uint operand_set_of_features(cl_ulong features);
 
 /* Copies the tensors of `features` out of a struct clattn_extras: operand i of the table into
  * given[i], and i into the set *taken.  Refuses a tensor whose feature is not among `features`, and

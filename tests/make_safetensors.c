@@ -1,10 +1,10 @@
 /*
  * make_safetensors: input files for the tests of clattn-run, and its sample.
  *
- *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED]
+ *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED [alibi]]
  *         (F32,F16,F16: types of q, k and v)
  *         q, k, v with pseudo-random numbers with a variance of 4/3, the same on every
- *         machine; a seed gives the same tensors in both layouts
+ *         machine; a seed gives the same tensors in both layouts; likewise alibi [HQ], F32
  *     make_safetensors steps OUT bhsd|bshd ROWS
  *         F32, one batch, two heads, one dimension: q and k are 0, so that every key has
  *         the same weight; v is the number of its row, in the second head ten times that
@@ -120,9 +120,9 @@ static const char *type_of(const char *types, int tensor, char type[8]) {
     return type;
 }
 
-/* Three tensors q, k, v of shapes given as [batch, heads, rows, dim]. */
+/* Three tensors q, k, v of shapes given as [batch, heads, rows, dim]; and `slopes` of alibi. */
 static void write_tensors(FILE *file, const char *types, const char *layout,
-                          const uint64_t shapes[3][4],
+                          const uint64_t shapes[3][4], uint64_t slopes,
                           float (*content)(int tensor, const uint64_t at[4],
                                            const uint64_t shape[4], uint64_t seed),
                           uint64_t seed) {
@@ -144,6 +144,13 @@ static void write_tensors(FILE *file, const char *types, const char *layout,
                            (unsigned long long)end);
         offset = end;
     }
+    if (slopes > 0) {
+        length += snprintf(header + length, sizeof header - (size_t)length,
+                           ",\"alibi\":{\"dtype\":\"F32\",\"shape\":[%llu],"
+                           "\"data_offsets\":[%llu,%llu]}",
+                           (unsigned long long)slopes, (unsigned long long)offset,
+                           (unsigned long long)(offset + 4 * slopes));
+    }
     snprintf(header + length, sizeof header - (size_t)length, "}");
     put_header(file, header, strlen(header));
     for (int t = 0; t < 3; t++) {
@@ -160,6 +167,9 @@ static void write_tensors(FILE *file, const char *types, const char *layout,
             }
         }
     }
+    for (uint64_t h = 0; h < slopes; h++) {
+        put_float(file, "F32", normal(seed + 3, h) / 8);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -173,12 +183,13 @@ int main(int argc, char **argv) {
         }
         const uint64_t shapes[3][4] = {
             {n[0], n[1], n[3], n[5]}, {n[0], n[2], n[4], n[5]}, {n[0], n[2], n[4], n[6]}};
-        write_tensors(file, argv[3], argv[4], shapes, random_content,
+        const int alibi = argc > 13 && strcmp(argv[13], "alibi") == 0;
+        write_tensors(file, argv[3], argv[4], shapes, alibi ? n[1] : 0, random_content,
                       argc > 12 ? number(argv[12]) : 1);
     } else if (strcmp(argv[1], "steps") == 0 && argc == 5) {
         const uint64_t rows = number(argv[4]);
         const uint64_t shapes[3][4] = {{1, 2, rows, 1}, {1, 2, rows, 1}, {1, 2, rows, 1}};
-        write_tensors(file, "F32", argv[3], shapes, step_content, 0);
+        write_tensors(file, "F32", argv[3], shapes, 0, step_content, 0);
     } else if (strcmp(argv[1], "raw") == 0 && argc == 6) {
         put_header(file, argv[4], strcmp(argv[3], "-") ? number(argv[3]) : strlen(argv[4]));
         for (uint64_t left = number(argv[5]); left > 0; left--) {

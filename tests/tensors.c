@@ -79,8 +79,10 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
                      cl_uint head, cl_uint row, double *to) {
     const struct tensors_view *view = &tensors->view[name], *k = &tensors->view[TENSOR_K];
     const struct tensors_input *input = &tensors->what.input[name];
-    bool shared = name != TENSOR_Q && tensors->what.layout == LAYOUT_BROADCAST;
+    const bool broadcast = tensors->what.layout == LAYOUT_BROADCAST;
+    const bool shared = broadcast && (name == TENSOR_K || name == TENSOR_V);
     size_t head_at = shared ? 0 : (size_t)batch * view->heads + head;
+    head_at = broadcast && name == TENSOR_ALIBI ? head : head_at;
     size_t at = (head_at * view->rows + (input->kind == KIND_ROWS ? 0 : row)) * view->dim;
     size_t head_kv = (size_t)batch * k->heads + head / (view->heads / k->heads);
     for (cl_uint d = 0; d < view->dim; d++)
@@ -92,6 +94,11 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
         else
             to[d] =
                 input->size * drawn(input->kind, uniform(tensors->what.seed, name, at + d), row, d);
+}
+
+/* Is it an input that the problem has? */
+static bool is_given(const struct tensors *tensors, enum tensors_name name) {
+    return name != TENSOR_O && name != TENSOR_LSE && tensors->view[name].memory;
 }
 
 static void generate(struct tensors *tensors, enum tensors_name name) {
@@ -138,7 +145,7 @@ static struct tensors_memory *new_memory(struct tensors *tensors, const char *na
     return memory;
 }
 
-static const char *const names[TENSOR_COUNT] = {"q", "k", "v", "o", "lse"};
+static const char *const names[TENSOR_COUNT] = {"q", "k", "v", "o", "lse", "alibi"};
 
 /* A tensor in a buffer of its own. */
 static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows) {
@@ -163,6 +170,8 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
         view->offset += (1 + (size_t)name) * size;
     if (tensors->what.layout == LAYOUT_BROADCAST && (name == TENSOR_K || name == TENSOR_V))
         view->stride_batch = view->stride_head = 0;
+    if (tensors->what.layout == LAYOUT_BROADCAST && name == TENSOR_ALIBI)
+        view->stride_batch = 0;
 
     size_t elements = extent(view, batch, rows);
     view->memory = new_memory(tensors, names[name], view->type, 0);
@@ -197,7 +206,7 @@ static void place_packed(struct tensors *tensors) {
 static void shape(struct tensors *tensors) {
     const clattn_desc *desc = &tensors->live;
     const struct reference_types t = reference_types(desc);
-    const clattn_type types[TENSOR_COUNT] = {t.q, t.k, t.v, t.o, CLATTN_F32};
+    const clattn_type types[TENSOR_COUNT] = {t.q, t.k, t.v, t.o, CLATTN_F32, CLATTN_F32};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
         view[name] = (struct tensors_view){.type = types[name],
@@ -209,6 +218,7 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_K].rows = view[TENSOR_V].rows = desc->seq_kv;
     view[TENSOR_V].dim = view[TENSOR_O].dim = desc->head_dim_v;
     view[TENSOR_LSE].dim = 1;
+    view[TENSOR_ALIBI].rows = view[TENSOR_ALIBI].dim = 1;
 }
 
 void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_context context) {
@@ -230,6 +240,8 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
     place(tensors, TENSOR_O, what->desc.seq_q + spare);
     if (what->lse)
         place(tensors, TENSOR_LSE, what->desc.seq_q + spare);
+    if (what->desc.features & CLATTN_FEATURE_ALIBI)
+        place(tensors, TENSOR_ALIBI, 1);
     if (what->workspace) {
         size_t bytes = 2 * WORKSPACE_ALIGNMENT + what->workspace + GUARD;
         tensors->workspace = new_memory(tensors, "workspace", CLATTN_F32, bytes);
@@ -237,8 +249,9 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, cl_c
         tensors->workspace->scratch_bytes = what->workspace;
     }
 
-    for (int name = TENSOR_V; name >= TENSOR_Q; name--)
-        generate(tensors, (enum tensors_name)name);
+    for (int name = TENSOR_COUNT - 1; name >= TENSOR_Q; name--)
+        if (is_given(tensors, (enum tensors_name)name))
+            generate(tensors, (enum tensors_name)name);
     for (size_t i = 0; i < tensors->memories; i++) {
         struct tensors_memory *memory = &tensors->memory[i];
         if (!memory->bytes)
@@ -269,7 +282,7 @@ void tensors_free(struct tensors *tensors) {
         free(memory->image);
         free(memory->result);
     }
-    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
+    for (int name = TENSOR_Q; name < TENSOR_COUNT; name++) {
         free(tensors->data[name]);
         free(tensors->stored[name]);
     }
@@ -307,15 +320,17 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
     for (size_t i = 0; i < tensors->memories; i++)
         if (tensors->memory[i].bytes)
             fill_memory(&tensors->memory[i], fill);
-    for (int name = TENSOR_Q; name < TENSOR_O; name++) {
+    for (int name = TENSOR_Q; name < TENSOR_COUNT; name++) {
         const struct tensors_view *view = &tensors->view[name];
-        bool *takes_part = participants(&tensors->live, name != TENSOR_Q);
+        if (!is_given(tensors, (enum tensors_name)name))
+            continue;
+        bool *takes_part = participants(&tensors->live, name == TENSOR_K || name == TENSOR_V);
         const size_t bytes = view->dim * reference_type_size(view->type);
         const unsigned char *stored = tensors->stored[name];
         for (cl_uint b = 0; b < view->batch; b++)
             for (cl_uint h = 0; h < view->heads; h++)
                 for (cl_uint row = 0; row < view->rows; row++, stored += bytes)
-                    if (takes_part[row])
+                    if (takes_part[row] || name == TENSOR_ALIBI)
                         memcpy(view->memory->image + tensors_at(view, b, h, row, 0), stored, bytes);
         free(takes_part);
     }
@@ -384,6 +399,11 @@ void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots
         tensor->stride_row = (cl_long)view->stride_row;
     }
     slots->args = args;
+    slots->extras = (clattn_extras)CLATTN_EXTRAS_INIT;
+    if (what->desc.features & CLATTN_FEATURE_ALIBI) {
+        slots->extras.alibi = &slots->tensor[TENSOR_ALIBI];
+        slots->args.extras = &slots->extras;
+    }
     slots->args.q = &slots->tensor[TENSOR_Q];
     slots->args.k = &slots->tensor[TENSOR_K];
     slots->args.v = &slots->tensor[TENSOR_V];
@@ -438,7 +458,7 @@ bool tensors_intact(const struct tensors *tensors) {
         memcpy(expected, memory->image, memory->bytes);
         memcpy(expected + memory->scratch_at, memory->result + memory->scratch_at,
                memory->scratch_bytes);
-        for (int name = TENSOR_O; name < TENSOR_COUNT; name++)
+        for (int name = TENSOR_O; name <= TENSOR_LSE; name++)
             if (tensors->view[name].memory == memory)
                 copy_live(&tensors->view[name], NULL, expected);
         size_t at = 0;

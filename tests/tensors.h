@@ -1,5 +1,5 @@
 /*
- * The five tensors of a forward pass, in memory laid out to catch mistakes.
+ * The tensors of a forward pass, in memory laid out to catch mistakes.
  *
  * Every byte of every allocation has a known value before a run.  Live elements
  * hold the data; all others hold a fill: zero, or a poison whose use shows.  Not
@@ -29,9 +29,19 @@ extern const char *const tensors_layout_names[LAYOUT_COUNT];
 enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
 extern const char *const tensors_fill_names[FILL_COUNT];
 
-enum tensors_name { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_COUNT };
+/* o and lse are outputs, the others inputs.  Those behind lse are there where the desc has the
+ * feature of their name. */
+enum tensors_name {
+    TENSOR_Q,
+    TENSOR_K,
+    TENSOR_V,
+    TENSOR_O,
+    TENSOR_LSE,
+    TENSOR_ALIBI,
+    TENSOR_COUNT
+};
 
-/* How the elements of q, k or v are drawn; each kind is multiplied by a size. */
+/* How the elements of an input are drawn; each kind is multiplied by a size. */
 enum tensors_kind {
     KIND_UNIFORM,  /* in +-1 */
     KIND_POSITIVE, /* uniform in 0 ... 1 */
@@ -57,8 +67,8 @@ struct tensors_input {
 struct tensors_desc {
     clattn_desc desc;
     enum tensors_layout layout;
-    cl_uint batch, seq_q, seq_kv;         /* what the enqueue asks for */
-    struct tensors_input input[TENSOR_O]; /* q, k, v */
+    cl_uint batch, seq_q, seq_kv; /* what the enqueue asks for */
+    struct tensors_input input[TENSOR_COUNT];
     cl_uint seed;
     bool lse;
     bool svm;
@@ -86,13 +96,13 @@ struct tensors_view {
     size_t stride_batch, stride_head, stride_row;
 };
 
-enum { TENSORS_MEMORIES = 6 }; /* an enqueue reads and writes no more */
+enum { TENSORS_MEMORIES = TENSOR_COUNT + 1 }; /* an enqueue reads and writes no more */
 
 struct tensors {
     struct tensors_desc what;
-    clattn_desc live;                /* what.desc with the enqueue's lengths */
-    float *data[TENSOR_O];           /* q, k, v: dense, decoded, exact in their type */
-    unsigned char *stored[TENSOR_O]; /* the same, as stored */
+    clattn_desc live;                    /* what.desc with the enqueue's lengths */
+    float *data[TENSOR_COUNT];           /* dense, decoded, exact in their type; NULL: not there */
+    unsigned char *stored[TENSOR_COUNT]; /* the same, as stored */
     struct tensors_view view[TENSOR_COUNT];
     struct tensors_memory memory[TENSORS_MEMORIES];
     size_t memories;
@@ -122,6 +132,7 @@ void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event 
 /* The args of the enqueue; they point into slots. */
 struct tensors_args {
     clattn_forward_args args;
+    clattn_extras extras;
     clattn_tensor tensor[TENSOR_COUNT];
 };
 void tensors_arguments(const struct tensors *tensors, struct tensors_args *slots);

@@ -223,7 +223,7 @@ static void operands_are_aligned_each_for_itself(void **state) {
                  {8, OPERAND_O, 7}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         small.args.seq_q = small.args.seq_kv = (cl_uint)cases[i].seq_q;
-        for (int t = 0; t < OPERANDS; t++) {
+        for (int t = 0; t < SMALL_TENSORS; t++) {
             small.tensors[t].offset = t == cases[i].misaligned ? sizeof(float) : 0;
         }
         small.args.lse = i % 2 ? NULL : &small.tensors[SMALL_LSE];

@@ -126,6 +126,21 @@ static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd
                : status;
 }
 
+/* 2^(-8 (h + 1) / H) */
+static cl_int create_alibi(struct bench_tensors *t, struct bench_machine *m) {
+    const cl_uint heads = t->desc.heads_q;
+    cl_int status = CL_OUT_OF_HOST_MEMORY;
+    t->slopes = malloc(heads * sizeof *t->slopes);
+    for (cl_uint h = 0; t->slopes && h < heads; h++) {
+        t->slopes[h] = exp2f(-8 * (float)(h + 1) / (float)heads);
+    }
+    cl_mem buffer = t->slopes ? clCreateBuffer(m->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR,
+                                               heads * sizeof *t->slopes, t->slopes, &status)
+                              : NULL;
+    t->alibi = (clattn_tensor)CLATTN_TENSOR_HEADS(buffer);
+    return bench_machine_check(m, status, "clCreateBuffer", "alibi");
+}
+
 cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets) {
     double needed = 0;
@@ -141,7 +156,9 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
     cl_int status;
     t->sets = sets ? sets : count_sets(m, desc);
     t->fill = bench_machine_kernel(m, "", fill_source, "fill", &status);
-    return t->fill ? create(t, m, bshd) : status;
+    status = t->fill ? create(t, m, bshd) : status;
+    return status == CL_SUCCESS && desc->features & CLATTN_FEATURE_ALIBI ? create_alibi(t, m)
+                                                                         : status;
 }
 
 void bench_tensors_destroy(struct bench_tensors *t) {
@@ -151,6 +168,10 @@ void bench_tensors_destroy(struct bench_tensors *t) {
         }
         free(t->host[i]);
     }
+    if (t->alibi.buffer) {
+        clReleaseMemObject(t->alibi.buffer);
+    }
+    free(t->slopes);
     if (t->fill) {
         clReleaseKernel(t->fill);
     }
@@ -170,6 +191,9 @@ cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine
     args.o = &views[BENCH_O];
     args.lse = &views[BENCH_LSE];
     args.workspace = workspace;
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    extras.alibi = t->alibi.buffer ? &t->alibi : NULL;
+    args.extras = &extras;
     return clattn_enqueue_forward(plan, m->queue, &args, 0, NULL, event);
 }
 
@@ -208,9 +232,17 @@ cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, cl
         status = read_back(t, m, i);
         on_host[i] = (struct verify_tensor){t->host[i], &t->view[i]};
     }
-    if (status == CL_SUCCESS &&
-        !verify_sample(&t->desc, 1 / sqrt(t->desc.head_dim), on_host[BENCH_Q], on_host[BENCH_K],
-                       on_host[BENCH_V], on_host[BENCH_O], on_host[BENCH_LSE], CHECK, result)) {
+    if (status == CL_SUCCESS) {
+        const struct verify_tensors tensors = {.q = on_host[BENCH_Q],
+                                               .k = on_host[BENCH_K],
+                                               .v = on_host[BENCH_V],
+                                               .alibi = {t->slopes, &t->alibi},
+                                               .o = on_host[BENCH_O],
+                                               .lse = on_host[BENCH_LSE]};
+        const double scale = 1 / sqrt(t->desc.head_dim);
+        if (verify_sample(&t->desc, scale, &tensors, CHECK, result)) {
+            return status;
+        }
         status = bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "the check", "");
     }
     return status;

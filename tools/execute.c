@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FIRST_OUTPUT = 3 };
+enum { FIRST_OUTPUT = 4 };
 
 struct machine {
     const char *program, *tuning;
@@ -21,6 +21,7 @@ struct machine {
     cl_mem buffers[EXECUTE_TENSORS];
     cl_mem workspace;
     clattn_forward_args args;
+    clattn_extras extras;
 };
 
 static void CL_CALLBACK say(cl_int status, const char *message, void *user_data) {
@@ -227,12 +228,19 @@ cl_int execute_forward(const char *program, cl_platform_id platform, cl_device_i
                        const char *tuning, const clattn_desc *desc, float scale, unsigned repeat,
                        struct execute_tensor tensors[EXECUTE_TENSORS],
                        struct execute_result *result) {
-    struct machine m = {.program = program, .tuning = tuning, .args = CLATTN_FORWARD_ARGS_INIT};
+    struct machine m = {.program = program,
+                        .tuning = tuning,
+                        .args = CLATTN_FORWARD_ARGS_INIT,
+                        .extras = CLATTN_EXTRAS_INIT};
     m.args.q = &tensors[0].layout;
     m.args.k = &tensors[1].layout;
     m.args.v = &tensors[2].layout;
-    m.args.o = &tensors[3].layout;
-    m.args.lse = &tensors[4].layout;
+    m.args.o = &tensors[4].layout;
+    m.args.lse = &tensors[5].layout;
+    m.args.extras = &m.extras;
+    if (desc->features & CLATTN_FEATURE_ALIBI) {
+        m.extras.alibi = &tensors[3].layout;
+    }
     m.args.scale = scale;
     *result = (struct execute_result){.seconds = 0};
     cl_int status = execute(&m, platform, device, desc, repeat, tensors, result);

@@ -8,11 +8,11 @@
 #include <stddef.h>
 #include <clattn.h>
 
-enum { EXECUTE_TENSORS = 5 }; /* q, k, v, o, lse */
+enum { EXECUTE_TENSORS = 6 }; /* q, k, v, alibi, o, lse */
 
 struct execute_tensor {
     const char *name;
-    void *data;           /* host memory: read for q, k, v, written for o, lse */
+    void *data;           /* host memory: written for o, lse, else read */
     size_t bytes;         /* may be 0 */
     clattn_tensor layout; /* strides; the memory is filled in here */
 };

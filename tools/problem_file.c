@@ -170,6 +170,32 @@ static int make_tensor(struct execute_tensor *tensor, const char *name, struct l
     return OUTCOME_DONE;
 }
 
+/* Reads the slopes of ALiBi, if the file has any. */
+static int load_alibi(struct problem_file *problem, const struct safetensors *st,
+                      char why[PROBLEM_FILE_WHY]) {
+    const struct safetensors_tensor *slopes = safetensors_find(st, "alibi");
+    const uint64_t heads = problem->desc.heads_q;
+    struct execute_tensor *tensor = &problem->tensors[PROBLEM_ALIBI];
+    if (!slopes) {
+        return OUTCOME_DONE;
+    }
+    if (slopes->rank != 1 || slopes->shape[0] != heads) {
+        return explain(OUTCOME_WRONG_FILE, why,
+                       "alibi is not one slope for each of q's %" PRIu64 " heads", heads);
+    }
+    if (strcmp(slopes->dtype, "F32") != 0) {
+        return explain(OUTCOME_UNSUPPORTED, why, "alibi has the type '%.20s'; F32 is supported",
+                       slopes->dtype);
+    }
+    const int outcome = make_tensor(tensor, "alibi", (struct lengths){1, heads, 1, 1}, false,
+                                    sizeof(cl_float), why);
+    tensor->layout = (clattn_tensor)CLATTN_TENSOR_HEADS(NULL);
+    problem->desc.features = CLATTN_FEATURE_ALIBI;
+    return outcome == OUTCOME_DONE
+               ? outcome_of_file(safetensors_read(st, slopes, tensor->data, why))
+               : outcome;
+}
+
 static int load(struct problem_file *problem, const struct safetensors *st,
                 char why[PROBLEM_FILE_WHY]) {
     const struct safetensors_tensor *inputs[INPUTS];
@@ -197,16 +223,23 @@ static int load(struct problem_file *problem, const struct safetensors *st,
     problem->desc.type_k = types[PROBLEM_K];
     problem->desc.type_v = types[PROBLEM_V];
     problem->desc.type_o = types[PROBLEM_O];
-    static const char *const names[EXECUTE_TENSORS] = {"q", "k", "v", "o", "lse"};
+    static const char *const names[EXECUTE_TENSORS] = {[PROBLEM_Q] = "q",
+                                                       [PROBLEM_K] = "k",
+                                                       [PROBLEM_V] = "v",
+                                                       [PROBLEM_O] = "o",
+                                                       [PROBLEM_LSE] = "lse"};
     for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
         bool lse = i == PROBLEM_LSE;
+        if (!names[i]) {
+            continue;
+        }
         outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
                               size_of(types[i]), why);
     }
     for (int i = 0; i < INPUTS && outcome == OUTCOME_DONE; i++) {
         outcome = outcome_of_file(safetensors_read(st, inputs[i], problem->tensors[i].data, why));
     }
-    return outcome;
+    return outcome == OUTCOME_DONE ? load_alibi(problem, st, why) : outcome;
 }
 
 int problem_file_load(struct problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]) {

@@ -53,9 +53,10 @@ static const char *const about =
     "\n"
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], each F32, F16 or BF16; Hkv\n"
-    "divides Hq.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32, the natural\n"
-    "logarithm of each row's sum of exp(score).  OUT, which may be IN, is replaced only by a\n"
-    "complete result.  Device, variant, time, rate and workspace go to stderr.\n"
+    "divides Hq.  IN may hold alibi [Hq], F32, slopes: a score then loses its head's slope times\n"
+    "the distance of key and query.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32,\n"
+    "the natural logarithm of each row's sum of exp(score).  OUT, which may be IN, is replaced\n"
+    "only by a complete result.  Device, variant, time, rate and workspace go to stderr.\n"
     "\n"
     "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
@@ -288,8 +289,13 @@ static int verify(const struct job *j) {
     const struct execute_tensor *t = j->problem.tensors;
     double scale = j->scale < FLT_MAX ? (double)j->scale : 1 / sqrt(desc->head_dim);
     struct verify_result result;
-    if (!verify_forward(desc, scale, view(&t[PROBLEM_Q]), view(&t[PROBLEM_K]), view(&t[PROBLEM_V]),
-                        view(&t[PROBLEM_O]), view(&t[PROBLEM_LSE]), &result)) {
+    const struct verify_tensors tensors = {.q = view(&t[PROBLEM_Q]),
+                                           .k = view(&t[PROBLEM_K]),
+                                           .v = view(&t[PROBLEM_V]),
+                                           .alibi = view(&t[PROBLEM_ALIBI]),
+                                           .o = view(&t[PROBLEM_O]),
+                                           .lse = view(&t[PROBLEM_LSE])};
+    if (!verify_forward(desc, scale, &tensors, &result)) {
         return fail(OUTCOME_FAILED, "--verify: out of memory");
     }
     printf("verify     %s: %" PRIu64 " of %" PRIu64 " rows; o: error %.3g, bound %.3g; "
