@@ -32,6 +32,7 @@ typedef float floatn;
 typedef int intn;
 #define as_floatn as_float
 #define as_intn as_int
+#define convert_floatn convert_float
 #else
 typedef BASE_CONCAT(float, LANES) floatn;
 typedef BASE_CONCAT(int, LANES) intn;
@@ -39,7 +40,19 @@ typedef BASE_CONCAT(uint, LANES) uintn;
 #define as_floatn BASE_CONCAT(as_float, LANES)
 #define as_intn BASE_CONCAT(as_int, LANES)
 #define as_uintn BASE_CONCAT(as_uint, LANES)
+#define convert_floatn BASE_CONCAT(convert_float, LANES)
 #endif
+
+/* first, first + 1, first + 2, ... */
+INLINE intn base_count(int first) {
+    intn numbers;
+    int *lanes = (int *)&numbers;
+    UNROLL
+    for (int i = 0; i < LANES; i++) {
+        lanes[i] = first + i;
+    }
+    return numbers;
+}
 
 /*
  * 2^x for x <= 0 and NaN: error under 2 units in the last place, 0 below -126.5.

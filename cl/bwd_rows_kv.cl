@@ -56,6 +56,8 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
     const int first = s.head;
     for (int head = first; head < first + slice_sharing(&p); head++) {
         slice_of_head(&p, s.batch, head, &s);
+        struct scene scene;
+        score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
         const int2 rows = span_of_key(&s.band, key);
         for (int row0 = rows.x; row0 < rows.y; row0 += GRAD_BLOCK) {
             const int count = min(GRAD_BLOCK, rows.y - row0);
@@ -64,7 +66,8 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
             __global const float *lse_rows = lse + slice_begin(&p.lse, &s) + row0 * p.lse.row;
             for (int j = 0; j < count; j++) {
                 const float score = rows_score(&p, q_rows + j * p.q.row, k);
-                weights[j] = grad_weight(score, grad_reference(lse_rows[j * p.lse.row]));
+                weights[j] = grad_weight(score_at(&scene, score, row0 + j, key),
+                                         grad_reference(lse_rows[j * p.lse.row]));
                 d_scores[j] = grad_of_score(weights[j], rows_product_v(d_o_rows + j * p.d_o.row, v),
                                             workspace[grad_delta_at(&p, &s, row0 + j)],
                                             score_slope(&p, score));

@@ -18,6 +18,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
     int row;
     struct slice s;
     slice_of_row(&p, index, &row, &s);
+    struct scene scene;
+    score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     q += slice_begin(&p.q, &s) + row * p.q.row;
     k += slice_begin_kv(&p.k, &s);
     v += slice_begin_kv(&p.v, &s);
@@ -39,9 +41,9 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
         __global const element_v *v_rows = v + key0 * p.v.row;
         for (int j = 0; j < count; j++) {
             const float score = rows_score(&p, q, k_rows + j * p.k.row);
-            d_scores[j] = grad_of_score(grad_weight(score, reference),
-                                        rows_product_v(d_o, v_rows + j * p.v.row), delta,
-                                        score_slope(&p, score));
+            d_scores[j] = grad_of_score(
+                grad_weight(score_at(&scene, score, row, key0 + j), reference),
+                rows_product_v(d_o, v_rows + j * p.v.row), delta, score_slope(&p, score));
         }
         const int ends = grad_segment_ends(key0 - keys.x);
         for (int d = 0; d < HEAD_DIM; d++) {

@@ -252,10 +252,10 @@ INLINE void lanes_total(struct lanes_rows *rows, floatn *o_t, floatn *total_t) {
  * One block of keys, key0 ... key0 + keys - 1; keys = BLOCK_N unless it is the last
  * one.  `boundary` is a literal: only a boundary block tests the band.
  */
-INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const floatn *q_t,
-                        floatn *s_t, floatn *o_t, float *tile, __global const element_k *k,
-                        __global const element_v *v, int key0, int keys, struct ahead *ahead,
-                        const int boundary) {
+INLINE void lanes_block(const struct params *p, const struct scene *scene, int row0,
+                        struct lanes_rows *rows, const floatn *q_t, floatn *s_t, floatn *o_t,
+                        float *tile, __global const element_k *k, __global const element_v *v,
+                        int key0, int keys, struct ahead *ahead, const int boundary) {
     k += key0 * p->k.row;
     v += key0 * p->v.row;
 #if TYPE_K == F32
@@ -299,7 +299,8 @@ INLINE void lanes_block(const struct params *p, struct lanes_rows *rows, const f
         for (int j = 0; j < KEY_UNROLL; j++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                floatn score = score_of_product(p, s[j][i]);
+                floatn score = score_at(scene, score_of_product(p, s[j][i]),
+                                        base_count(row0 + i * LANES), (intn)(key0 + key + j));
                 if (boundary) {
                     const intn at = (intn)(key0 + key + j);
                     score = at >= rows->begin[i] && at < rows->end[i] ? score : (floatn)(-INFINITY);
@@ -361,6 +362,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
     const int row0 = (int)get_global_id(0) * BLOCK_M;
     struct slice s;
     slice_of_number(&p, (uint)get_global_id(1), &s);
+    struct scene scene;
+    score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     const int rows_here = min(BLOCK_M, s.band.seq_q - row0);
     const int4 span = span_of_rows(&s.band, row0, row0 + rows_here - 1);
     struct ahead ahead;
@@ -398,10 +401,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
 
     for (int key = span.x; key < span.y; key += BLOCK_N) {
         if (span_is_boundary(span, key, BLOCK_N)) {
-            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, min(BLOCK_N, span.y - key),
-                        &ahead, 1);
+            lanes_block(&p, &scene, row0, &rows, q_t, s_t, o_t, tile, k, v, key,
+                        min(BLOCK_N, span.y - key), &ahead, 1);
         } else {
-            lanes_block(&p, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, &ahead, 0);
+            lanes_block(&p, &scene, row0, &rows, q_t, s_t, o_t, tile, k, v, key, BLOCK_N, &ahead,
+                        0);
         }
         if (state_segment_ends(key - span.x, BLOCK_N)) {
             lanes_total(&rows, o_t, total_t);

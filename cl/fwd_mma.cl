@@ -104,14 +104,19 @@ INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
     }
 }
 
-INLINE void mma_cap(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                    const struct params *p) {
+/* Products of this wave's rows, from `row` on, and the keys from key0 on become scores. */
+INLINE void mma_make_whole(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
+                           const struct params *p, const struct scene *scene, int row, int key0,
+                           struct engine_wave w) {
     ENGINE_UNROLL
     for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
         ENGINE_UNROLL
         for (int e = 0; e < ENGINE_ACC; e++) {
-            float *one = &s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e];
-            *one = score_of_product(p, *one);
+            const int a = n / ENGINE_SPLIT / KEYS, of_keys = n % (KEYS * ENGINE_SPLIT);
+            float *one = &s[a][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e];
+            *one = score_at(scene, score_of_product(p, *one),
+                            row + a * ENGINE_QUERIES + engine_acc_query(w.lane, e),
+                            key0 + of_keys * ENGINE_OTHERS + engine_acc_other(w.lane, e));
         }
     }
 }
@@ -405,8 +410,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
     __local element tile_k[BLOCK_N * (WIDTH + ENGINE_PAD)] __attribute__((aligned(16)));
     __local element tile_v[BLOCK_N * (WIDTH_V + ENGINE_PAD)] __attribute__((aligned(16)));
     __local float scratch[WAVES * ENGINE_SCRATCH];
-    __local float maxima[SOFTCAP ? 1 : BLOCK_M]; /* of the rows, after the first pass */
-    __local int found;                           /* NOT_FINITE, FAR, LARGE */
+    __local float maxima[SCORE_WHOLE ? 1 : BLOCK_M]; /* of the rows, after the first pass */
+    __local int found;                               /* NOT_FINITE, FAR, LARGE */
     /* Values that are seldom needed: in local memory, as no register is left for them.  At most 72
      * bytes with `found` and padding, which src/solver_fwd_mma.c counts as `rest`. */
     __local struct {
@@ -425,6 +430,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
     slice_of_number(&p, (uint)(get_group_id(0) / blocks), &slice);
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
+    struct scene scene;
+    score_scene(&p, &slice, &scene EXTRA_ARGUMENTS);
     q += slice_begin(&p.q, &slice);
     k += slice_begin_kv(&p.k, &slice);
 
@@ -470,7 +477,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 m[a][i] = -INFINITY;
                 l[a][i] = 0.0f;
             }
-            if (!SOFTCAP && kept.careful) {
+            if (!SCORE_WHOLE && kept.careful) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
                 mma_begin(m[a],
                           maxima + MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES + a * ENGINE_QUERIES,
@@ -513,8 +520,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
                             WIDTH, p.aligned & OPERAND_K);
             }
 
-            if (SOFTCAP) {
-                mma_cap(s, &p);
+            if (SCORE_WHOLE) {
+                mma_make_whole(s, &p, &scene, kept.row0 + wave_row, key0, w);
             }
             const int hides_first = MASKED && key0 < (FULL_KEPT ? kept.full[0] : span.z);
             const int hides_last =
@@ -522,7 +529,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
             if (hides_first | hides_last | (FULL_KEPT && kept.careful)) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
                 const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
-                if (!SOFTCAP && kept.careful) {
+                if (!SCORE_WHOLE && kept.careful) {
                     mma_level(s, unit, maxima + here_row, here);
                 }
                 if (hides_first) {
@@ -571,7 +578,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
         int here_found = (magnitude < INFINITY ? 0 : NOT_FINITE) |
                          /* l is at least 1 but for rounding, and so o not larger than sums. */
                          (TYPE == F16 && !(magnitude < 65000.0f) ? LARGE : 0);
-        if (!SOFTCAP && !kept.careful) {
+        if (!SCORE_WHOLE && !kept.careful) {
             const struct engine_wave here = {MMA_LANE, w.scratch};
             here_found |=
                 mma_note(maxima + MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES, m, here) ? FAR : 0;
@@ -608,7 +615,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                     to_row + here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
                 const int2 keys = span_of_row(&slice.band, row);
                 const int at = here_row + a * ENGINE_QUERIES + engine_acc_query(here.lane, e);
-                const float m_row = SOFTCAP ? m[a][slot] : maxima[at];
+                const float m_row = SCORE_WHOLE ? m[a][slot] : maxima[at];
                 normaliser[slot] = state_finish(m_row, &l[a][slot], keys.x < keys.y,
                                                 (p.given & OPERAND_LSE) && row <= to_last &&
                                                     (here.lane & ENGINE_SHARE) == 0,

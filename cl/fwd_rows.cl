@@ -26,6 +26,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
     int row;
     struct slice s;
     slice_of_row(&p, index, &row, &s);
+    struct scene scene;
+    score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     q += slice_begin(&p.q, &s) + row * p.q.row;
     k += slice_begin_kv(&p.k, &s);
     v += slice_begin_kv(&p.v, &s);
@@ -45,7 +47,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         __global const element_v *v_rows = v + key0 * p.v.row;
         float m_new = m;
         for (int j = 0; j < count; j++) {
-            weights[j] = rows_score(&p, q, k_rows + j * p.k.row);
+            weights[j] = score_at(&scene, rows_score(&p, q, k_rows + j * p.k.row), row, key0 + j);
             m_new = state_max(m_new, weights[j]);
         }
         const float reference = state_reference(m_new);

@@ -74,6 +74,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     const size_t blocks = slice_blocks(&p, BLOCK_M);
     struct slice slice;
     slice_of_number(&p, (uint)(get_group_id(0) / blocks), &slice);
+    struct scene scene;
+    score_scene(&p, &slice, &scene EXTRA_ARGUMENTS);
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);
     const int row_last = min(row0 + BLOCK_M, slice.band.seq_q) - 1;
     q += slice_begin(&p.q, &slice);
@@ -172,7 +174,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         for (int i = 0; i < OWN; i++) {
             UNROLL
             for (int j = 0; j < KEYS; j++) {
-                s[i][j] = score_of_product(&p, s[i][j]);
+                s[i][j] = score_at(&scene, score_of_product(&p, s[i][j]),
+                                   row0 + first + THREADS_M * i, key0 + tn + THREADS_N * j);
             }
         }
         if (boundary) {

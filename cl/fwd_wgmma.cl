@@ -107,7 +107,7 @@ INLINE void pass_over(const struct places *at, uint group, uint count) {
 
 INLINE void consume(const struct params *p, const struct places *at, __local struct task *tasks,
                     __local struct rows_apart *apart, __global const element *v,
-                    __global element *o, __global float *lse) {
+                    __global element *o, __global float *lse EXTRA_PARAMETERS) {
     const uint group = (uint)get_local_id(0) / WARPGROUP, lane = (uint)get_local_id(0) % 32u;
     const int first =
         (int)(group * 64u + (uint)get_local_id(0) % WARPGROUP / 32u * 16u + lane / 4u);
@@ -130,6 +130,12 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
             break;
         }
         struct part part = t->parts[group];
+        struct scene scene = {0, 0.0f};
+        if (SCORED) {
+            struct slice slice;
+            slice_of_head(p, t->batch, t->head, &slice);
+            score_scene(p, &slice, &scene EXTRA_ARGUMENTS);
+        }
         struct rows rows;
         UNROLL
         for (int r = 0; r < 2; r++) {
@@ -167,7 +173,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
             if (part.blocks == 1) {
                 release(at->q_empty);
             }
-            soften(p, s, &rows, rescale, begin, &part, sign, unit);
+            soften(p, &scene, s, &rows, rescale, row, begin, &part, sign, unit);
             pack_weights(weights, s);
 
             mbarrier_wait(at->v_ready + 8 * stage, ring_parity(count));
@@ -190,7 +196,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
                 if (j + 1 == part.blocks) {
                     release(at->q_empty);
                 }
-                soften(p, s, &rows, rescale, begin + j * BLOCK_N, &part, sign, unit);
+                soften(p, &scene, s, &rows, rescale, row, begin + j * BLOCK_N, &part, sign, unit);
                 wgmma_pin_scores(s);
                 /* The loop of this wait is also what keeps ptxas from putting the next one before
                  * the softmax, which would then not run during the product. */
@@ -289,6 +295,6 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_wgmma(KER
 #ifdef REGISTERS_CONSUMER
         WGMMA_TAKE_REGISTERS(REGISTERS_CONSUMER);
 #endif
-        consume(&p, &at, tasks, &apart, v, o, lse);
+        consume(&p, &at, tasks, &apart, v, o, lse EXTRA_ARGUMENTS);
     }
 }

@@ -1,7 +1,7 @@
 /*
  * grad - from a score back to its weight, and from the gradient of a weight to that of the score.
  *
- *     P  = 2^(score - lse), at most 1       score to base 2, as score.cl gives it
+ *     P  = 2^(score - lse), at most 1       score to base 2, as score_at gives it
  *     dS = P (dP - delta) slope             dP = d_o.v, delta = sum of d_o o - d_lse of the row
  *
  *     d_v = sum of P d_o
@@ -27,7 +27,7 @@ INLINE floatn grad_weight(floatn score, floatn reference) {
     return base_exp2(distance > (floatn)(0.0f) ? (floatn)(0.0f) : distance);
 }
 
-/* slope: score_slope's. */
+/* slope: score_slope's, of score_of_product's score. */
 INLINE floatn grad_of_score(floatn weight, floatn d_weight, floatn delta, floatn slope) {
     return weight * (d_weight - delta) * slope;
 }

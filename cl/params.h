@@ -3,9 +3,9 @@
  *
  * Passed by value as every kernel's first argument.  A kernel has the strides of its own operands,
  * PARAMS_STRIDES, which is composed; the host has those of all, and copies what the kernel has.
- * Members are ordered by size, so host and device agree on the layout without padding.  With all
- * forward operands it is 216 bytes, so that it and six pointers of 32 bits fit the 256 bytes of the
- * embedded profile.
+ * Members are ordered by size, so host and device agree on the layout without padding.  With the
+ * operands of every forward problem it is 216 bytes, so that it and six pointers of 32 bits fit the
+ * 256 bytes of the embedded profile; an operand of a feature adds 32, and a pointer.
  */
 #ifndef PARAMS_H
 #define PARAMS_H

@@ -1,5 +1,6 @@
 /*
- * score - what becomes of q.k: scale, softcap, to base 2.
+ * score - what becomes of q.k: scale, softcap, to base 2; then, where the problem has features that
+ * ask where a score stands (SCORED), ALiBi.
  *
  *     without softcap    s = q.k * factor             factor = scale * log2(e)
  *     with softcap       s = cap * tanh(q.k * factor) factor = scale / softcap
@@ -13,6 +14,22 @@
 #ifndef SOFTCAP
 #error "SOFTCAP: 1 where scores go through softcap * tanh(s / softcap), else 0"
 #endif
+#ifndef SCORED
+#error "SCORED: 1 where score_at changes scores, else 0"
+#endif
+#ifndef ALIBI
+#error "ALIBI: 1 where a score loses alibi's slope times the distance from the opposite key, else 0"
+#endif
+#ifndef EXTRA_PARAMETERS
+#error "EXTRA_PARAMETERS: the kernel's arguments that come with features, as a function's last ones"
+#endif
+#ifndef EXTRA_ARGUMENTS
+#error "EXTRA_ARGUMENTS: the same, handed to such a function"
+#endif
+
+/* 1 where matrix engines' products become scores in base 2 before anything else is done with them;
+ * their unit is then 1. */
+#define SCORE_WHOLE (SOFTCAP || SCORED)
 
 /*
  * Matrix engines do not multiply q.k by the factor at once.  Their scores are in units of
@@ -21,21 +38,47 @@
  * by score_sign(p): 1, -1 or 0.
  */
 INLINE float score_sign(const struct params *p) {
-    return SOFTCAP || p->factor > 0.0f ? 1.0f : p->factor < 0.0f ? -1.0f : 0.0f;
+    return SCORE_WHOLE || p->factor > 0.0f ? 1.0f : p->factor < 0.0f ? -1.0f : 0.0f;
 }
 
 /* Positive, also for a factor of 0: no hidden score, -inf, times it is NaN. */
 INLINE float score_unit(const struct params *p) {
-    return SOFTCAP ? 1.0f : fmax(fabs(p->factor), FLT_MIN);
+    return SCORE_WHOLE ? 1.0f : fmax(fabs(p->factor), FLT_MIN);
 }
 
 INLINE floatn score_of_product(const struct params *p, floatn product) {
     return SOFTCAP ? p->cap * tanh(product * p->factor) : product * p->factor;
 }
 
+/* What score_at asks of a slice. */
+struct scene {
+    int diagonal; /* query i stands opposite key i + diagonal */
+    float alibi;  /* for each key of distance, in base 2 */
+};
+
+INLINE void score_scene(const struct params *p, const struct slice *s,
+                        struct scene *scene EXTRA_PARAMETERS) {
+    scene->diagonal = s->band.diagonal;
+#ifdef OPERAND_ALIBI
+    scene->alibi = -M_LOG2E_F * alibi[slice_begin(&p->alibi, s)];
+#else
+    scene->alibi = 0.0f;
+#endif
+    (void)p;
+}
+
+/* The score of query `row` and key `col`, from score_of_product's.  The order of all that may come
+ * between scale and weight is: scale, softcap, ALiBi, band.  Where the problem asks for nothing of
+ * it (SCORED is 0), the score as it is. */
+INLINE floatn score_at(const struct scene *scene, floatn s, intn row, intn col) {
+    const floatn distance = fabs(convert_floatn(col - row - (intn)(scene->diagonal)));
+    return ALIBI ? fma((floatn)(scene->alibi), distance, s) : s;
+}
+
 /* ---- Backward: the derivative of a score, natural and not to base 2, for q.k ---- */
 
-/* ... is score_scale times the slope that follows from the score: 1 - tanh^2 with softcap. */
+/* ... is score_scale times the slope that follows from score_of_product's score: 1 - tanh^2 with
+ * softcap. */
 INLINE float score_scale(const struct params *p) {
     return p->factor * M_LN2_F * (SOFTCAP ? p->cap : 1.0f);
 }

@@ -6,7 +6,7 @@
  */
 
 /* Query `row` sees the keys row + diagonal - left ... row + diagonal + right of seq_kv; see
- * span.cl.  diagonal, left and right mean nothing where MASKED is 0. */
+ * span.cl.  left and right mean nothing where MASKED is 0. */
 struct band {
     int diagonal, left, right;
     int seq_q, seq_kv;

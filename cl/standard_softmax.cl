@@ -59,11 +59,12 @@ INLINE intn softmax_sees(int key, int2 keys) {
     return at;
 }
 
-/* Scores of the keys from `key` on, a multiple of LANES; -inf for those not seen. */
-INLINE floatn softmax_scores(const struct params *p, __global const float *row, int key,
-                             int2 keys) {
+/* Scores of a query and the keys from `key` on, a multiple of LANES; -inf for those not seen. */
+INLINE floatn softmax_scores(const struct params *p, const struct scene *scene, int query,
+                             __global const float *row, int key, int2 keys) {
     const floatn product = *(__global const floatn *)(row + key);
-    const floatn score = score_of_product(p, product);
+    const floatn score =
+        score_at(scene, score_of_product(p, product), (intn)(query), base_count(key));
     if (key >= keys.x && key + LANES <= keys.y) {
         return score;
     }
@@ -77,6 +78,8 @@ standard_softmax(KERNEL_ARGUMENTS) {
     int query;
     struct slice s;
     slice_of_row(&p, get_group_id(0), &query, &s);
+    struct scene scene;
+    score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     __global float *row = workspace + p.workspace + (long)get_group_id(0) * stride;
     const int2 keys = span_of_row(&s.band, query);
@@ -85,7 +88,7 @@ standard_softmax(KERNEL_ARGUMENTS) {
     floatn m = (floatn)(-INFINITY), m_total = m, l = (floatn)(0.0f), total = l;
     if (SOFTMAX == three_pass) {
         for (int key = first; key < keys.y; key += step) {
-            m = state_max(m, softmax_scores(&p, row, key, keys));
+            m = state_max(m, softmax_scores(&p, &scene, query, row, key, keys));
         }
         m = (floatn)(softmax_reduce(m, partial, MAXIMUM));
     }
@@ -94,11 +97,11 @@ standard_softmax(KERNEL_ARGUMENTS) {
         const int end = min(begin + STATE_KEYS * step, keys.y);
         floatn m_new = m, block = (floatn)(0.0f);
         for (int key = begin; key < (SOFTMAX == online ? end : begin); key += step) {
-            m_new = state_max(m_new, softmax_scores(&p, row, key, keys));
+            m_new = state_max(m_new, softmax_scores(&p, &scene, query, row, key, keys));
         }
         const floatn reference = state_reference(m_new);
         for (int key = begin; key < end; key += step) {
-            block += state_weight(softmax_scores(&p, row, key, keys), reference);
+            block += state_weight(softmax_scores(&p, &scene, query, row, key, keys), reference);
         }
         l = fma(l, state_weight(m, reference), block);
         m = m_new;
@@ -117,7 +120,8 @@ standard_softmax(KERNEL_ARGUMENTS) {
     for (int key = id * LANES; key < p.seq_kv; key += step) {
         floatn weight = (floatn)(0.0f);
         if (key + LANES > keys.x && key < keys.y) {
-            weight = state_weight(softmax_scores(&p, row, key, keys), reference) * normaliser;
+            weight = state_weight(softmax_scores(&p, &scene, query, row, key, keys), reference) *
+                     normaliser;
             if (key < keys.x || key + LANES > keys.y) { /* 0 even where the row's sum is NaN */
                 weight = select((floatn)(0.0f), weight, softmax_sees(key, keys));
             }

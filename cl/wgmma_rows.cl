@@ -41,23 +41,26 @@ INLINE void scale_far(float *s, const struct rows *rows, float unit) {
 }
 
 /*
- * Products become weights, in place.  rescale: the factors for what was summed before; sign and
- * unit: see score.cl.  Where the warp has a row that is known to be far, full1 is FAR, so that
- * every block takes the branch of boundary blocks: blocks without a far row need no branch of their
- * own.
+ * Products become weights, in place.  row: the first of the two; rescale: the factors for what was
+ * summed before; sign and unit: see score.cl.  Where the warp has a row that is known to be far,
+ * full1 is FAR, so that every block takes the branch of boundary blocks: blocks without a far row
+ * need no branch of their own.
  */
-INLINE void soften(const struct params *p, float *s, struct rows *rows, float *rescale, int key0,
-                   const struct part *part, float sign, float unit) {
+INLINE void soften(const struct params *p, const struct scene *scene, float *s, struct rows *rows,
+                   float *rescale, int row, int key0, const struct part *part, float sign,
+                   float unit) {
     if (sign != 1.0f) {
         UNROLL
         for (int i = 0; i < SCORES; i++) {
             s[i] *= sign;
         }
     }
-    if (SOFTCAP) {
+    if (SCORE_WHOLE) {
+        const int key = key0 + 2 * (int)(get_local_id(0) % 4);
         UNROLL
         for (int i = 0; i < SCORES; i++) {
-            s[i] = score_of_product(p, s[i]);
+            s[i] = score_at(scene, score_of_product(p, s[i]), row + i / 2 % 2 * 8,
+                            key + i / 4 * 8 + i % 2);
         }
     }
     if (MASKED && key0 < part->full0) {

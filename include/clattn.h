@@ -158,6 +158,20 @@ typedef cl_uint clattn_pass;
 #define CLATTN_FORWARD 0u
 #define CLATTN_BACKWARD 1u
 
+/* Features, bits of clattn_desc.features.  Each brings tensors in clattn_extras.
+ *
+ * ALIBI: attention with linear biases, of positions (Press, Smith, Lewis, 2021).  After scale and
+ * softcap, the score of query i, opposite key c (see clattn_align), and key j, in head h of batch b
+ * becomes
+ *
+ *     s - alibi[b, h] * |j - c|
+ *
+ * The paper's slopes, for H heads, H a power of two: alibi[h] = 2^(-8 (h + 1) / H).  ggml's, with
+ * max_bias and n, the largest power of two that is at most H: alibi[h] = 2^(-max_bias (h + 1) / n)
+ * for h < n, and 2^(-max_bias (2 (h - n) + 1) / (2 n)) from n on; its mask, which holds -|j - c| or
+ * -inf, is then not needed.  The paper's slopes for other H are those of ggml with max_bias 8. */
+#define CLATTN_FEATURE_ALIBI ((cl_ulong)1 << 0)
+
 /* What is to be computed, as far as it decides compiled code or workspace.
  *
  *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
@@ -172,6 +186,8 @@ typedef cl_uint clattn_pass;
  *
  *     for each key that the row sees, sum over d of |q_d k_d| < FLT_MAX (3.4e38),
  *         and |scale| log2(e) times that sum < FLT_MAX;
+ *         with ALiBi, log2(e) (|scale| times that sum + |alibi| times the distance) < FLT_MAX, for
+ *         slopes of either sign;
  *     v is any number in f16; in bf16 and f32 max|v| times the keys seen < FLT_MAX;
  *     the row sees at most 2^20 keys.
  *
@@ -212,7 +228,7 @@ typedef struct clattn_desc {
                         "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a variant that
                         leaves parameters out, gets the best legal ones (notify hears of it where
                         clattn would never choose a variant with what is given).  Copied. */
-    cl_ulong features;   /* bits CLATTN_FEATURE_*, of which there are none yet; default 0 */
+    cl_ulong features;   /* bits CLATTN_FEATURE_*; default 0 */
     cl_ulong promises;   /* bits CLATTN_PROMISE_*; default 0: none */
     clattn_type type_k;  /* default 0: as type.  Solvers for matrix engines (fwd_mma, fwd_wgmma)
                         answer where q, k, v and o have one type, all others any types */
@@ -238,7 +254,7 @@ typedef struct clattn_desc {
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
- *                                               fwd | bwd       pass
+ *                         fwd | bwd    pass      alibi           CLATTN_FEATURE_ALIBI
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -338,17 +354,23 @@ typedef struct clattn_tensor {
             (cl_long)(heads) * (cl_long)(dim)                                    \
     }
 
+/* One number for each query head, one after the other, the same for all batches. */
+#define CLATTN_TENSOR_HEADS(buffer) \
+    { sizeof(clattn_tensor), (buffer), NULL, 0, 0, 1, 0 }
+
 #define CLATTN_FROM_DESC 0xFFFFFFFFu         /* the length that the plan was made for */
 #define CLATTN_SCALE_DEFAULT 3.402823466e38f /* 1 / sqrt(head_dim) */
 
 /* Tensors that come with features: each is given where its bit is set in the plan's desc.features,
- * and NULL elsewhere (else CLATTN_INVALID_ARGS).  There are none yet. */
+ * and NULL elsewhere (else CLATTN_INVALID_ARGS). */
 typedef struct clattn_extras {
     size_t size;
+    const clattn_tensor *alibi; /* CLATTN_FEATURE_ALIBI: slopes [batch, heads_q], F32, any finite
+                                   numbers.  stride_row is not used; see CLATTN_TENSOR_HEADS */
 } clattn_extras;
 
 #define CLATTN_EXTRAS_INIT \
-    { sizeof(clattn_extras) }
+    { sizeof(clattn_extras), NULL }
 
 /* What may change from call to call. */
 typedef struct clattn_forward_args {

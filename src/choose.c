@@ -86,7 +86,7 @@ static cl_int attempt(struct search *s, const struct solver *solver, const struc
         struct variant complete = *v;
         cl_int code = solvers_complete(solver, p, &limited, &complete, &far, &refused);
         if (code == CL_SUCCESS) {
-            code = solvers_check_arguments(solver, &complete, &limited, &refused);
+            code = solvers_check_arguments(solver, p, &complete, &limited, &refused);
         }
         if (code != CL_SUCCESS) {
             const char *sentence = text_chars(&refused.sentence);

@@ -1,5 +1,6 @@
 #include "feature.h"
 
 const struct feature features_table[] = {
+    {CLATTN_FEATURE_ALIBI, "alibi"},
     {0, NULL},
 };

@@ -16,6 +16,10 @@ struct feature {
     const char *word; /* of problem texts; in capitals the parameter of kernels: 1 or 0 */
 };
 
+/* The features that change a score by where it stands: the kernels' parameter SCORED, and what the
+ * word "scores" of a recipe reads (program.h). */
+#define FEATURES_SCORED CLATTN_FEATURE_ALIBI
+
 extern const struct feature features_table[];
 
 #endif

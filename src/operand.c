@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "feature.h"
+
 static struct operand_shape of_queries(const struct problem *p, const struct operand_lengths *n,
                                        cl_uint width, clattn_type type) {
     return (struct operand_shape){n->batch, p->heads_q, n->seq_q, width, type};
@@ -45,6 +47,11 @@ static struct operand_shape shape_d_v(const struct problem *p, const struct oper
     return of_keys(p, n, p->head_dim_v, p->type_d ? p->type_d : p->type_v);
 }
 
+/* A number for each query head. */
+static struct operand_shape shape_alibi(const struct problem *p, const struct operand_lengths *n) {
+    return (struct operand_shape){n->batch, p->heads_q, 1, 1, CLATTN_F32};
+}
+
 const struct operand operands_table[OPERANDS] = {
     [OPERAND_Q] = {"q", shape_q, 0, false, 0},
     [OPERAND_K] = {"k", shape_k, 0, false, 0},
@@ -56,6 +63,8 @@ const struct operand operands_table[OPERANDS] = {
     [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0},
     [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0},
     [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0},
+    [OPERAND_ALIBI] = {"alibi", shape_alibi, CLATTN_FEATURE_ALIBI, false,
+                       offsetof(clattn_extras, alibi)},
 };
 
 clattn_type operand_type(const struct operand *operand, const struct problem *p) {
@@ -102,11 +111,22 @@ cl_int operand_take_extras(const struct operand *table, size_t count, cl_ulong f
     return CL_SUCCESS;
 }
 
+cl_uint operand_set_of_features(cl_ulong features) {
+    cl_uint set = OPERAND_BIT(OPERAND_WORKSPACE);
+    for (size_t i = 0; i < OPERANDS; i++) {
+        const cl_ulong feature = operands_table[i].feature;
+        set |= !feature || (feature & features) ? OPERAND_BIT(i) : 0;
+    }
+    return set;
+}
+
 cl_uint operand_set(const char *words) {
     cl_uint set = 0;
     const char *at = words, *word;
     for (size_t length; at && (length = text_word(&at, &word)) > 0;) {
-        set |= OPERAND_BIT(index_of(word, length));
+        set |= text_is(word, length, "scores")
+                   ? operand_set_of_features(FEATURES_SCORED) & ~operand_set_of_features(0)
+                   : OPERAND_BIT(index_of(word, length));
     }
     return set;
 }

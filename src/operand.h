@@ -22,6 +22,7 @@ enum operand_index {
     OPERAND_D_Q,
     OPERAND_D_K,
     OPERAND_D_V,
+    OPERAND_ALIBI,
     OPERANDS
 };
 
@@ -63,8 +64,11 @@ extern const struct operand operands_table[OPERANDS];
 clattn_type operand_type(const struct operand *operand, const struct problem *p);
 
 /* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
- * be known. */
+ * be known.  "scores" names the operands of all features that change scores (FEATURES_SCORED). */
 cl_uint operand_set(const char *words);
+
+/* The set of all operands of a problem with these features, and the workspace. */
+cl_uint operand_set_of_features(cl_ulong features);
 
 /* Copies the tensors of `features` out of a struct clattn_extras: operand i of the table into
  * given[i], and i into the set *taken.  Refuses a tensor whose feature is not among `features`, and

@@ -117,7 +117,7 @@ static cl_int build_kernel(clattn_plan plan, struct plan_answer *answer, size_t 
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    answer->operands[index] = program_operands(recipe);
+    answer->operands[index] = program_operands(recipe, &plan->problem);
     answer->writes[index] = operand_set(recipe->writes);
     return check_kernel(plan, answer, index, excess, status);
 }

@@ -56,7 +56,8 @@ cl_uint problem_keys(const struct problem *p) {
 
 /* Drops a side of the band that can hide nothing.  Opposite key of query i:
  * c = i + seq_kv - seq_q (END) or i (START).  A bound that hides nothing at
- * these lengths hides nothing at smaller ones. */
+ * these lengths hides nothing at smaller ones.  ALiBi counts from the opposite key without a band,
+ * too. */
 static void normalise_band(struct problem *p) {
     cl_uint left_reach = p->align == CLATTN_ALIGN_END ? p->seq_kv : p->seq_q;
     cl_uint right_reach = p->align == CLATTN_ALIGN_END ? p->seq_q : p->seq_kv;
@@ -66,7 +67,7 @@ static void normalise_band(struct problem *p) {
     if (p->band_right >= 0 && (cl_uint)p->band_right + 1 >= right_reach) {
         p->band_right = CLATTN_UNBOUNDED;
     }
-    if (!problem_masked(p)) {
+    if (!problem_masked(p) && !(p->features & CLATTN_FEATURE_ALIBI)) {
         p->align = CLATTN_ALIGN_END;
     }
 }

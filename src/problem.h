@@ -20,7 +20,7 @@ struct problem {
     cl_uint seq_q, seq_kv; /* upper bounds; an enqueue may bring less */
     cl_uint head_dim, head_dim_v;
     cl_int band_left, band_right; /* CLATTN_UNBOUNDED or not negative */
-    clattn_align align;           /* CLATTN_ALIGN_END when not masked */
+    clattn_align align;           /* CLATTN_ALIGN_END where neither band nor ALiBi asks */
     float softcap;                /* 0: none */
     cl_ulong features;            /* bits of features_table */
     cl_ulong promises;            /* CLATTN_PROMISE_*, on which no result depends */

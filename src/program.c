@@ -35,8 +35,9 @@ static void compose_options(const struct program_recipe *recipe, const struct va
     }
 }
 
-cl_uint program_operands(const struct program_recipe *recipe) {
-    return operand_set(recipe->reads) | operand_set(recipe->writes);
+cl_uint program_operands(const struct program_recipe *recipe, const struct problem *p) {
+    return (operand_set(recipe->reads) | operand_set(recipe->writes)) &
+           operand_set_of_features(p->features);
 }
 
 static void append_upper(struct text *composed, const char *name) {
@@ -45,12 +46,21 @@ static void append_upper(struct text *composed, const char *name) {
     }
 }
 
+/* qualifier: "restrict " of a kernel.  In a function that is inlined, it would leave an intrinsic
+ * behind that Oclgrind does not know (cl/slice.cl). */
+static void append_argument(struct text *out, const struct operand *operand, bool written,
+                            const char *qualifier) {
+    text_printf(out, ", __global %selement_%s *%s%s", written ? "" : "const ", operand->name,
+                qualifier, operand->name);
+}
+
 /* The kernel's signature, its operands' strides in struct params (cl/params.h), their bits and the
- * types of their elements (cl/storage.cl). */
+ * types of their elements (cl/storage.cl).  The arguments that come with features once more, for
+ * functions that the kernel hands them to. */
 static void compose_operands(const struct program_recipe *recipe, const struct problem *p,
                              struct text *composed) {
-    const cl_uint set = program_operands(recipe), written = operand_set(recipe->writes);
-    struct text members = {0}, arguments = {0};
+    const cl_uint set = program_operands(recipe, p), written = operand_set(recipe->writes);
+    struct text members = {0}, arguments = {0}, extras = {0}, passed = {0};
     for (size_t i = 0; i < OPERANDS; i++) {
         const struct operand *operand = &operands_table[i];
         if (!(set >> i & 1)) {
@@ -64,8 +74,11 @@ static void compose_operands(const struct program_recipe *recipe, const struct p
         text_printf(composed, " %u\n#define element_%s element_%s\n", type, operand->name,
                     problem_type_name(type));
         text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
-        text_printf(&arguments, ", __global %selement_%s *restrict %s",
-                    written >> i & 1 ? "" : "const ", operand->name, operand->name);
+        append_argument(&arguments, operand, written >> i & 1, "restrict ");
+        if (operand->feature) {
+            append_argument(&extras, operand, written >> i & 1, "");
+            text_printf(&passed, ", %s", operand->name);
+        }
     }
     if (set & OPERAND_BIT(OPERAND_WORKSPACE)) {
         text_printf(&arguments, ", __global float *restrict workspace");
@@ -74,9 +87,14 @@ static void compose_operands(const struct program_recipe *recipe, const struct p
     text_printf(composed, "#define PARAMS_STRIDES %s\n", text_chars(&members));
     text_printf(composed, "#define KERNEL_ARGUMENTS const struct params p%s\n",
                 text_chars(&arguments));
-    composed->failed = composed->failed || members.failed || arguments.failed;
+    text_printf(composed, "#define EXTRA_PARAMETERS %s\n", text_chars(&extras));
+    text_printf(composed, "#define EXTRA_ARGUMENTS %s\n", text_chars(&passed));
+    composed->failed =
+        composed->failed || members.failed || arguments.failed || extras.failed || passed.failed;
     text_destroy(&members);
     text_destroy(&arguments);
+    text_destroy(&extras);
+    text_destroy(&passed);
 }
 
 static void compose_parameters(const struct program_recipe *recipe, const struct problem *p,
@@ -96,6 +114,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
         append_upper(composed, f->word);
         text_printf(composed, " %d\n", (p->features & f->bit) != 0);
     }
+    text_printf(composed, "#define SCORED %d\n", (p->features & FEATURES_SCORED) != 0);
     text_printf(composed, "#define SEGMENT %u\n",
                 problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
     compose_operands(recipe, p, composed);

@@ -20,7 +20,8 @@ struct program_recipe {
     const char *kernel;               /* name of the __kernel and of its file, without ".cl" */
     const char *parts[PROGRAM_PARTS]; /* files, in order, the main loop last; then NULL;
                                        * <WORD> in a name: the variant's parameter */
-    const char *reads, *writes;       /* its operands, "q k v", and "workspace"; see operand_set */
+    const char *reads, *writes;       /* its operands, "q k v", and "workspace"; see operand_set.
+                                       * Those of features that a problem lacks are left out. */
     const char *constants;            /* further #define lines, or "" */
     const char *pass;                 /* the kernel's parameter PASS; NULL: it has none */
     const char *options;              /* of the compiler, beside SOURCES_OPTIONS; NULL: none */
@@ -34,8 +35,9 @@ struct program_recipe {
  * segment because no row sees more keys. */
 cl_uint program_segment(const struct problem *p, const struct variant *v);
 
-/* The set of the operands that the kernel reads or writes. */
-cl_uint program_operands(const struct program_recipe *recipe);
+/* The set of the operands that the kernel reads or writes: those that the recipe names and the
+ * problem has. */
+cl_uint program_operands(const struct program_recipe *recipe, const struct problem *p);
 
 /* Appends the program's text and the options to build it with, and to map a line such as
  * "lines 63-126: span.cl" for each part. */

@@ -27,7 +27,7 @@ GROWS(clattn_desc, LEAST_DESC, unused);
 GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
 GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
 GROWS(clattn_backward_args, LEAST_BACKWARD_ARGS, extras);
-GROWS(clattn_extras, LEAST_EXTRAS, size);
+GROWS(clattn_extras, LEAST_EXTRAS, alibi);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,
                                          LEAST_CONTEXT_DESC, sizeof(clattn_context_desc)};

@@ -2,6 +2,7 @@
  * bwd_rows - one work-item per query row for d_q, one per key for d_k and d_v (cl/bwd_rows_q.cl,
  * cl/bwd_rows_kv.cl): the portable reference of backward, at home everywhere.
  */
+#include "feature.h"
 #include "size.h"
 #include "solvers.h"
 
@@ -71,9 +72,9 @@ static bool workspace(const struct problem *p, const long long *values, cl_ulong
 static size_t stages(const struct variant *v, struct stage *to) {
     static const struct stage all[] = {
         STAGE("bwd_delta", "o d_o d_lse", "workspace", grid_rows, "bwd_delta.cl"),
-        STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", grid_rows, "rows.cl",
+        STAGE("bwd_rows_q", "q k v lse d_o scores workspace", "d_q", grid_rows, "rows.cl",
               "bwd_rows_q.cl"),
-        STAGE("bwd_rows_kv", "q k v lse d_o workspace", "d_k d_v", grid_keys, "rows.cl",
+        STAGE("bwd_rows_kv", "q k v lse d_o scores workspace", "d_k d_v", grid_keys, "rows.cl",
               "bwd_rows_kv.cl"),
     };
     enum { COUNT = sizeof all / sizeof *all };
@@ -89,6 +90,7 @@ const struct solver solver_bwd_rows = {
     .name = "bwd_rows",
     .pass = CLATTN_BACKWARD,
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

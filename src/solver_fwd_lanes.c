@@ -70,7 +70,7 @@ static struct grid grid(const long long *v, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
-               .reads = "q k v",
+               .reads = "q k v scores",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "ahead.cl", "fwd_lanes.cl"},
@@ -90,6 +90,7 @@ extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

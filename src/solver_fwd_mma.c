@@ -51,7 +51,8 @@ static cl_ulong local_bytes(const struct problem *p, const long long *v) {
                               keys * (row_k + pad) + keys * (row_v + pad);
     const cl_ulong scratch = v[EMULATED] ? engine->lanes * (engine->left + engine->right) : 1;
     const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `found` */
-    const cl_ulong maxima = p->softcap == 0 ? block_rows(v) : 1;
+    const bool whole = p->softcap != 0 || p->features & FEATURES_SCORED; /* SCORE_WHOLE */
+    const cl_ulong maxima = whole ? 1 : block_rows(v);
     return elements * 2 + (waves * scratch + maxima) * 4 + rest;
 }
 
@@ -185,7 +186,7 @@ static const char *options(const struct variant *v) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_mma",
-               .reads = "q k v",
+               .reads = "q k v scores",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
                          "score.cl", "state.cl", "engine.cl", "engine_<ENGINE>.cl",
@@ -207,6 +208,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_mma;
 const struct solver solver_fwd_mma = {
     .name = "fwd_mma",
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

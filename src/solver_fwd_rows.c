@@ -39,7 +39,7 @@ static struct grid grid(const long long *values, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_rows",
-               .reads = "q k v",
+               .reads = "q k v scores",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "fwd_rows.cl"},
@@ -58,6 +58,7 @@ extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

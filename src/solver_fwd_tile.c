@@ -171,7 +171,7 @@ static struct grid grid(const long long *v, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_tile",
-               .reads = "q k v",
+               .reads = "q k v scores",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
                          "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
@@ -192,6 +192,7 @@ extern const struct solver solver_fwd_tile;
 const struct solver solver_fwd_tile = {
     .name = "fwd_tile",
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -173,7 +173,7 @@ static const struct stage both[] = {
     },
     {
         .recipe = {.kernel = "fwd_wgmma",
-                   .reads = "q k v",
+                   .reads = "q k v scores",
                    .writes = "o lse workspace",
                    .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                              "state.cl", "wgmma.cl", "wgmma_tasks.cl", "wgmma_rows.cl",
@@ -196,6 +196,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_wgmma;
 const struct solver solver_fwd_wgmma = {
     .name = "fwd_wgmma",
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -197,7 +197,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
     }
     static const struct stage all[KERNELS] = {
         [PACK] = STAGE("standard_pack", "q k v", "workspace", grid_of_pack, "standard_pack.cl"),
-        [WEIGH] = STAGE("standard_softmax", "workspace", "lse workspace", grid_of_weigh,
+        [WEIGH] = STAGE("standard_softmax", "workspace scores", "lse workspace", grid_of_weigh,
                         "standard_softmax.cl"),
         [UNPACK] = STAGE("standard_unpack", "v workspace", "o", grid_of_unpack, "finite.cl",
                          "standard_unpack.cl"),
@@ -332,6 +332,7 @@ const struct solver solver_standard = {
     .name = "standard",
     .baseline = true,
     .mixed = true,
+    .features = FEATURES_SCORED,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -49,13 +49,14 @@ enum fitness solvers_fitness(const char *cannot, const char *could, struct text 
     return cannot ? CANNOT : could ? COULD : SHOULD;
 }
 
-cl_int solvers_check_arguments(const struct solver *solver, const struct variant *v,
-                               const struct device *d, struct status *status) {
+cl_int solvers_check_arguments(const struct solver *solver, const struct problem *p,
+                               const struct variant *v, const struct device *d,
+                               struct status *status) {
     struct stage stages[STAGES];
     const size_t count = d->argument_bytes ? solver->stages(v, stages) : 0;
     for (size_t i = 0; i < count; i++) {
         const struct program_recipe *recipe = &stages[i].recipe;
-        const cl_ulong bytes = launch_argument_bytes(program_operands(recipe), d->address_bits);
+        const cl_ulong bytes = launch_argument_bytes(program_operands(recipe, p), d->address_bits);
         if (bytes > d->argument_bytes) {
             return status_set(status, CLATTN_UNSUPPORTED,
                               "%llu bytes of arguments of kernel %s are over the device's %llu",

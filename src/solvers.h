@@ -12,6 +12,7 @@
 #include <limits.h>
 
 #include "device.h"
+#include "feature.h"
 #include "launch.h"
 #include "params.h"
 #include "problem.h"
@@ -119,8 +120,9 @@ void solvers_decode(const struct solver *solver, const struct variant *v,
                     long long values[VARIANT_PARAMETERS]);
 
 /* Refuses a variant with a kernel that has more bytes of arguments than the device takes. */
-cl_int solvers_check_arguments(const struct solver *solver, const struct variant *v,
-                               const struct device *d, struct status *status);
+cl_int solvers_check_arguments(const struct solver *solver, const struct problem *p,
+                               const struct variant *v, const struct device *d,
+                               struct status *status);
 
 /* ---- For the solvers' own use ---- */
 

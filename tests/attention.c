@@ -85,8 +85,9 @@ static bool close_to_reference(struct run *run, struct compare_result *result) {
 
     struct reference expected;
     float *const *data = run->tensors.data;
-    reference_forward(desc, run->given->scale, data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
-                      &expected);
+    const struct reference_extras extras = {.alibi = data[TENSOR_ALIBI]};
+    reference_forward_with(desc, run->given->scale, data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
+                           &extras, &expected);
     bool ok =
         compare_forward(desc, &expected, o, run->tensors.what.lse ? run->clean.lse : NULL, result);
     if (result->ill_rows != run->given->demands.ill_rows) {

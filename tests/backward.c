@@ -69,9 +69,12 @@ static bool launch(struct run *run, unsigned wanted, struct outcome *outcome) {
 static bool close_to_reference(struct run *run, struct compare_gradients *result) {
     const clattn_desc *desc = &run->tensors.live;
     float *const *data = run->tensors.data;
-    const struct gradients_inputs in = {data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
+    const struct gradients_inputs in = {data[TENSOR_Q],
+                                        data[TENSOR_K],
+                                        data[TENSOR_V],
                                         data[TENSOR_D_O],
-                                        run->tensors.what.lse ? data[TENSOR_D_LSE] : NULL};
+                                        run->tensors.what.lse ? data[TENSOR_D_LSE] : NULL,
+                                        data[TENSOR_ALIBI]};
     struct gradient expected[GRADIENTS];
     float *given[GRADIENTS];
     gradients_make(desc, run->given->scale, &in, expected);

@@ -100,6 +100,23 @@ const struct test_case cases_table[] = {
     {"f16 h2 q60 k130 d64 window40,3 softcap30", "bshd", "scale=-0.5", NULL},
     {"bf16 h2 q33 k65 d40 softcap1", "padded", "", NULL},
 
+    /* ALiBi: distances count from the opposite key, by the lengths of the enqueue */
+    {"f32 b2 h4:2 q33 k65 d64 alibi", "padded", "", NULL},
+    {"f32 h3 q65 d64 causal alibi", "bshd", "", NULL},
+    {"f32 h2 q130 k200 d40 window33,17 alibi", "bhsd", "svm", NULL},
+    {"f32 h2 q130 k33 d64 causal alibi", "padded", "", NULL},
+    {"f32 b2 h4:1 q17 k70 d64 start alibi", "broadcast", "alibi=uniform:1", NULL},
+    {"f32 h2 q60 k33 d40 causal softcap2.5 alibi", "padded", "scale=-0.5", NULL},
+    {"f32 b2 h2 q65 k130 d64 causal alibi", "padded", "batch=1 q=17 k=90", NULL},
+    {"f32 h2 q7 k0 d64 alibi", "bhsd", "", NULL},
+    {"f32 b2 h2 q33 k65 d64 alibi", "packed", "alibi=value:0 unordered", NULL},
+    {"f32 h2 q65 k130 d64 alibi", "bshd", "alibi=uniform:100 tight", NULL},
+    {"f16 b2 h6:3 q60 k130 d64 causal alibi", "padded", "", NULL},
+    {"f16 h2 q65 k150 d64 window40,9 softcap30 alibi", "bshd", "amplitude=30", NULL},
+    {"f16 h2 q70 k150 d64 alibi", "bhsd", "alibi=uniform:100", NULL},
+    {"f16 b2 h2 q130 k70 d40 causal alibi", "broadcast", "scale=-1 q=65", NULL},
+    {"bf16 b2 h4:2 q33 k65 d40 start alibi", "padded", "alibi=uniform:1", NULL},
+
     /* head dims */
     {"f32 h2 q33 k65 d1", "padded", "", NULL},
     {"f16 h2 q33 k65 d3 causal", "padded", "", NULL},
@@ -171,6 +188,10 @@ const struct test_case cases_table[] = {
     {"bf16 h2 q390 k150 d8:24 window33,17", "bhsd", "",
      "fwd_wgmma BLOCK_M=192 BLOCK_N=16 STAGES=3 GROUPS=1"},
     {"f16 b2 h2 q200 k130 d128 softcap3", "bhsd", "", "fwd_wgmma BLOCK_M=64 GROUPS=3"},
+    {"f16 b2 h6:3 q200 k150 d64 causal alibi", "bhsd", "",
+     "fwd_wgmma BLOCK_M=64 BLOCK_N=32 GROUPS=2"},
+    {"bf16 b2 h3 q300 k200 d72:136 window40,9 softcap3 alibi", "bshd", "alibi=uniform:10",
+     "fwd_wgmma BLOCK_M=128 BLOCK_N=48 GROUPS=2"},
     /* ... warpgroups that pass over many blocks, and some without a row */
     {"f16 b2 h6:3 q270 k270 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=16 GROUPS=3"},
     {"bf16 h3 q210 k100 d64", "bhsd", "", "fwd_wgmma BLOCK_M=192 BLOCK_N=32 GROUPS=2"},
@@ -183,6 +204,8 @@ const struct test_case cases_table[] = {
     {"f16 h2 q65 k70 d64:48 causal", "bhsd", "",
      "fwd_mma WAVES=2 ROW_FRAGMENTS=1 BLOCK_N=48 FAST_LOADS=0"},
     {"bf16 h4:2 q17 k65 d33 softcap3", "padded", "", "fwd_mma WAVES=3 ROW_FRAGMENTS=1 BLOCK_N=16"},
+    {"bf16 h2 q65 k130 d40:24 window33,17 alibi", "padded", "scale=-0.5",
+     "fwd_mma WAVES=2 ROW_FRAGMENTS=2 BLOCK_N=32"},
     {"f16 h2 q150 k65 d16", "bhsd", "", "fwd_mma WAVES=1 ROW_FRAGMENTS=3 BLOCK_N=64"},
     {"f32 h2 q33 k65 d40:24 causal", "padded", "",
      "fwd_lanes LANES=4 ROW_VECTORS=1 KEY_UNROLL=1 COL_UNROLL=1 BLOCK_N=8"},
@@ -204,6 +227,10 @@ const struct test_case cases_table[] = {
      "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4"},
     {"f32 kf16 h2 q33 k65 d40 causal", "padded", "",
      "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4"},
+    {"f16 h3 q33 k65 d40:72 causal alibi", "bshd", "",
+     "memory_efficient BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4 THREADS_D=2"},
+    {"f32 h2 q33 k130 d40 window33,17 alibi", "padded", "",
+     "standard SOFTMAX=three_pass WORK_GROUP=16 LANES=1"},
     {"f32 h2 q33 k130 d40 causal", "padded", "",
      "standard SOFTMAX=three_pass WORK_GROUP=64 LANES=4"},
     {"f16 h2 q65 k300 d40:33 window33,17", "bshd", "unordered",
@@ -240,15 +267,17 @@ static bool read_number(const char *text, double *number) {
     return end != text && !*end;
 }
 
-/* "k=signs:1000".  False when it is none. */
+/* "k=signs:1000", "alibi=value:0.5".  False when it is none. */
 static bool read_input(const char *word, struct tensors_input *inputs) {
-    static const char names[] = {[TENSOR_Q] = 'q', [TENSOR_K] = 'k', [TENSOR_V] = 'v'};
+    static const char *const names[TENSOR_COUNT] = {
+        [TENSOR_Q] = "q=", [TENSOR_K] = "k=", [TENSOR_V] = "v=", [TENSOR_ALIBI] = "alibi="};
     int name = TENSOR_Q, kind = 0;
-    while (name < TENSOR_O && (word[0] != names[name] || word[1] != '='))
+    while (name < TENSOR_COUNT &&
+           (!names[name] || strncmp(word, names[name], strlen(names[name])) != 0))
         name++;
-    if (name == TENSOR_O)
+    if (name == TENSOR_COUNT)
         return false;
-    const char *rest = word + 2;
+    const char *rest = word + strlen(names[name]);
     size_t length = strcspn(rest, ":");
     while (kind < KIND_COUNT && (strncmp(rest, tensors_kind_names[kind], length) != 0 ||
                                  tensors_kind_names[kind][length]))
@@ -311,7 +340,8 @@ bool cases_parse(const struct test_case *test_case, struct case_setup *setup) {
                                                              [TENSOR_K] = {KIND_UNIFORM, 2},
                                                              [TENSOR_V] = {KIND_UNIFORM, 1},
                                                              [TENSOR_D_O] = {KIND_UNIFORM, 1},
-                                                             [TENSOR_D_LSE] = {KIND_UNIFORM, 1}},
+                                                             [TENSOR_D_LSE] = {KIND_UNIFORM, 1},
+                                                             [TENSOR_ALIBI] = {KIND_UNIFORM, 0.1}},
                                                    .lse = true}};
     *setup = initial;
     struct tensors_desc *tensors = &setup->tensors;

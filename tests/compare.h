@@ -5,7 +5,8 @@
  * p the softmax, r = scale q.k the score before softcap, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
  * its terms, D the head dimension, and
  *
- *     e = 4 u (t + 8) + u D |r| / 4 the error of a score
+ *     e = 4 u (t + 8) + u D |r| / 4 the error of a score; what features add to a score is one of
+ *                                   its terms
  *     m = log(sum of p exp(e))      what that can do to lse: at most the largest e
  *     P = sum of p (exp(e + m) - 1) |v - o64|                to an element of o
  *     S = 4 u (8 + sqrt(keys) / 8)  the error of the softmax's sums

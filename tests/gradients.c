@@ -10,6 +10,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -35,6 +36,7 @@ struct growing {
 struct pair {
     cl_uint key;
     struct reference_score score;
+    double bias; /* of score, from features */
     double p, log_p;
 };
 
@@ -68,14 +70,17 @@ struct query {
 static size_t attend(struct work *w, struct query *query) {
     const clattn_desc *desc = w->desc;
     const size_t row = query->row;
+    const int64_t opposite = reference_opposite(desc, (cl_uint)(row % desc->seq_q));
+    const double slope = w->in->alibi ? (double)w->in->alibi[row / desc->seq_q] : 0;
     size_t count = 0;
     double largest = -INFINITY, sum = 0;
     for (cl_uint key = 0; key < desc->seq_kv; key++)
         if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key)) {
             struct pair *pair = &w->pairs[count++];
             pair->key = key;
-            reference_score(desc, w->scale, query->q, w->in->k + (query->kv + key) * desc->head_dim,
-                            &pair->score);
+            pair->bias = -slope * fabs((double)(key - opposite));
+            reference_score(desc, w->scale, pair->bias, query->q,
+                            w->in->k + (query->kv + key) * desc->head_dim, &pair->score);
             largest = fmax(largest, pair->score.exact);
         }
     for (size_t i = 0; i < count; i++)
@@ -162,7 +167,9 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     /* A weight is at most 1, and moves no further. */
     const double error = pair->score.error + reference_ulp(CLATTN_F32, query->lse) / 2;
     const double p_moves = fmin(1, exp(pair->log_p + error) * -expm1(-error));
-    const double plain = plain_score(w, query->q, k);
+    const double plain_capped = plain_score(w, query->q, k);
+    const double plain = single(plain_capped + single(pair->bias));
+    const double before = pair->score.exact - pair->bias; /* of what slope is the derivative */
     const double plain_p = fmin(1, single(exp(single(plain - query->plain_lse))));
     const struct weight weight_v = {.value = pair->p,
                                     .plain = reference_stored(type, plain_p),
@@ -172,15 +179,14 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
                                     .rounding = rounding(type, pair->p)};
 
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
-    const double slope = slope_of(desc, pair->score.exact);
+    const double slope = slope_of(desc, before);
     const double slope_moves =
-        cap > 0 ? pair->score.error / cap * (2 * fabs(pair->score.exact) + pair->score.error) / cap
-                : 0;
+        cap > 0 ? pair->score.error / cap * (2 * fabs(before) + pair->score.error) / cap : 0;
     const double difference = d_p - query->delta;
     /* The sums over head_dim_v drift as those of a score do. */
     const double drift = unit * (double)dim_v / 4 * (fabs(d_p) + fabs(query->delta));
     const double plain_s = single(single(plain_p * single(single(d_p) - query->plain_delta)) *
-                                  single(slope_of(desc, plain)));
+                                  single(slope_of(desc, plain_capped)));
     const double most = scale * (pair->p + flushed) * (d_p_terms + query->delta_terms);
     const struct weight weight_s = {
         .value = w->scale * pair->p * difference * slope,

@@ -39,9 +39,9 @@ struct gradient {
     struct gradients_row *rows;
 };
 
-/* Dense and decoded; d_lse may be NULL. */
+/* Dense and decoded; d_lse may be NULL, alibi where desc does not have the feature. */
 struct gradients_inputs {
-    const float *q, *k, *v, *d_o, *d_lse;
+    const float *q, *k, *v, *d_o, *d_lse, *alibi;
 };
 
 /* desc is in normal form (reference.h).  Ends the test when memory runs out; result is to be freed.

@@ -26,12 +26,14 @@ static float dot(const float *q, const float *k, cl_uint dim) {
     return sum;
 }
 
-static float score(const struct honest *how, const clattn_desc *desc, float scale, const float *q,
-                   const float *k) {
+/* distance: from the opposite key. */
+static float score(const struct honest *how, const clattn_desc *desc, float scale, float slope,
+                   int64_t distance, const float *q, const float *k) {
     const float product = dot(q, k, desc->head_dim), unit = how->base2 ? log2_e : 1;
-    if (desc->softcap > 0)
-        return desc->softcap * unit * tanhf(product * (scale / desc->softcap));
-    return product * (scale * unit);
+    const float s = desc->softcap > 0
+                        ? desc->softcap * unit * tanhf(product * (scale / desc->softcap))
+                        : product * (scale * unit);
+    return s - slope * unit * fabsf((float)distance);
 }
 
 static float weigh(const struct honest *how, float distance) {
@@ -71,9 +73,9 @@ static size_t meet(const struct honest *how, const clattn_desc *desc, cl_uint qu
     return count - (how->drops_last_key && count);
 }
 
-static float attend(const struct honest *how, const clattn_desc *desc, float scale,
-                    const cl_uint *keys, size_t count, const float *q, const float *k,
-                    const float *v, struct sums *sums, float *o) {
+static float attend(const struct honest *how, const clattn_desc *desc, float scale, float slope,
+                    int64_t opposite, const cl_uint *keys, size_t count, const float *q,
+                    const float *k, const float *v, struct sums *sums, float *o) {
     const struct reference_types types = reference_types(desc);
     const cl_uint dim = desc->head_dim_v;
     float largest = -INFINITY, s[64];
@@ -84,7 +86,9 @@ static float attend(const struct honest *how, const clattn_desc *desc, float sca
         const size_t n = count - first < how->block ? count - first : how->block;
         float most = largest;
         for (size_t i = 0; i < n; i++) {
-            s[i] = score(how, desc, scale, q, k + (size_t)keys[first + i] * desc->head_dim);
+            const cl_uint key = keys[first + i];
+            s[i] =
+                score(how, desc, scale, slope, key - opposite, q, k + (size_t)key * desc->head_dim);
             most = fmaxf(most, s[i]);
         }
         rescale(sums, largest == -INFINITY ? 0 : weigh(how, largest - most));
@@ -117,7 +121,8 @@ static float attend(const struct honest *how, const clattn_desc *desc, float sca
 }
 
 void honest_forward(const struct honest *how, const clattn_desc *desc, float given_scale,
-                    const float *q, const float *k, const float *v, float *o, float *lse) {
+                    const float *q, const float *k, const float *v,
+                    const struct reference_extras *extras, float *o, float *lse) {
     const float scale = (float)reference_scale(desc, given_scale);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
     const size_t group = desc->heads_q / desc->heads_kv;
@@ -130,9 +135,11 @@ void honest_forward(const struct honest *how, const clattn_desc *desc, float giv
     for (size_t row = 0; row < rows; row++) {
         const size_t head = row / desc->seq_q; /* of all batches */
         const size_t head_kv = how->one_key_head ? 0 : head / group;
-        const size_t count = meet(how, desc, (cl_uint)(row % desc->seq_q), keys);
-        lse[row] = attend(how, desc, scale, keys, count, q + row * desc->head_dim,
-                          k + head_kv * desc->seq_kv * desc->head_dim,
+        const cl_uint query = (cl_uint)(row % desc->seq_q);
+        const size_t count = meet(how, desc, query, keys);
+        const float slope = extras->alibi ? extras->alibi[head] : 0;
+        lse[row] = attend(how, desc, scale, slope, reference_opposite(desc, query), keys, count,
+                          q + row * desc->head_dim, k + head_kv * desc->seq_kv * desc->head_dim,
                           v + head_kv * desc->seq_kv * desc->head_dim_v, &sums,
                           o + row * desc->head_dim_v);
     }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "clattn.h"
+#include "reference.h"
 
 struct honest {
     cl_uint block; /* keys: 1 ... 64 */
@@ -23,9 +24,10 @@ struct honest {
     bool drops_last_key, sees_first_key_twice, does_not_normalise, one_key_head, stale_block;
 };
 
-/* q, k, v as reference_forward takes them; o and lse as compare_forward does, and o rounded to the
- * type.  Ends the test when memory runs out. */
+/* q, k, v and extras as reference_forward_with takes them; o and lse as compare_forward does, and o
+ * rounded to the type.  Ends the test when memory runs out. */
 void honest_forward(const struct honest *how, const clattn_desc *desc, float scale, const float *q,
-                    const float *k, const float *v, float *o, float *lse);
+                    const float *k, const float *v, const struct reference_extras *extras, float *o,
+                    float *lse);
 
 #endif

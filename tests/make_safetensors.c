@@ -1,11 +1,12 @@
 /*
  * make_safetensors: input files for the tests of clattn-run, and its sample.
  *
- *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV [SEED [do|dlse]]
+ *     make_safetensors random OUT F32|F16|BF16 bhsd|bshd B HQ HKV SQ SKV D DV
+ *         [SEED [alibi] [do|dlse]]
  *         (F32,F16,F16: types of q, k and v)
  *         q, k, v with pseudo-random numbers with a variance of 4/3, the same on every
- *         machine; a seed gives the same tensors in both layouts.  do: also do, the gradient of
- *         o; dlse: also do and dlse, which is F32
+ *         machine; a seed gives the same tensors in both layouts; likewise alibi [HQ], F32.  do:
+ *         also do, the gradient of o; dlse: also do and dlse, which is F32
  *     make_safetensors steps OUT bhsd|bshd ROWS
  *         F32, one batch, two heads, one dimension: q and k are 0, so that every key has
  *         the same weight; v is the number of its row, in the second head ten times that
@@ -124,9 +125,10 @@ static const char *type_of(const char *types, int tensor, char type[8]) {
 }
 
 /* The first `count` of q, k, v, do and dlse, of shapes given as [batch, heads, rows, dim]; dlse is
- * F32, without the last dimension, which is 1, and always [batch, heads, rows]. */
+ * F32, without the last dimension, which is 1, and always [batch, heads, rows].  And `slopes` of
+ * alibi. */
 static void write_tensors(FILE *file, const char *types, const char *layout, int count,
-                          const uint64_t shapes[][4],
+                          const uint64_t shapes[][4], uint64_t slopes,
                           float (*content)(int tensor, const uint64_t at[4],
                                            const uint64_t shape[4], uint64_t seed),
                           uint64_t seed) {
@@ -154,6 +156,13 @@ static void write_tensors(FILE *file, const char *types, const char *layout, int
                            (unsigned long long)offset, (unsigned long long)end);
         offset = end;
     }
+    if (slopes > 0) {
+        length += snprintf(header + length, sizeof header - (size_t)length,
+                           ",\"alibi\":{\"dtype\":\"F32\",\"shape\":[%llu],"
+                           "\"data_offsets\":[%llu,%llu]}",
+                           (unsigned long long)slopes, (unsigned long long)offset,
+                           (unsigned long long)(offset + 4 * slopes));
+    }
     snprintf(header + length, sizeof header - (size_t)length, "}");
     put_header(file, header, strlen(header));
     for (int t = 0; t < count; t++) {
@@ -172,6 +181,9 @@ static void write_tensors(FILE *file, const char *types, const char *layout, int
             }
         }
     }
+    for (uint64_t h = 0; h < slopes; h++) {
+        put_float(file, "F32", normal(seed + 3, h) / 8);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -188,13 +200,15 @@ int main(int argc, char **argv) {
                                              {n[0], n[2], n[4], n[6]},
                                              {n[0], n[1], n[3], n[6]},
                                              {n[0], n[1], n[3], 1}};
-        const int count = argc <= 13 ? 3 : strcmp(argv[13], "dlse") == 0 ? 5 : 4;
-        write_tensors(file, argv[3], argv[4], count, shapes, random_content,
+        const int alibi = argc > 13 && strcmp(argv[13], "alibi") == 0;
+        const char *gradients = argc > 13 + alibi ? argv[13 + alibi] : "";
+        const int count = !*gradients ? 3 : strcmp(gradients, "dlse") == 0 ? 5 : 4;
+        write_tensors(file, argv[3], argv[4], count, shapes, alibi ? n[1] : 0, random_content,
                       argc > 12 ? number(argv[12]) : 1);
     } else if (strcmp(argv[1], "steps") == 0 && argc == 5) {
         const uint64_t rows = number(argv[4]);
         const uint64_t shapes[3][4] = {{1, 2, rows, 1}, {1, 2, rows, 1}, {1, 2, rows, 1}};
-        write_tensors(file, "F32", argv[3], 3, shapes, step_content, 0);
+        write_tensors(file, "F32", argv[3], 3, shapes, 0, step_content, 0);
     } else if (strcmp(argv[1], "raw") == 0 && argc == 6) {
         put_header(file, argv[4], strcmp(argv[3], "-") ? number(argv[3]) : strlen(argv[4]));
         for (uint64_t left = number(argv[5]); left > 0; left--) {

@@ -137,9 +137,19 @@ static void lse_of_the_neighbour(struct plot *p) {
 }
 
 /* Computed once more, and not as it should be. */
-static void again(struct plot *p, const struct honest *how, const clattn_desc *desc, float scale) {
+static void again_with(struct plot *p, const struct honest *how, const clattn_desc *desc,
+                       float scale, const float *alibi) {
     float *const *in = p->s->in;
-    honest_forward(how, desc, scale, in[SUBJECT_Q], in[SUBJECT_K], in[SUBJECT_V], p->o, p->lse);
+    honest_forward(how, desc, scale, in[SUBJECT_Q], in[SUBJECT_K], in[SUBJECT_V],
+                   &(struct reference_extras){.alibi = alibi}, p->o, p->lse);
+}
+
+static void again(struct plot *p, const struct honest *how, const clattn_desc *desc, float scale) {
+    again_with(p, how, desc, scale, p->s->alibi);
+}
+
+static void alibi_ignored(struct plot *p) {
+    again_with(p, &p->s->how, &p->s->desc, p->s->scale, NULL);
 }
 
 static void causal_off_by_one(struct plot *p) {
@@ -214,6 +224,7 @@ const struct plant plants_table[] = {
     {"causal is off by one", causal_off_by_one},
     {"the scale is ignored", scale_ignored},
     {"softcap is ignored", softcap_ignored},
+    {"alibi is ignored", alibi_ignored},
     {"the last key is dropped", last_key_dropped},
     {"the first key is seen twice", first_key_twice},
     {"o is not normalised", not_normalised},

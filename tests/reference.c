@@ -124,11 +124,13 @@ double reference_ulp(clattn_type type, double value) {
 
 /* ---- Attention ---- */
 
+int64_t reference_opposite(const clattn_desc *desc, cl_uint query) {
+    const bool end = desc->align == CLATTN_ALIGN_END;
+    return (int64_t)query + (end ? (int64_t)desc->seq_kv - (int64_t)desc->seq_q : 0);
+}
+
 bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key) {
-    int64_t opposite = (int64_t)query;
-    if (desc->align == CLATTN_ALIGN_END)
-        opposite += (int64_t)desc->seq_kv - (int64_t)desc->seq_q;
-    int64_t right = (int64_t)key - opposite;
+    int64_t right = (int64_t)key - reference_opposite(desc, query);
     return (desc->band_left == CLATTN_UNBOUNDED || -right <= desc->band_left) &&
            (desc->band_right == CLATTN_UNBOUNDED || right <= desc->band_right);
 }
@@ -152,8 +154,8 @@ static double capped_plainly(const clattn_desc *desc, double score) {
     return cap > 0 ? single(cap * single(tanh(single(score / cap)))) : score;
 }
 
-void reference_score(const clattn_desc *desc, double scale, const float *q, const float *k,
-                     struct reference_score *score) {
+void reference_score(const clattn_desc *desc, double scale, double bias, const float *q,
+                     const float *k, struct reference_score *score) {
     double dot = 0, terms = 0;
     for (cl_uint d = 0; d < desc->head_dim; d++) {
         double term = (double)q[d] * (double)k[d];
@@ -162,13 +164,14 @@ void reference_score(const clattn_desc *desc, double scale, const float *q, cons
     }
     const double raw = scale * dot;
     double error = 4 * unit * fabs(scale) * terms + unit * desc->head_dim * fabs(raw) / 4;
-    score->exact = capped(desc, raw);
-    score->plain = capped_plainly(desc, single(raw));
+    const double before = capped(desc, raw);
+    score->exact = before + bias;
+    score->plain = single(capped_plainly(desc, single(raw)) + single(bias));
     if (desc->softcap > 0) {
         double nearer = capped(desc, fabs(raw)) - capped(desc, fabs(raw) - error);
-        error = fmin(error, nearer + 4 * unit * fabs(score->exact));
+        error = fmin(error, nearer + 4 * unit * fabs(before));
     }
-    score->error = error + 32 * unit;
+    score->error = error + 4 * unit * (fabs(bias) + 8);
 }
 
 /* What is known of a key that the query sees. */
@@ -179,10 +182,10 @@ struct seen {
     double p, log_p;     /* its share in all weights */
 };
 
-static struct seen look(const clattn_desc *desc, double scale, const float *q, const float *k,
-                        const float *v) {
+static struct seen look(const clattn_desc *desc, double scale, double bias, const float *q,
+                        const float *k, const float *v) {
     struct reference_score score;
-    reference_score(desc, scale, q, k, &score);
+    reference_score(desc, scale, bias, q, k, &score);
     return (struct seen){v, score.exact, score.plain, score.error, 0, 0};
 }
 
@@ -314,8 +317,15 @@ static void measure(const clattn_desc *desc, struct seen *seen, size_t count, do
     }
 }
 
-void reference_forward(const clattn_desc *desc, float given_scale, const float *q, const float *k,
+void reference_forward(const clattn_desc *desc, float scale, const float *q, const float *k,
                        const float *v, struct reference *result) {
+    reference_forward_with(desc, scale, q, k, v, &(struct reference_extras){0}, result);
+}
+
+void reference_forward_with(const clattn_desc *desc, float given_scale, const float *q,
+                            const float *k, const float *v, const struct reference_extras *extras,
+                            struct reference *result) {
+    assert(!(desc->features & CLATTN_FEATURE_ALIBI) || extras->alibi);
     assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
     const double scale = reference_scale(desc, given_scale);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
@@ -337,9 +347,13 @@ void reference_forward(const clattn_desc *desc, float given_scale, const float *
             batch * desc->heads_kv + head % desc->heads_q / (desc->heads_q / desc->heads_kv);
         const float *k_row = k + head_kv * desc->seq_kv * desc->head_dim;
         const float *v_row = v + head_kv * desc->seq_kv * desc->head_dim_v;
+        const cl_uint query = (cl_uint)(row % desc->seq_q);
+        const double slope = extras->alibi ? (double)extras->alibi[head] : 0;
+        const int64_t opposite = reference_opposite(desc, query);
         for (cl_uint key = 0; key < desc->seq_kv; key++) {
-            if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key))
-                seen[count++] = look(desc, scale, q + row * desc->head_dim, k_row, v_row);
+            const double bias = -slope * fabs((double)(key - opposite));
+            if (reference_sees(desc, query, key))
+                seen[count++] = look(desc, scale, bias, q + row * desc->head_dim, k_row, v_row);
             k_row += desc->head_dim;
             v_row += desc->head_dim_v;
         }

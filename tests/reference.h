@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "clattn.h"
 
@@ -67,17 +68,29 @@ bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key);
 /* 1 / sqrt(head_dim) for CLATTN_SCALE_DEFAULT, otherwise scale. */
 double reference_scale(const clattn_desc *desc, float scale);
 
-/* The score of a query and a key.  plain: by the plain computation; error: e of compare.h. */
+/* The tensors of desc's features, dense and decoded. */
+struct reference_extras {
+    const float *alibi; /* [batch, heads_q] */
+};
+
+/* The key that the query stands opposite; it need not exist. */
+int64_t reference_opposite(const clattn_desc *desc, cl_uint query);
+
+/* The score of a query and a key.  bias: what features add to it; plain: by the plain computation;
+ * error: e of compare.h. */
 struct reference_score {
     double exact, plain, error;
 };
-void reference_score(const clattn_desc *desc, double scale, const float *q, const float *k,
-                     struct reference_score *score);
+void reference_score(const clattn_desc *desc, double scale, double bias, const float *q,
+                     const float *k, struct reference_score *score);
 
 /* q [batch, heads_q, seq_q, head_dim], k and v [batch, heads_kv, seq_kv, ...],
  * dense and decoded.  Ends the test when memory runs out; result is to be freed. */
 void reference_forward(const clattn_desc *desc, float scale, const float *q, const float *k,
                        const float *v, struct reference *result);
+void reference_forward_with(const clattn_desc *desc, float scale, const float *q, const float *k,
+                            const float *v, const struct reference_extras *extras,
+                            struct reference *result);
 
 void reference_free(struct reference *result);
 

@@ -41,6 +41,10 @@ void subject_make(struct subject *s, const clattn_desc *desc, float scale) {
     s->o = calloc(s->rows * desc->head_dim_v + 1, sizeof *s->o);
     s->lse = calloc(s->rows + 1, sizeof *s->lse);
     assert_true(s->o && s->lse);
+    if (desc->features & CLATTN_FEATURE_ALIBI) {
+        s->alibi = calloc((size_t)desc->batch * desc->heads_q, sizeof *s->alibi);
+        assert_non_null(s->alibi);
+    }
     for (int i = 0; i < SUBJECT_INPUTS; i++) {
         s->in[i] = calloc(subject_count(s, i) + 1, sizeof(float));
         assert_non_null(s->in[i]);
@@ -67,8 +71,9 @@ void subject_compute(struct subject *s) {
                 (float)reference_decode(types[input], (unsigned char *)s->stored[input] + i * size);
     }
     const float *q = s->in[SUBJECT_Q], *k = s->in[SUBJECT_K], *v = s->in[SUBJECT_V];
-    reference_forward(&s->desc, s->scale, q, k, v, &s->expected);
-    honest_forward(&s->how, &s->desc, s->scale, q, k, v, s->o, s->lse);
+    const struct reference_extras extras = {.alibi = s->alibi};
+    reference_forward_with(&s->desc, s->scale, q, k, v, &extras, &s->expected);
+    honest_forward(&s->how, &s->desc, s->scale, q, k, v, &extras, s->o, s->lse);
 }
 
 void subject_free(struct subject *s) {
@@ -76,6 +81,7 @@ void subject_free(struct subject *s) {
         free(s->in[i]);
         free(s->stored[i]);
     }
+    free(s->alibi);
     free(s->o);
     free(s->lse);
     reference_free(&s->expected);
@@ -170,12 +176,21 @@ static clattn_desc draw_desc(uint64_t *seed) {
     return d;
 }
 
+void subject_fill_alibi(struct subject *s, double most, uint64_t *seed) {
+    const size_t heads = s->alibi ? (size_t)s->desc.batch * s->desc.heads_q : 0;
+    for (size_t i = 0; i < heads; i++)
+        s->alibi[i] = (float)(most * (2 * subject_random(seed) - 1));
+}
+
 void subject_draw(struct subject *s, uint64_t *seed) {
-    const clattn_desc desc = draw_desc(seed);
+    clattn_desc desc = draw_desc(seed);
+    uint64_t own = ~*seed; /* so that what else is drawn does not depend on features */
+    desc.features = subject_random(&own) < 0.2 ? CLATTN_FEATURE_ALIBI : 0;
     const double x = subject_random(seed), sign = subject_random(seed) < 0.5 ? -1 : 1;
     const float scale = x < 0.6 ? CLATTN_SCALE_DEFAULT : (float)(sign * between(seed, 0.01, 2));
     const size_t kind = (size_t)(subject_random(seed) * (sizeof kinds / sizeof *kinds));
     subject_make(s, &desc, scale);
+    subject_fill_alibi(s, between(&own, 1e-3, 3), &own);
     s->kind = kinds[kind].name;
     s->how.block = subject_random_size(seed, 8, 64);
     s->how.base2 = subject_random(seed) < 0.7;

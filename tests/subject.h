@@ -20,6 +20,7 @@ struct subject {
     struct honest how;
     float *in[SUBJECT_INPUTS];    /* dense, of the type's numbers */
     void *stored[SUBJECT_INPUTS]; /* the same as stored */
+    float *alibi;                 /* [batch, heads_q]; NULL: desc has not the feature */
     struct reference expected;
     float *o, *lse;   /* by honest_forward */
     size_t rows;      /* of o */
@@ -38,6 +39,9 @@ void subject_make(struct subject *subject, const clattn_desc *desc, float scale)
 size_t subject_count(const struct subject *subject, int input);
 void subject_compute(struct subject *subject);
 void subject_free(struct subject *subject);
+
+/* Draws slopes in +-most where desc has the feature. */
+void subject_fill_alibi(struct subject *subject, double most, uint64_t *seed);
 
 /* As they are stored; to be freed. */
 void *subject_encode(clattn_type type, const float *values, size_t count);

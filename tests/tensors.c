@@ -79,8 +79,10 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
                      cl_uint head, cl_uint row, double *to) {
     const struct tensors_view *view = &tensors->view[name], *k = &tensors->view[TENSOR_K];
     const struct tensors_input *input = &tensors->what.input[name];
-    bool shared = name != TENSOR_Q && tensors->what.layout == LAYOUT_BROADCAST;
+    const bool broadcast = tensors->what.layout == LAYOUT_BROADCAST;
+    const bool shared = broadcast && (name == TENSOR_K || name == TENSOR_V);
     size_t head_at = shared ? 0 : (size_t)batch * view->heads + head;
+    head_at = broadcast && name == TENSOR_ALIBI ? head : head_at;
     size_t at = (head_at * view->rows + (input->kind == KIND_ROWS ? 0 : row)) * view->dim;
     size_t head_kv = (size_t)batch * k->heads + head / (view->heads / k->heads);
     for (cl_uint d = 0; d < view->dim; d++)
@@ -94,6 +96,7 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
                 input->size * drawn(input->kind, uniform(tensors->what.seed, name, at + d), row, d);
 }
 
+/* Is it an input that the problem has? */
 static void generate(struct tensors *tensors, enum tensors_name name) {
     const struct tensors_view *view = &tensors->view[name];
     const enum tensors_kind kind = tensors->what.input[name].kind;
@@ -125,8 +128,9 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
 /* o and lse of the forward pass, rounded to their types. */
 static void take_forward(struct tensors *tensors, float scale) {
     struct reference r;
-    reference_forward(&tensors->live, scale, tensors->data[TENSOR_Q], tensors->data[TENSOR_K],
-                      tensors->data[TENSOR_V], &r);
+    reference_forward_with(&tensors->live, scale, tensors->data[TENSOR_Q], tensors->data[TENSOR_K],
+                           tensors->data[TENSOR_V],
+                           &(struct reference_extras){tensors->data[TENSOR_ALIBI]}, &r);
     for (int name = TENSOR_O; name <= TENSOR_LSE; name++) {
         const struct tensors_view *view = &tensors->view[name];
         const size_t count = (size_t)view->batch * view->heads * view->rows * view->dim;
@@ -163,10 +167,12 @@ static struct tensors_memory *new_memory(struct tensors *tensors, const char *na
 static const char *const names[TENSOR_COUNT] = {
     [TENSOR_Q] = "q",     [TENSOR_K] = "k",     [TENSOR_V] = "v",         [TENSOR_O] = "o",
     [TENSOR_LSE] = "lse", [TENSOR_D_O] = "d_o", [TENSOR_D_LSE] = "d_lse", [TENSOR_D_Q] = "d_q",
-    [TENSOR_D_K] = "d_k", [TENSOR_D_V] = "d_v",
+    [TENSOR_D_K] = "d_k", [TENSOR_D_V] = "d_v", [TENSOR_ALIBI] = "alibi",
 };
 
 bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
+    if (name == TENSOR_ALIBI)
+        return tensors->what.desc.features & CLATTN_FEATURE_ALIBI;
     return name <= TENSOR_V ||
            (tensors->what.desc.pass == CLATTN_BACKWARD &&
             (name <= TENSOR_D_O || (name == TENSOR_D_LSE && tensors->what.lse)));
@@ -175,7 +181,7 @@ bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
 bool tensors_has(const struct tensors *tensors, enum tensors_name name) {
     return tensors_is_input(tensors, name) ||
            (tensors->what.desc.pass == CLATTN_BACKWARD
-                ? name >= TENSOR_D_Q
+                ? name >= TENSOR_D_Q && name <= TENSOR_D_V
                 : name == TENSOR_O || (name == TENSOR_LSE && tensors->what.lse));
 }
 
@@ -206,6 +212,8 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
         view->offset += (1 + (size_t)name) * size;
     if (tensors->what.layout == LAYOUT_BROADCAST && (name == TENSOR_K || name == TENSOR_V))
         view->stride_batch = view->stride_head = 0;
+    if (tensors->what.layout == LAYOUT_BROADCAST && name == TENSOR_ALIBI)
+        view->stride_batch = 0;
 
     size_t elements = extent(view, batch, rows);
     view->memory = new_memory(tensors, names[name], view->type, 0);
@@ -241,8 +249,9 @@ static void shape(struct tensors *tensors) {
     const clattn_desc *desc = &tensors->live;
     const struct reference_types t = reference_types(desc);
     const clattn_type d = desc->type_d;
-    const clattn_type types[TENSOR_COUNT] = {
-        t.q, t.k, t.v, t.o, CLATTN_F32, t.o, CLATTN_F32, d ? d : t.q, d ? d : t.k, d ? d : t.v};
+    const clattn_type types[TENSOR_COUNT] = {t.q,         t.k,         t.v,        t.o,
+                                             CLATTN_F32,  t.o,         CLATTN_F32, d ? d : t.q,
+                                             d ? d : t.k, d ? d : t.v, CLATTN_F32};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
         view[name] = (struct tensors_view){.type = types[name],
@@ -258,6 +267,7 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_V].dim = view[TENSOR_O].dim = desc->head_dim_v;
     view[TENSOR_D_V].dim = view[TENSOR_D_O].dim = desc->head_dim_v;
     view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
+    view[TENSOR_ALIBI].rows = view[TENSOR_ALIBI].dim = 1;
 }
 
 void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,
@@ -275,7 +285,10 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, floa
         place_packed(tensors);
     for (enum tensors_name name = packed ? TENSOR_O : TENSOR_Q; name < TENSOR_COUNT; name++)
         if (tensors_has(tensors, name))
-            place(tensors, name, (is_of_keys(name) ? what->desc.seq_kv : what->desc.seq_q) + spare);
+            place(tensors, name,
+                  name == TENSOR_ALIBI
+                      ? 1
+                      : (is_of_keys(name) ? what->desc.seq_kv : what->desc.seq_q) + spare);
     if (what->workspace) {
         size_t bytes = 2 * WORKSPACE_ALIGNMENT + what->workspace + GUARD;
         tensors->workspace = new_memory(tensors, "workspace", CLATTN_F32, bytes);
@@ -285,6 +298,8 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, floa
 
     for (int name = TENSOR_V; name >= TENSOR_Q; name--)
         generate(tensors, (enum tensors_name)name);
+    if (tensors_is_input(tensors, TENSOR_ALIBI))
+        generate(tensors, TENSOR_ALIBI);
     if (what->desc.pass == CLATTN_BACKWARD) {
         take_forward(tensors, scale);
         generate(tensors, TENSOR_D_O);
@@ -368,7 +383,7 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
         for (cl_uint b = 0; b < view->batch; b++)
             for (cl_uint h = 0; h < view->heads; h++)
                 for (cl_uint row = 0; row < view->rows; row++, stored += bytes)
-                    if (takes_part[row])
+                    if (takes_part[row] || name == TENSOR_ALIBI)
                         memcpy(view->memory->image + tensors_at(view, b, h, row, 0), stored, bytes);
         free(takes_part);
     }
@@ -440,6 +455,9 @@ void tensors_arguments(const struct tensors *tensors, float scale, struct tensor
         tensor->stride_row = (cl_long)view->stride_row;
     }
     slots->args = args;
+    slots->extras = (clattn_extras)CLATTN_EXTRAS_INIT;
+    slots->extras.alibi = given[TENSOR_ALIBI];
+    slots->args.extras = &slots->extras;
     slots->args.q = given[TENSOR_Q];
     slots->args.k = given[TENSOR_K];
     slots->args.v = given[TENSOR_V];
@@ -468,6 +486,7 @@ void tensors_arguments(const struct tensors *tensors, float scale, struct tensor
     slots->backward.d_q = given[TENSOR_D_Q];
     slots->backward.d_k = given[TENSOR_D_K];
     slots->backward.d_v = given[TENSOR_D_V];
+    slots->backward.extras = slots->args.extras;
     slots->backward.scale = slots->args.scale;
     slots->backward.batch = slots->args.batch;
     slots->backward.seq_q = slots->args.seq_q;

@@ -29,21 +29,23 @@ extern const char *const tensors_layout_names[LAYOUT_COUNT];
 enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
 extern const char *const tensors_fill_names[FILL_COUNT];
 
+/* Those behind lse are of a backward pass, and alibi of a desc with that feature. */
 enum tensors_name {
     TENSOR_Q,
     TENSOR_K,
     TENSOR_V,
     TENSOR_O,
     TENSOR_LSE,
-    TENSOR_D_O, /* this and the rest: of a backward pass */
+    TENSOR_D_O,
     TENSOR_D_LSE,
     TENSOR_D_Q,
     TENSOR_D_K,
     TENSOR_D_V,
+    TENSOR_ALIBI,
     TENSOR_COUNT
 };
 
-/* How the elements of q, k, v, d_o or d_lse are drawn; each kind is multiplied by a size. */
+/* How the elements of an input are drawn; each kind is multiplied by a size. */
 enum tensors_kind {
     KIND_UNIFORM,  /* in +-1 */
     KIND_POSITIVE, /* uniform in 0 ... 1 */
@@ -103,7 +105,7 @@ enum { TENSORS_MEMORIES = TENSOR_COUNT + 1 }; /* an enqueue reads and writes no 
 struct tensors {
     struct tensors_desc what;
     clattn_desc live;                    /* what.desc with the enqueue's lengths */
-    float *data[TENSOR_COUNT];           /* of inputs: dense, decoded, exact in their type */
+    float *data[TENSOR_COUNT];           /* dense, decoded, exact in their type; NULL: no input */
     unsigned char *stored[TENSOR_COUNT]; /* the same, as stored */
     struct tensors_view view[TENSOR_COUNT];
     struct tensors_memory memory[TENSORS_MEMORIES];
@@ -141,6 +143,7 @@ void tensors_download(struct tensors *tensors, cl_command_queue queue, cl_event 
 struct tensors_args {
     clattn_forward_args args;
     clattn_backward_args backward;
+    clattn_extras extras;
     clattn_tensor tensor[TENSOR_COUNT];
 };
 void tensors_arguments(const struct tensors *tensors, float scale, struct tensors_args *slots);

@@ -369,8 +369,9 @@ static void backward_follows_forward(void **state) {
             clReleaseEvent(between);
             clReleaseEvent(done);
             float *const *data = made.tensors.data;
-            const struct gradients_inputs in = {data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
-                                                data[TENSOR_D_O], data[TENSOR_D_LSE]};
+            const struct gradients_inputs in = {data[TENSOR_Q],     data[TENSOR_K],
+                                                data[TENSOR_V],     data[TENSOR_D_O],
+                                                data[TENSOR_D_LSE], NULL};
             struct gradient expected[GRADIENTS];
             struct compare_gradients result;
             float *given[GRADIENTS];

@@ -42,6 +42,10 @@ grep -q '^copy .* GB/s' out.txt || complain "table: no copy"
 ! grep -q "^clattn-bench: " err.txt || complain "table: said something: $(cat err.txt)"
 label=$(sed -n 's/^device  \(.*\), driver .*/\1/p' out.txt)
 
+echo "== features"
+answers 0 "$@" --variants "auto;fwd_rows" "f16 b2 h4:2 q48 k64 d32 causal alibi"
+[ "$(grep -c 'FLOP/s .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "features: $(cat out.txt err.txt)"
+
 echo "== JSON"
 answers 0 "$@" --json --variants "auto;memory_efficient" --layout bshd "$full" "$causal"
 cat out.txt

@@ -360,17 +360,22 @@ static void a_smaller_work_group_is_tried(void **state) {
     }
 }
 
-/* fwd_rows has no workspace, and so one pointer less than fwd_tile. */
+/* fwd_rows has no workspace, and so one pointer less than fwd_tile.  A feature's tensor adds a
+ * pointer and strides. */
 static void arguments_have_to_fit(void **state) {
     (void)state;
-    const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     struct device d = fixtures_find(fixtures, "mali_g78")->device;
     static const struct {
+        const char *problem;
         cl_ulong bytes;
         const char *chosen; /* NULL: none */
     } cases[] = {
-        {264, "fwd_tile"}, {263, "fwd_rows"}, {256, "fwd_rows"}, {255, NULL}, {0, "fwd_tile"}};
+        {"f32 h32 q4096 d64", 264, "fwd_tile"},       {"f32 h32 q4096 d64", 263, "fwd_rows"},
+        {"f32 h32 q4096 d64", 256, "fwd_rows"},       {"f32 h32 q4096 d64", 255, NULL},
+        {"f32 h32 q4096 d64", 0, "fwd_tile"},         {"f32 h32 q4096 d64 alibi", 304, "fwd_tile"},
+        {"f32 h32 q4096 d64 alibi", 303, "fwd_rows"}, {"f32 h32 q4096 d64 alibi", 296, "fwd_rows"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct problem p = fixtures_problem(cases[i].problem);
         d.argument_bytes = cases[i].bytes;
         struct answer a = choose(&p, &d, NULL, NULL);
         if (cases[i].chosen) {

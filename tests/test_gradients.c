@@ -18,7 +18,7 @@
 #include "compare.h"
 #include "reference.h"
 
-enum { INPUT_Q, INPUT_K, INPUT_V, INPUT_D_O, INPUT_D_LSE, INPUTS };
+enum { INPUT_Q, INPUT_K, INPUT_V, INPUT_D_O, INPUT_D_LSE, INPUT_ALIBI, INPUTS };
 
 struct setup {
     clattn_desc desc;
@@ -41,8 +41,12 @@ static void setup_make(struct setup *s, const char *problem, float scale, bool d
     d->head_dim_v = d->head_dim_v ? d->head_dim_v : d->head_dim;
     const size_t rows = (size_t)d->batch * d->heads_q * d->seq_q;
     const size_t rows_kv = (size_t)d->batch * d->heads_kv * d->seq_kv;
-    const size_t counts[INPUTS] = {rows * d->head_dim, rows_kv * d->head_dim,
-                                   rows_kv * d->head_dim_v, rows * d->head_dim_v, rows};
+    const size_t counts[INPUTS] = {rows * d->head_dim,
+                                   rows_kv * d->head_dim,
+                                   rows_kv * d->head_dim_v,
+                                   rows * d->head_dim_v,
+                                   rows,
+                                   (size_t)d->batch * d->heads_q};
     for (size_t input = 0; input < INPUTS; input++) {
         s->count[input] = counts[input];
         s->in[input] = calloc(counts[input] + 1, sizeof(float));
@@ -50,8 +54,12 @@ static void setup_make(struct setup *s, const char *problem, float scale, bool d
         for (size_t i = 0; i < counts[input]; i++)
             s->in[input][i] = number(i * INPUTS + input);
     }
-    s->inputs = (struct gradients_inputs){s->in[INPUT_Q], s->in[INPUT_K], s->in[INPUT_V],
-                                          s->in[INPUT_D_O], d_lse ? s->in[INPUT_D_LSE] : NULL};
+    s->inputs = (struct gradients_inputs){s->in[INPUT_Q],
+                                          s->in[INPUT_K],
+                                          s->in[INPUT_V],
+                                          s->in[INPUT_D_O],
+                                          d_lse ? s->in[INPUT_D_LSE] : NULL,
+                                          d->features ? s->in[INPUT_ALIBI] : NULL};
 }
 
 static void setup_free(struct setup *s) {
@@ -66,7 +74,8 @@ static void assert_near(double value, double expected) {
 
 static double loss(const struct setup *s) {
     struct reference r;
-    reference_forward(&s->desc, s->scale, s->in[INPUT_Q], s->in[INPUT_K], s->in[INPUT_V], &r);
+    reference_forward_with(&s->desc, s->scale, s->in[INPUT_Q], s->in[INPUT_K], s->in[INPUT_V],
+                           &(struct reference_extras){s->inputs.alibi}, &r);
     double sum = 0;
     for (size_t i = 0; i < s->count[INPUT_D_O]; i++)
         sum += (double)s->in[INPUT_D_O][i] * r.o[i];
@@ -109,6 +118,8 @@ static const struct difference {
     {"f32 q3 k4 d3 softcap1.5", 2, true},
     {"f32 h2:1 q4 d3:2 causal softcap0.75", -1.5f, true},
     {"f32 q2 k1 d3", CLATTN_SCALE_DEFAULT, true},
+    {"f32 b2 h4:2 q4 k5 d3 alibi", 0.7f, true},
+    {"f32 h2 q4 k5 d3 causal start softcap1.5 alibi", 2, true},
 };
 
 static void gradients_are_central_differences(void **state) {

@@ -77,6 +77,15 @@ static const struct test_case table[] = {
     {"f16 h2 q70 k33 d40 causal", "bshd", "v=value:65504", NULL},
     {"f16 h2 q70 k33 d40 causal", "bhsd", "q=uniform:1 k=positive:1 scale=1e33 overflow", NULL},
 
+    /* f16, ALiBi: large beside ordinary scores, both large, and rows that are far because of it */
+    {"f16 h2 q70 k64 d64 alibi", "bhsd", "alibi=value:1e30 exact", NULL},
+    {"f16 h2 q70 k64 d64 alibi", "bshd", "alibi=value:-1e30 exact", NULL},
+    {"f16 h2 q70 k64 d64 causal alibi", "bhsd", "q=uniform:60000 k=uniform:60000 alibi=uniform:1e7",
+     NULL},
+    {"f16 h2 q300 k300 d64 causal alibi", "bhsd", "alibi=value:-20", NULL},
+    {"f16 h2 q70 k64 d64 alibi", "bhsd", "q=uniform:1 k=positive:1 scale=1e33 exact overflow",
+     NULL},
+
     /* bf16 */
     {"bf16 h4:2 q33 k65 d40 causal", "padded", "q=uniform:30 k=uniform:30", NULL},
     {"bf16 h4:2 q33 k65 d40 causal", "padded", "q=uniform:1e2 k=uniform:1e2", NULL},
@@ -114,6 +123,8 @@ static const struct test_case table[] = {
     /* f32: scores up to 1e38, by large entries or by a large scale; entries far from 1 */
     {"f32 q70 k64 d64", "bhsd", "q=uniform:1e3 k=uniform:1e3", NULL},
     {"f32 q70 k64 d64", "bhsd", "q=uniform:1e6 k=uniform:1e6 exact", NULL},
+    {"f32 h2 q70 k64 d64 alibi", "bhsd", "alibi=value:2e36 exact", NULL},
+    {"f32 h2 q70 k64 d64 alibi", "bhsd", "q=uniform:1e3 k=uniform:1e3 alibi=uniform:1e4", NULL},
     {"f32 q70 k64 d64", "bhsd", "q=uniform:1e12 k=uniform:1e12 exact", NULL},
     {"f32 q70 k64 d64", "bhsd", "q=uniform:3e18 k=uniform:3e18 exact", NULL},
     {"f32 q70 k64 d64", "bhsd", "q=uniform:3e18 k=uniform:3e18 scale=1 exact", NULL},

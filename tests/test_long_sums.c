@@ -30,6 +30,7 @@ static const struct test_case table[] = {
     {"f32 q1 k1048576 d16", "bhsd", EQUAL_KEYS, NULL},
     {"f32 q3 k20000 d64 causal", "bshd", EQUAL_VALUES, NULL},
     {"f32 q3 k65536 d64 causal", "bshd", SPREAD, NULL},
+    {"f32 q3 k20000 d64 causal alibi", "bshd", SPREAD " alibi=value:1e-4", NULL},
     {"f32 q4 k100000 d64 window4999,0", "bhsd", EQUAL_VALUES, NULL},
     {"f32 q4 k100000 d64 window4999,0", "bhsd", SPREAD, NULL},
 
@@ -39,6 +40,7 @@ static const struct test_case table[] = {
     {"f16 q4 k20000 d16 causal", "bhsd", EQUAL_KEYS, NULL},
     {"f16 q3 k20000 d16 causal", "bhsd", SPREAD, NULL},
     {"f16 q4 k20000 d16 window4999,0", "bhsd", SPREAD, NULL},
+    {"f16 q3 k20000 d16 causal alibi", "bhsd", SPREAD " alibi=value:1e-4", NULL},
     {"f16 q4 k65536 d16 causal", "bhsd", EQUAL_KEYS, NULL},
     {"f16 q4 k100000 d16 window4999,0", "bhsd", EQUAL_KEYS, NULL},
     {"f16 q1 k262144 d16 causal", "bhsd", EQUAL_VALUES, NULL},

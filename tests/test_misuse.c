@@ -31,7 +31,9 @@ struct change {
 #define LONG(field, value) FIELD(field, cl_long, value)
 #define UINT(field, value) FIELD(field, cl_uint, value)
 #define SCALE(value) FIELD(args.scale, float, value)
-#define EXTRAS(size) FIELD(args.extras, void *, &(clattn_extras){size})
+#define EXTRAS(bytes) FIELD(args.extras, void *, &(clattn_extras){.size = (bytes)})
+#define ALIBI(tensor) \
+    FIELD(args.extras, void *, &(clattn_extras){.size = sizeof(clattn_extras), .alibi = (tensor)})
 #define NONE(field) FIELD(field, void *, NULL)
 #define HANDLE(field, handle) \
     { offsetof(struct call, field), sizeof(void *), &(handle) }
@@ -54,6 +56,10 @@ static const struct call_case wrong_calls[] = {
     {"extras size 0", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(0)}},
     {"extras size small", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(sizeof(size_t) - 1)}},
     {"extras size huge", CLATTN_INVALID_ARGS, "extras size", {EXTRAS(SIZE_MAX)}},
+    {"alibi without its feature",
+     CLATTN_INVALID_ARGS,
+     "alibi",
+     {ALIBI(&(clattn_tensor){.size = sizeof(clattn_tensor)})}},
     {"q NULL", CL_INVALID_VALUE, "q", {NONE(args.q)}},
     {"k NULL", CL_INVALID_VALUE, "k", {NONE(args.k)}},
     {"v NULL", CL_INVALID_VALUE, "v", {NONE(args.v)}},
@@ -520,7 +526,7 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     struct {
         clattn_extras extras;
         char later[8];
-    } extras = {{sizeof extras}, {0}};
+    } extras = {{.size = sizeof extras}, {0}};
     struct call call;
     call_prepare(&call);
     memset(&args, 0, sizeof args);
@@ -549,6 +555,57 @@ static void longer_structs_must_be_zero_beyond(void **state) {
     small_poison(&misuse.small, misuse.device.queue);
 }
 
+/* The tensor of a feature is checked like the others: here slopes [2, 4] of floats. */
+static void wrong_alibi_is_refused(void **state) {
+    (void)state;
+    clattn_plan plan;
+    clattn_desc desc = misuse.small.desc;
+    desc.features = CLATTN_FEATURE_ALIBI;
+    assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
+    const clattn_tensor good = CLATTN_TENSOR_HEADS(misuse.low_half);
+    clattn_tensor alibi;
+    const struct change past_the_end = {offsetof(clattn_tensor, offset), sizeof(size_t),
+                                        &(size_t){8192 - 12}};
+    const struct {
+        cl_int code;
+        const char *words;
+        struct change change; /* of the tensor */
+    } cases[] = {
+        {CLATTN_OUT_OF_BOUNDS, "alibi", past_the_end},
+        {CLATTN_INVALID_TENSOR,
+         "alibi offset",
+         {offsetof(clattn_tensor, offset), sizeof(size_t), &(size_t){2}}},
+        {CLATTN_INVALID_TENSOR,
+         "alibi stride",
+         {offsetof(clattn_tensor, stride_head), sizeof(cl_long), &(cl_long){-1}}},
+        {CLATTN_INVALID_TENSOR,
+         "alibi CL_MEM_WRITE_ONLY",
+         {offsetof(clattn_tensor, buffer), sizeof(cl_mem), &misuse.write_only}},
+        {CLATTN_OVERLAP,
+         "o shares alibi",
+         {offsetof(clattn_tensor, buffer), sizeof(cl_mem), &misuse.small.buffers[SMALL_O]}},
+    };
+    struct call call;
+    call_prepare(&call);
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "alibi NULL feature", "no extras"));
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    call.args.extras = &extras;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "alibi NULL feature", "no alibi"));
+    extras.alibi = &alibi;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        alibi = good;
+        memcpy((unsigned char *)&alibi + cases[i].change.offset, cases[i].change.value,
+               cases[i].change.size);
+        assert_true(call_refused(plan, &call, cases[i].code, cases[i].words, cases[i].words));
+    }
+    alibi = good;
+    alibi.offset = 8192 - 16; /* the last four floats */
+    assert_int_equal(call_enqueue(plan, &call, NULL), CL_SUCCESS);
+    clFinish(misuse.device.queue);
+    small_poison(&misuse.small, misuse.device.queue);
+    clattn_plan_destroy(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
@@ -558,6 +615,7 @@ int main(void) {
         cmocka_unit_test(queue_of_another_device_is_refused),
         cmocka_unit_test(image_is_refused),
         cmocka_unit_test(longer_structs_must_be_zero_beyond),
+        cmocka_unit_test(wrong_alibi_is_refused),
     };
     return cmocka_run_group_tests(tests, misuse_open, misuse_close);
 }

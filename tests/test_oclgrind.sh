@@ -36,6 +36,7 @@ check() {
 
 check fwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd
 check fwd_rows "f16 q5 k7 d8" bhsd
+check fwd_rows "f32 b2 h2:1 q5 k7 d6 alibi" padded
 check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=2 THREADS_N=2" \
     "f32 h2:1 q9 k13 d10:12 causal" bshd
 check "fwd_tile BLOCK_M=8 BLOCK_N=8 BLOCK_D=8 THREADS_M=4 THREADS_N=2 PREFETCH=1" \

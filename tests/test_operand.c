@@ -25,6 +25,7 @@ static void shapes_are_those_of_the_header(void **state) {
         [OPERAND_LSE] = {3, 6, 40, 1, CLATTN_F32},   [OPERAND_D_O] = {3, 6, 40, 65, CLATTN_F32},
         [OPERAND_D_LSE] = {3, 6, 40, 1, CLATTN_F32}, [OPERAND_D_Q] = {3, 6, 40, 33, CLATTN_F16},
         [OPERAND_D_K] = {3, 2, 60, 33, CLATTN_BF16}, [OPERAND_D_V] = {3, 2, 60, 65, CLATTN_F32},
+        [OPERAND_ALIBI] = {3, 6, 1, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < OPERANDS; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -34,7 +35,7 @@ static void shapes_are_those_of_the_header(void **state) {
             fail_msg("%s", operands_table[i].name);
         }
         assert_int_equal(operand_type(&operands_table[i], &of_gradients),
-                         i >= OPERAND_D_Q ? CLATTN_F16 : e->type);
+                         i >= OPERAND_D_Q && i <= OPERAND_D_V ? CLATTN_F16 : e->type);
     }
 }
 
@@ -50,41 +51,64 @@ static void sets_are_read_from_words(void **state) {
     for (size_t i = 0; i < OPERANDS; i++) {
         assert_int_equal(operand_set(operands_table[i].name), OPERAND_BIT(i));
     }
+    assert_int_equal(operand_set("k scores"), OPERAND_BIT(OPERAND_K) | OPERAND_BIT(OPERAND_ALIBI));
+}
+
+static void features_bring_their_operands(void **state) {
+    (void)state;
+    const cl_uint always = OPERAND_BIT(OPERAND_Q) | OPERAND_BIT(OPERAND_K) |
+                           OPERAND_BIT(OPERAND_V) | OPERAND_BIT(OPERAND_O) |
+                           OPERAND_BIT(OPERAND_LSE) | OPERAND_BIT(OPERAND_WORKSPACE);
+    assert_int_equal(operand_set_of_features(0), always);
+    assert_int_equal(operand_set_of_features(CLATTN_FEATURE_ALIBI),
+                     always | OPERAND_BIT(OPERAND_ALIBI));
 }
 
 /* What a kernel is given follows from what its recipe reads and writes. */
 static void signatures_follow_reads_and_writes(void **state) {
     (void)state;
     static const struct {
-        const char *reads, *writes, *composed;
+        const char *problem, *reads, *writes, *composed;
     } cases[] = {
-        {"q k v", "o lse",
+        {"f16 kbf16 vf32 q9 d8", "q k v scores", "o lse",
          "#define OPERAND_Q 1\n#define TYPE_Q 2\n#define element_q element_f16\n"
          "#define OPERAND_K 2\n#define TYPE_K 3\n#define element_k element_bf16\n"
          "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
          "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
-         "#define OPERANDS_TOGETHER 1024\n"
+         "#define OPERANDS_TOGETHER 2048\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
          "__global const element_k *restrict k, __global const element_v *restrict v, "
-         "__global element_o *restrict o, __global element_lse *restrict lse\n"},
-        {"workspace v", "o",
+         "__global element_o *restrict o, __global element_lse *restrict lse\n"
+         "#define EXTRA_PARAMETERS \n"
+         "#define EXTRA_ARGUMENTS \n"},
+        {"f16 q9 d8 alibi", "q scores", "o",
+         "#define OPERAND_Q 1\n#define TYPE_Q 2\n#define element_q element_f16\n"
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
+         "#define OPERAND_ALIBI 1024\n#define TYPE_ALIBI 1\n#define element_alibi element_f32\n"
+         "#define OPERANDS_TOGETHER 2048\n"
+         "#define PARAMS_STRIDES struct strides q, o, alibi\n"
+         "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
+         "__global element_o *restrict o, __global const element_alibi *restrict alibi\n"
+         "#define EXTRA_PARAMETERS , __global const element_alibi *alibi\n"
+         "#define EXTRA_ARGUMENTS , alibi\n"},
+        {"f16 kbf16 vf32 q9 d8 alibi", "workspace v", "o",
          "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
-         "#define OPERANDS_TOGETHER 1024\n"
+         "#define OPERANDS_TOGETHER 2048\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element_v *restrict v, "
          "__global element_o *restrict o, __global float *restrict workspace\n"},
-        {"lse", "lse",
+        {"f16 q9 d8", "lse", "lse",
          "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
-         "#define OPERANDS_TOGETHER 1024\n"
+         "#define OPERANDS_TOGETHER 2048\n"
          "#define PARAMS_STRIDES struct strides lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global element_lse *restrict lse\n"},
     };
-    const struct problem p = fixtures_problem("f16 kbf16 vf32 q9 d8");
     const struct variant v = {.solver = "fwd_rows"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct problem p = fixtures_problem(cases[i].problem);
         const struct program_recipe recipe = {.kernel = "fwd_rows",
                                               .parts = {"params.h"},
                                               .reads = cases[i].reads,
@@ -107,6 +131,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_are_those_of_the_header),
         cmocka_unit_test(sets_are_read_from_words),
+        cmocka_unit_test(features_bring_their_operands),
         cmocka_unit_test(signatures_follow_reads_and_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

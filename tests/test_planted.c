@@ -37,14 +37,17 @@ static struct verify_result verify(const struct subject *s, const float *o, cons
                         k = layout_of(d->heads_kv, d->seq_kv, d->head_dim),
                         v = layout_of(d->heads_kv, d->seq_kv, d->head_dim_v),
                         to = layout_of(d->heads_q, d->seq_q, d->head_dim_v),
-                        sum = layout_of(d->heads_q, d->seq_q, 1);
+                        sum = layout_of(d->heads_q, d->seq_q, 1),
+                        slopes = layout_of(d->heads_q, 1, 1);
     void *out = subject_encode(reference_types(d).o, o, s->rows * d->head_dim_v);
     struct verify_result result;
-    assert_true(verify_sample(
-        d, reference_scale(d, s->scale), (struct verify_tensor){s->stored[SUBJECT_Q], &q},
-        (struct verify_tensor){s->stored[SUBJECT_K], &k},
-        (struct verify_tensor){s->stored[SUBJECT_V], &v}, (struct verify_tensor){out, &to},
-        (struct verify_tensor){lse, &sum}, operations, &result));
+    const struct verify_tensors tensors = {.q = {s->stored[SUBJECT_Q], &q},
+                                           .k = {s->stored[SUBJECT_K], &k},
+                                           .v = {s->stored[SUBJECT_V], &v},
+                                           .alibi = {s->alibi, &slopes},
+                                           .o = {out, &to},
+                                           .lse = {lse, &sum}};
+    assert_true(verify_sample(d, reference_scale(d, s->scale), &tensors, operations, &result));
     free(out);
     return result;
 }
@@ -123,6 +126,7 @@ static void of_case(struct subject *s, const struct case_setup *setup, uint64_t 
     for (int input = 0; input < SUBJECT_INPUTS; input++)
         for (size_t i = 0; i < subject_count(s, input); i++)
             s->in[input][i] = (float)(t->input[input].size * (2 * subject_random(seed) - 1));
+    subject_fill_alibi(s, t->input[TENSOR_ALIBI].size, seed);
     subject_compute(s);
 }
 

@@ -90,6 +90,10 @@ static const struct {
     {"bwd q7 d3", "f32 q7 d3 bwd"},
     {"f16 bwd h4:2 q7 d3 softcap2 causal", "f16 h4:2 q7 d3 causal softcap2 bwd"},
     {"f16 b2 h32:8 q4096 k4096 d128:64 causal", "f16 b2 h32:8 q4096 d128:64 causal"},
+    {"q7 d3 alibi", "f32 q7 d3 alibi"},
+    {"alibi q7 d3 causal", "f32 q7 d3 causal alibi"},
+    {"q7 k9 d3 alibi start", "f32 q7 k9 d3 start alibi"}, /* a diagonal without a band */
+    {"q7 k9 d3 window8,6 start alibi", "f32 q7 k9 d3 window-1,6 start alibi"},
     {"softcap50 start causal d128:64 k99 q98 h32:8 b2 bf16",
      "bf16 b2 h32:8 q98 k99 d128:64 causal start softcap50"},
 };
@@ -194,6 +198,8 @@ static const struct {
     {"q7 d3 softcap1,5", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap0x1p3", CLATTN_INVALID_TEXT},
     {"q7 d3 softcap2 softcap2", CLATTN_INVALID_TEXT},
+    {"q7 d3 alibi alibi", CLATTN_INVALID_TEXT},
+    {"q7 d3 alibi2", CLATTN_INVALID_TEXT},
     {"q7 d3 variant=fwd_rows", CLATTN_INVALID_TEXT},
     /* well-formed texts of problems that are not offered */
     {"q7 d513", CLATTN_UNSUPPORTED},
@@ -305,6 +311,7 @@ static void drawn_problems_round_trip(void **state) {
         d.band_left = (cl_int)draw(&seed, 14) - 1;
         d.band_right = (cl_int)draw(&seed, 14) - 1;
         d.align = draw(&seed, 2);
+        d.features = draw(&seed, 2) ? CLATTN_FEATURE_ALIBI : 0;
         d.softcap = draw(&seed, 2) ? (float)draw(&seed, 1u << 24) / 4096.0f : 0.0f;
         char written[TEXT_SIZE], rewritten[TEXT_SIZE];
         assert_int_equal(clattn_desc_format(&d, written, sizeof written, NULL), CL_SUCCESS);

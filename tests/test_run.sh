@@ -128,6 +128,8 @@ damaged 'a head dimension of 0' - \
     "{$(entry q F32 '[1,1,2,0]' '[0,0]'),$(entry k F32 '[1,1,2,0]' '[0,0]'),$(entry v F32 '[1,1,2,4]' '[0,32]')}" 32
 damaged 'no heads' - \
     "{$(entry q F32 '[1,0,2,4]' '[0,0]'),$(entry k F32 '[1,0,2,4]' '[0,0]'),$(entry v F32 '[1,0,2,4]' '[0,0]')}" 0
+damaged 'two slopes for one head' - "{$q,$k,$v,$(entry alibi F32 '[2]' '[96,104]')}" 104
+damaged 'slopes of 2 dimensions' - "{$q,$k,$v,$(entry alibi F32 '[1,1]' '[96,100]')}" 100
 rm in.safetensors
 expect 1 'a file that is not there' $io
 mkdir in.safetensors
@@ -144,6 +146,7 @@ unsupported() {
 }
 unsupported 'f64' "{$(entry q F64 '[1,1,1,4]' '[0,32]'),$(entry k F64 '[1,1,1,4]' '[32,64]'),$(entry v F64 '[1,1,1,4]' '[64,96]')}" 96
 unsupported 'a type that nobody knows' "{$(entry q F99 '[1,1,2,4]' '[0,32]'),$k,$v}" 96
+unsupported 'slopes in f16' "{$q,$k,$v,$(entry alibi F16 '[1]' '[96,98]')}" 98
 unsupported 'a head dimension over 512' "{$(entry q F32 '[1,1,1,513]' '[0,2052]'),$(entry k F32 '[1,1,1,513]' '[2052,4104]'),$(entry v F32 '[1,1,1,1]' '[4104,4108]')}" 4108
 unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(entry k F32 '[0,1,1,4]' '[0,0]'),$(entry v F32 '[0,1,1,4]' '[0,0]')}" 0
 
@@ -302,6 +305,9 @@ for type in F32 F16 BF16; do
         "$make" random in.safetensors $type $layout 2 6 2 19 33 20 12 || exit 1
         verified "$type $layout" --layout $layout
         differs "$type $layout causal" --layout $layout --causal
+        "$make" random in.safetensors $type $layout 2 6 2 19 33 20 12 1 alibi || exit 1
+        differs "$type $layout causal alibi" --layout $layout --causal
+        grep -q '^problem .* causal alibi$' stderr || complain "$type $layout alibi: not in the problem"
     done
 done
 "$make" random in.safetensors F32 bhsd 1 2 1 40 56 16 8 || exit 1
@@ -380,6 +386,13 @@ grep -q '^variant    fwd_rows ' stderr || complain 'a variant of each pass: not 
 expect 2 'two variants of a pass' $io --layout bshd --variant fwd_rows --variant fwd_tile
 expect 2 'a variant of backward, and no do' $io --layout bshd --ignore do --variant bwd_rows
 grep -q "no tensor 'do'" stderr || complain 'a variant of backward: not the reason'
+"$make" random in.safetensors F16 bhsd 1 4 2 19 33 16 8 1 alibi do || exit 1
+gradients 'gradients with alibi' --causal
+grep -q '^used       q, k, v, alibi, do$' stderr || complain 'gradients with alibi: not what was used'
+cp out.safetensors without
+gradients 'gradients without alibi' --causal --ignore alibi
+checks=$((checks + 1))
+! cmp -s out.safetensors without || complain 'gradients: alibi changes nothing'
 wrong_gradient() {
     "$make" raw in.safetensors - "{$q,$k,$v,$2}" "$3" || exit 1
     expect 1 "$1" $io

@@ -142,6 +142,26 @@ static void a_fitness_has_its_sentence(void **state) {
     }
 }
 
+/* A solver that offers a feature has a kernel that is given each of its tensors. */
+static void features_tensors_are_read(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SOLVERS; i++) {
+        const struct solver *solver = solvers_table[i];
+        const struct problem p = {.type = CLATTN_F16, .features = solver->features};
+        struct variant v = {.count = 0};
+        struct stage stages[STAGES];
+        cl_uint given = 0;
+        variant_add(&v, "THREADS_M", "1"); /* which tells memory_efficient its schedule */
+        const size_t count = solver->stages(&v, stages);
+        for (size_t j = 0; j < count; j++) {
+            given |= program_operands(&stages[j].recipe, &p);
+        }
+        if (operand_set_of_features(solver->features) & ~given & ~OPERAND_BIT(OPERAND_WORKSPACE)) {
+            fail_msg("%s", solver->name);
+        }
+    }
+}
+
 /* The values are what the variant's text says. */
 static void every_parameter_is_decoded(void **state) {
     (void)state;
@@ -231,6 +251,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variants_are_completed),
         cmocka_unit_test(a_fitness_has_its_sentence),
+        cmocka_unit_test(features_tensors_are_read),
         cmocka_unit_test(every_parameter_is_decoded),
         cmocka_unit_test(grids_do_not_wrap),
         cmocka_unit_test(too_many_work_items_are_refused),

@@ -16,7 +16,7 @@
 #include "reference.h"
 #include "verify.h"
 
-enum { Q, K, V, O, LSE, TENSORS };
+enum { Q, K, V, ALIBI, O, LSE, TENSORS };
 
 struct problem {
     clattn_desc desc;
@@ -29,7 +29,7 @@ struct problem {
 
 static clattn_type type_of(const struct problem *p, int tensor) {
     const struct reference_types t = reference_types(&p->desc);
-    const clattn_type types[TENSORS] = {t.q, t.k, t.v, t.o, CLATTN_F32};
+    const clattn_type types[TENSORS] = {t.q, t.k, t.v, CLATTN_F32, t.o, CLATTN_F32};
     return types[tensor];
 }
 
@@ -53,7 +53,7 @@ static void lay_out(struct problem *p, int tensor, size_t heads, size_t rows, si
     assert_non_null(p->data[tensor]);
 }
 
-/* Fills q, k, v and puts the reference's own answer, rounded to the type, in o and lse. */
+/* Fills the inputs and puts the reference's own answer, rounded to the type, in o and lse. */
 static void make(struct problem *p, const char *text, bool bshd) {
     memset(p, 0, sizeof *p);
     p->desc = (clattn_desc)CLATTN_DESC_INIT;
@@ -61,15 +61,18 @@ static void make(struct problem *p, const char *text, bool bshd) {
     clattn_desc *d = &p->desc;
     d->heads_kv = d->heads_kv ? d->heads_kv : d->heads_q;
     d->head_dim_v = d->head_dim_v ? d->head_dim_v : d->head_dim;
-    const size_t heads[TENSORS] = {d->heads_q, d->heads_kv, d->heads_kv, d->heads_q, d->heads_q};
-    const size_t rows[TENSORS] = {d->seq_q, d->seq_kv, d->seq_kv, d->seq_q, d->seq_q};
-    const size_t dims[TENSORS] = {d->head_dim, d->head_dim, d->head_dim_v, d->head_dim_v, 1};
+    const bool alibi = d->features & CLATTN_FEATURE_ALIBI;
+    const size_t heads[TENSORS] = {d->heads_q,         d->heads_kv, d->heads_kv,
+                                   alibi * d->heads_q, d->heads_q,  d->heads_q};
+    const size_t rows[TENSORS] = {d->seq_q, d->seq_kv, d->seq_kv, 1, d->seq_q, d->seq_q};
+    const size_t dims[TENSORS] = {d->head_dim, d->head_dim, d->head_dim_v, 1, d->head_dim_v, 1};
     uint32_t random = 1;
     for (int t = 0; t < TENSORS; t++) {
         lay_out(p, t, heads[t], rows[t], dims[t], bshd && t != LSE);
         if (t == O) {
-            reference_forward(d, CLATTN_SCALE_DEFAULT, p->decoded[Q], p->decoded[K], p->decoded[V],
-                              &p->expected);
+            const struct reference_extras extras = {.alibi = p->decoded[ALIBI]};
+            reference_forward_with(d, CLATTN_SCALE_DEFAULT, p->decoded[Q], p->decoded[K],
+                                   p->decoded[V], &extras, &p->expected);
         } else if (t < O) {
             p->decoded[t] = calloc(p->count[t] + 1, sizeof(float));
             assert_non_null(p->decoded[t]);
@@ -111,8 +114,9 @@ static struct verify_result verify(const struct problem *p) {
     for (int i = 0; i < TENSORS; i++) {
         t[i] = (struct verify_tensor){p->data[i], &p->layout[i]};
     }
-    assert_true(verify_forward(&p->desc, 1 / sqrt(p->desc.head_dim), t[Q], t[K], t[V], t[O], t[LSE],
-                               &result));
+    const struct verify_tensors tensors = {
+        .q = t[Q], .k = t[K], .v = t[V], .alibi = t[ALIBI], .o = t[O], .lse = t[LSE]};
+    assert_true(verify_forward(&p->desc, 1 / sqrt(p->desc.head_dim), &tensors, &result));
     return result;
 }
 
@@ -128,6 +132,8 @@ static const char *const texts[] = {
     "f32 q4 k0 d4",
     "f16 q0 k5 d4",
     "f32 b2 h6:3 q6 k6 d1 window0,0",
+    "f32 b2 h6:3 q6 k9 d4 causal alibi",
+    "f16 b2 h2 q9 k6 d8 start softcap2.5 alibi",
 };
 
 enum { TEXTS = sizeof texts / sizeof texts[0] };

@@ -143,6 +143,8 @@ static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd
 /* One pass over set number `pass`, modulo their count, by a plan of `kind`. */
 static cl_int enqueue(const struct bench_tensors *t, struct bench_machine *m, clattn_pass kind,
                       clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    extras.alibi = t->alibi.buffer ? &t->alibi : NULL;
     clattn_tensor views[BENCH_TENSORS];
     for (int i = 0; i < BENCH_TENSORS; i++) {
         views[i] = t->view[i];
@@ -160,6 +162,7 @@ static cl_int enqueue(const struct bench_tensors *t, struct bench_machine *m, cl
         args.d_k = &views[BENCH_D_K];
         args.d_v = &views[BENCH_D_V];
         args.workspace = workspace;
+        args.extras = &extras;
         return clattn_enqueue_backward(plan, m->queue, &args, 0, NULL, event);
     }
     clattn_forward_args args = CLATTN_FORWARD_ARGS_INIT;
@@ -169,6 +172,7 @@ static cl_int enqueue(const struct bench_tensors *t, struct bench_machine *m, cl
     args.o = &views[BENCH_O];
     args.lse = &views[BENCH_LSE];
     args.workspace = workspace;
+    args.extras = &extras;
     return clattn_enqueue_forward(plan, m->queue, &args, 0, NULL, event);
 }
 
@@ -201,6 +205,21 @@ static cl_int run_forward(struct bench_tensors *t, struct bench_machine *m) {
     return status;
 }
 
+/* 2^(-8 (h + 1) / H) */
+static cl_int create_alibi(struct bench_tensors *t, struct bench_machine *m) {
+    const cl_uint heads = t->desc.heads_q;
+    cl_int status = CL_OUT_OF_HOST_MEMORY;
+    t->slopes = malloc(heads * sizeof *t->slopes);
+    for (cl_uint h = 0; t->slopes && h < heads; h++) {
+        t->slopes[h] = exp2f(-8 * (float)(h + 1) / (float)heads);
+    }
+    cl_mem buffer = t->slopes ? clCreateBuffer(m->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR,
+                                               heads * sizeof *t->slopes, t->slopes, &status)
+                              : NULL;
+    t->alibi = (clattn_tensor)CLATTN_TENSOR_HEADS(buffer);
+    return bench_machine_check(m, status, "clCreateBuffer", "alibi");
+}
+
 cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets) {
     double needed = 0;
@@ -219,6 +238,9 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
     if (t->fill) {
         status = create(t, m, bshd);
     }
+    if (status == CL_SUCCESS && desc->features & CLATTN_FEATURE_ALIBI) {
+        status = create_alibi(t, m);
+    }
     return status == CL_SUCCESS && desc->pass == CLATTN_BACKWARD ? run_forward(t, m) : status;
 }
 
@@ -229,6 +251,10 @@ void bench_tensors_destroy(struct bench_tensors *t) {
         }
         free(t->host[i]);
     }
+    if (t->alibi.buffer) {
+        clReleaseMemObject(t->alibi.buffer);
+    }
+    free(t->slopes);
     if (t->fill) {
         clReleaseKernel(t->fill);
     }
@@ -255,14 +281,17 @@ static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int te
 }
 
 /* Of the gradients the one nearest to its bound, or furthest beyond. */
-static bool check_gradients(const clattn_desc *desc, const struct verify_tensor t[BENCH_TENSORS],
+static bool check_gradients(const struct bench_tensors *of,
+                            const struct verify_tensor t[BENCH_TENSORS],
                             struct verify_result *result) {
+    const clattn_desc *desc = &of->desc;
     const struct verify_gradients given = {.q = t[BENCH_Q],
                                            .k = t[BENCH_K],
                                            .v = t[BENCH_V],
                                            .o = t[BENCH_O],
                                            .lse = t[BENCH_LSE],
                                            .d_o = t[BENCH_D_O],
+                                           .alibi = {of->slopes, &of->alibi},
                                            .gradients = {t[BENCH_D_Q], t[BENCH_D_K], t[BENCH_D_V]}};
     struct verify_gradients_result found;
     if (!verify_gradients(desc, 1 / sqrt(desc->head_dim), &given, CHECK, &found)) {
@@ -307,10 +336,14 @@ cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, cl
     if (status != CL_SUCCESS) {
         return status;
     }
-    const bool done =
-        desc->pass == CLATTN_BACKWARD
-            ? check_gradients(desc, on_host, result)
-            : verify_sample(desc, 1 / sqrt(desc->head_dim), on_host[BENCH_Q], on_host[BENCH_K],
-                            on_host[BENCH_V], on_host[BENCH_O], on_host[BENCH_LSE], CHECK, result);
+    const struct verify_tensors tensors = {.q = on_host[BENCH_Q],
+                                           .k = on_host[BENCH_K],
+                                           .v = on_host[BENCH_V],
+                                           .alibi = {t->slopes, &t->alibi},
+                                           .o = on_host[BENCH_O],
+                                           .lse = on_host[BENCH_LSE]};
+    const bool done = desc->pass == CLATTN_BACKWARD
+                          ? check_gradients(t, on_host, result)
+                          : verify_sample(desc, 1 / sqrt(desc->head_dim), &tensors, CHECK, result);
     return done ? CL_SUCCESS : bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "the check", "");
 }

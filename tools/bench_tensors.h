@@ -1,7 +1,7 @@
 /*
  * bench_tensors - the inputs and outputs of a problem on the device: several sets of
  * them, of random numbers, so that one pass does not find in the cache what the last
- * one left there; or one set, so that it does.
+ * one left there; or one set, so that it does.  ALiBi has the slopes of its paper.
  */
 #ifndef BENCH_TENSORS_H
 #define BENCH_TENSORS_H
@@ -29,6 +29,8 @@ struct bench_tensors {
     size_t bytes[BENCH_TENSORS];       /* of one set */
     size_t step[BENCH_TENSORS];        /* bytes from one set to the next */
     clattn_tensor view[BENCH_TENSORS]; /* of set 0; all sets of a tensor share a buffer */
+    clattn_tensor alibi;               /* where desc has the feature: one for all sets */
+    float *slopes;                     /* the same */
     cl_kernel fill;
     void *host[BENCH_TENSORS]; /* set 0, as last read */
 };

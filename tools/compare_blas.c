@@ -194,9 +194,13 @@ static cl_int check(struct match *a, int side, struct verify_result *result) {
     memset(a->host[BENCH_LSE], 0xff, a->tensors.bytes[BENCH_LSE]);
     a->pass = 0;
     run(a, side);
-    return verify_sample(&a->tensors.desc, 1 / sqrt(a->tensors.desc.head_dim), on_host[BENCH_Q],
-                         on_host[BENCH_K], on_host[BENCH_V], on_host[BENCH_O], on_host[BENCH_LSE],
-                         CHECK, result)
+    const struct verify_tensors tensors = {.q = on_host[BENCH_Q],
+                                           .k = on_host[BENCH_K],
+                                           .v = on_host[BENCH_V],
+                                           .o = on_host[BENCH_O],
+                                           .lse = on_host[BENCH_LSE]};
+    return verify_sample(&a->tensors.desc, 1 / sqrt(a->tensors.desc.head_dim), &tensors, CHECK,
+                         result)
                ? CL_SUCCESS
                : bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "the check", "");
 }
@@ -250,8 +254,8 @@ static const char *refusal(const clattn_desc *d) {
         types.o != CLATTN_F32) {
         return "OpenBLAS multiplies f32 only";
     }
-    if (d->softcap != 0 || d->band_left >= 0 || d->band_right > 0) {
-        return "OpenBLAS's side knows neither a window nor softcap";
+    if (d->softcap != 0 || d->band_left >= 0 || d->band_right > 0 || d->features) {
+        return "OpenBLAS's side knows no window, no softcap and no features";
     }
     return d->seq_kv < d->seq_q ? "it has more queries than keys" : NULL;
 }

@@ -9,7 +9,8 @@
 #include <time.h>
 
 static bool is_input(int tensor) {
-    return tensor <= EXECUTE_V || tensor == EXECUTE_D_O || tensor == EXECUTE_D_LSE;
+    return tensor <= EXECUTE_V || tensor == EXECUTE_D_O || tensor == EXECUTE_D_LSE ||
+           tensor == EXECUTE_ALIBI;
 }
 
 struct machine {
@@ -25,6 +26,7 @@ struct machine {
     clattn_forward_args forward;
     clattn_backward_args backward;
     unsigned pass; /* the one that runs */
+    clattn_extras extras;
 };
 
 static void CL_CALLBACK say(cl_int status, const char *message, void *user_data) {
@@ -233,6 +235,8 @@ static void fill_args(struct machine *m, const struct execute_tensor t[EXECUTE_T
     m->backward.d_q = given[EXECUTE_D_Q];
     m->backward.d_k = given[EXECUTE_D_K];
     m->backward.d_v = given[EXECUTE_D_V];
+    m->extras.alibi = given[EXECUTE_ALIBI];
+    m->forward.extras = m->backward.extras = &m->extras;
     m->forward.scale = m->backward.scale = scale;
     m->forward.workspace = m->backward.workspace = m->workspace;
 }
@@ -273,7 +277,8 @@ cl_int execute(const char *program, cl_platform_id platform, cl_device_id device
     struct machine m = {.program = program,
                         .tuning = tuning,
                         .forward = CLATTN_FORWARD_ARGS_INIT,
-                        .backward = CLATTN_BACKWARD_ARGS_INIT};
+                        .backward = CLATTN_BACKWARD_ARGS_INIT,
+                        .extras = CLATTN_EXTRAS_INIT};
     for (unsigned i = 0; i < passes; i++) {
         results[i] = (struct execute_result){.seconds = 0};
     }

@@ -14,18 +14,19 @@ enum {
     EXECUTE_V,
     EXECUTE_O,
     EXECUTE_LSE,
-    EXECUTE_D_O, /* this and the rest: of a backward pass */
+    EXECUTE_D_O, /* from here to D_V: of a backward pass */
     EXECUTE_D_LSE,
     EXECUTE_D_Q,
     EXECUTE_D_K,
     EXECUTE_D_V,
+    EXECUTE_ALIBI, /* of both passes */
     EXECUTE_TENSORS
 };
 
 struct execute_tensor {
-    const char *name;     /* NULL: there is none */
-    void *data;           /* host memory: read for q, k, v, do, dlse, written for the others */
-    size_t bytes;         /* may be 0 */
+    const char *name; /* NULL: there is none */
+    void *data;       /* host memory: read for q, k, v, alibi, do, dlse, written for the others */
+    size_t bytes;     /* may be 0 */
     clattn_tensor layout; /* strides; the memory is filled in here */
 };
 

@@ -96,7 +96,7 @@ static const char *const about =
     "  bN                 batch                   windowL,R    keys before and after; -1: all\n"
     "  hN or hQ:KV        heads                   end | start  where queries meet keys\n"
     "  qN, kN             lengths; q is required  aligned      q k v o at multiples of 16 bytes\n"
-    "  dN or dQK:V        head dimensions; required\n"
+    "  dN or dQK:V        dimensions; required    alibi        minus slope times distance\n"
     "  bwd                the backward pass; fwd, forward, is the default\n"
     "\n"
     "Exit code: 0 done, even if some driver failed; 2 wrong usage; 3 no device supports\n"

@@ -229,7 +229,8 @@ static void list_unused(struct problem_file *problem, const struct safetensors *
         const char *name = st->tensors[i].name;
         bool is_used = false;
         for (int t = 0; t < EXECUTE_TENSORS; t++) {
-            const bool input = t <= EXECUTE_V || t == EXECUTE_D_O || t == EXECUTE_D_LSE;
+            const bool input =
+                t <= EXECUTE_V || t == EXECUTE_D_O || t == EXECUTE_D_LSE || t == EXECUTE_ALIBI;
             is_used = is_used || (input && problem->tensors[t].name &&
                                   strcmp(problem->tensors[t].name, name) == 0);
         }
@@ -245,6 +246,32 @@ static void list_unused(struct problem_file *problem, const struct safetensors *
     for (char *at = problem->unused; *at; at++) {
         *at = *at >= ' ' && *at <= '~' ? *at : '?';
     }
+}
+
+/* Reads the slopes of ALiBi, if the file has any. */
+static int load_alibi(struct problem_file *problem, const struct safetensors *st,
+                      char why[PROBLEM_FILE_WHY]) {
+    const struct safetensors_tensor *slopes = find(problem, st, "alibi");
+    const uint64_t heads = problem->desc.heads_q;
+    struct execute_tensor *tensor = &problem->tensors[EXECUTE_ALIBI];
+    if (!slopes) {
+        return OUTCOME_DONE;
+    }
+    if (slopes->rank != 1 || slopes->shape[0] != heads) {
+        return explain(OUTCOME_WRONG_FILE, why,
+                       "alibi is not one slope for each of q's %" PRIu64 " heads", heads);
+    }
+    if (strcmp(slopes->dtype, "F32") != 0) {
+        return explain(OUTCOME_UNSUPPORTED, why, "alibi has the type '%.20s'; F32 is supported",
+                       slopes->dtype);
+    }
+    const int outcome = make_tensor(tensor, "alibi", (struct lengths){1, heads, 1, 1}, false,
+                                    sizeof(cl_float), why);
+    tensor->layout = (clattn_tensor)CLATTN_TENSOR_HEADS(NULL);
+    problem->desc.features = CLATTN_FEATURE_ALIBI;
+    return outcome == OUTCOME_DONE
+               ? outcome_of_file(safetensors_read(st, slopes, tensor->data, why))
+               : outcome;
 }
 
 static int load(struct problem_file *problem, const struct safetensors *st,
@@ -301,8 +328,8 @@ static int load(struct problem_file *problem, const struct safetensors *st,
     }
     for (int i = 0; i < EXECUTE_TENSORS && outcome == OUTCOME_DONE; i++) {
         const bool lse = i == EXECUTE_LSE || i == EXECUTE_D_LSE;
-        const bool is_there =
-            i <= EXECUTE_LSE || inputs[i] || (i >= EXECUTE_D_Q && problem->backward);
+        const bool is_there = i <= EXECUTE_LSE || inputs[i] ||
+                              (i >= EXECUTE_D_Q && i <= EXECUTE_D_V && problem->backward);
         if (is_there) {
             outcome = make_tensor(&problem->tensors[i], names[i], n[i], problem->bshd && !lse,
                                   size_of(types[i]), why);
@@ -313,6 +340,9 @@ static int load(struct problem_file *problem, const struct safetensors *st,
             outcome =
                 outcome_of_file(safetensors_read(st, inputs[i], problem->tensors[i].data, why));
         }
+    }
+    if (outcome == OUTCOME_DONE) {
+        outcome = load_alibi(problem, st, why);
     }
     list_unused(problem, st);
     return outcome;

@@ -62,12 +62,13 @@ static const char *const about =
     "\n"
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], each F32, F16 or BF16; Hkv\n"
-    "divides Hq.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32, the natural\n"
-    "logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o, shaped as o\n"
-    "and of its type, OUT also gets dq, dk and dv, of the types of q, k and v; dlse [B,Hq,Sq], "
-    "F32,\n"
-    "is then used if IN holds it.  OUT, which may be IN, is replaced only by a complete result.\n"
-    "Which tensors were used, device, variant, time, rate and workspace go to stderr.\n"
+    "divides Hq.  IN may hold alibi [Hq], F32, slopes: a score then loses its head's slope times\n"
+    "the distance of key and query.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32,\n"
+    "the natural logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o,\n"
+    "shaped as o and of its type, OUT also gets dq, dk and dv, of the types of q, k and v; dlse\n"
+    "[B,Hq,Sq], F32, is then used if IN holds it.  OUT, which may be IN, is replaced only by a\n"
+    "complete result.  Which tensors were used, device, variant, time, rate and workspace go to\n"
+    "stderr.\n"
     "\n"
     "Exit code: 0 done; 1 IN is not what it should be; 2 wrong usage, a wrong VARIANT or FILE\n"
     "included; 3 not supported; 4 no such device; 5 anything else that failed, --verify\n"
@@ -308,8 +309,8 @@ static void report(const struct job *j, const struct select_device *device,
     const struct execute_tensor *t = j->problem.tensors;
     char text[256];
     clattn_desc_format(&j->problem.desc, text, sizeof text, NULL);
-    fprintf(stderr, "used       q, k, v%s%s\n", t[EXECUTE_D_O].name ? ", do" : "",
-            t[EXECUTE_D_LSE].name ? ", dlse" : "");
+    fprintf(stderr, "used       q, k, v%s%s%s\n", t[EXECUTE_ALIBI].name ? ", alibi" : "",
+            t[EXECUTE_D_O].name ? ", do" : "", t[EXECUTE_D_LSE].name ? ", dlse" : "");
     if (j->problem.unused[0]) {
         fprintf(stderr, "not used   %s\n", j->problem.unused);
     }
@@ -329,8 +330,13 @@ static struct verify_tensor view(const struct execute_tensor *tensor) {
 static int verify_output(const struct job *j, double scale, bool *passed) {
     const struct execute_tensor *t = j->problem.tensors;
     struct verify_result result;
-    if (!verify_forward(&j->problem.desc, scale, view(&t[EXECUTE_Q]), view(&t[EXECUTE_K]),
-                        view(&t[EXECUTE_V]), view(&t[EXECUTE_O]), view(&t[EXECUTE_LSE]), &result)) {
+    const struct verify_tensors tensors = {.q = view(&t[EXECUTE_Q]),
+                                           .k = view(&t[EXECUTE_K]),
+                                           .v = view(&t[EXECUTE_V]),
+                                           .alibi = view(&t[EXECUTE_ALIBI]),
+                                           .o = view(&t[EXECUTE_O]),
+                                           .lse = view(&t[EXECUTE_LSE])};
+    if (!verify_forward(&j->problem.desc, scale, &tensors, &result)) {
         return fail(OUTCOME_FAILED, "--verify: out of memory");
     }
     *passed = result.passed;
@@ -357,6 +363,7 @@ static int verify_backward(const struct job *j, double scale, bool *passed) {
         .lse = view(&t[EXECUTE_LSE]),
         .d_o = view(&t[EXECUTE_D_O]),
         .d_lse = view(&t[EXECUTE_D_LSE]),
+        .alibi = view(&t[EXECUTE_ALIBI]),
         .gradients = {view(&t[EXECUTE_D_Q]), view(&t[EXECUTE_D_K]), view(&t[EXECUTE_D_V])}};
     struct verify_gradients_result result;
     if (!verify_gradients(&j->problem.desc, scale, &given, GRADIENTS_BUDGET, &result)) {

@@ -29,11 +29,14 @@ void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64
 
 /* ---- Which keys, which rows --------------------------------------------- */
 
+/* The key that a query stands opposite; it need not exist. */
+int64_t verify_opposite(const clattn_desc *desc, cl_uint query) {
+    const bool end = desc->align == CLATTN_ALIGN_END;
+    return (int64_t)query + (end ? (int64_t)desc->seq_kv - (int64_t)desc->seq_q : 0);
+}
+
 void verify_span(const clattn_desc *desc, cl_uint query, cl_uint *begin, cl_uint *end) {
-    int64_t opposite = query, keys = desc->seq_kv;
-    if (desc->align == CLATTN_ALIGN_END) {
-        opposite += keys - (int64_t)desc->seq_q;
-    }
+    const int64_t opposite = verify_opposite(desc, query), keys = desc->seq_kv;
     int64_t first = desc->band_left < 0 ? 0 : opposite - desc->band_left;
     int64_t last = desc->band_right < 0 ? keys : opposite + desc->band_right + 1;
     first = first < 0 ? 0 : first;
@@ -78,13 +81,15 @@ struct work {
     double scale;
     float *q, *k, *v; /* one row; all rows of one key head */
     cl_uint begin, end;
+    double slope;     /* of ALiBi, of the row's head */
+    int64_t opposite; /* the row's opposite key */
     struct score *scores;
     double *exact, *plain, *unlucky, *cell, *centre, *moves; /* of o, one row */
     double largest_value, lse, lse_moves;
 };
 
-void verify_score(const clattn_desc *desc, double scale, const float *q, const float *k,
-                  struct verify_score *score) {
+void verify_score(const clattn_desc *desc, double scale, double bias, const float *q,
+                  const float *k, struct verify_score *score) {
     const double cap = (double)desc->softcap;
     double dot = 0, terms = 0;
     for (cl_uint d = 0; d < desc->head_dim; d++) {
@@ -104,6 +109,9 @@ void verify_score(const clattn_desc *desc, double scale, const float *q, const f
         s.exact = cap * tanh(s.exact / cap);
         s.error = fmin(s.error, passed_on + 4 * UNIT * fabs(s.exact));
     }
+    s.exact += bias;
+    s.f32 = elements_single(s.f32 + elements_single(bias));
+    s.error += 4 * UNIT * fabs(bias);
     /* A score of -infinity has no weight, and its error moves nothing. */
     s.error = s.exact == -INFINITY ? 0 : s.error + 4 * UNIT * 8;
     *score = s;
@@ -111,7 +119,8 @@ void verify_score(const clattn_desc *desc, double scale, const float *q, const f
 
 static void score_key(const struct work *w, cl_uint key) {
     struct verify_score s;
-    verify_score(w->desc, w->scale, w->q, w->k + (size_t)key * w->desc->head_dim, &s);
+    const double bias = -w->slope * fabs((double)((int64_t)key - w->opposite));
+    verify_score(w->desc, w->scale, bias, w->q, w->k + (size_t)key * w->desc->head_dim, &s);
     w->scores[key] = (struct score){.v = w->v + (size_t)key * w->desc->head_dim_v,
                                     .exact = s.exact,
                                     .f32 = s.f32,
@@ -325,9 +334,8 @@ static bool check_row(struct work *w, const float *o, double lse, struct worst *
     return ill;
 }
 
-static void check_rows(struct work *w, struct verify_tensor q, struct verify_tensor k,
-                       struct verify_tensor v, struct verify_tensor o, struct verify_tensor lse,
-                       float *row_o, struct verify_result *result) {
+static void check_rows(struct work *w, const struct verify_tensors *t, float *row_o,
+                       struct verify_result *result) {
     const clattn_desc *desc = w->desc;
     uint64_t group = desc->heads_q / desc->heads_kv, loaded = UINT64_MAX;
     struct worst worst_o = none, worst_lse = none;
@@ -338,16 +346,21 @@ static void check_rows(struct work *w, struct verify_tensor q, struct verify_ten
         if (loaded != row / desc->seq_q / group) {
             loaded = row / desc->seq_q / group;
             for (size_t key = 0; key < desc->seq_kv; key++) {
-                verify_row(w->types.k, k, batch, head / group, key, desc->head_dim,
+                verify_row(w->types.k, t->k, batch, head / group, key, desc->head_dim,
                            w->k + key * desc->head_dim);
-                verify_row(w->types.v, v, batch, head / group, key, desc->head_dim_v,
+                verify_row(w->types.v, t->v, batch, head / group, key, desc->head_dim_v,
                            w->v + key * desc->head_dim_v);
             }
         }
-        float row_lse;
-        verify_row(w->types.q, q, batch, head, query, desc->head_dim, w->q);
-        verify_row(w->types.o, o, batch, head, query, desc->head_dim_v, row_o);
-        verify_row(CLATTN_F32, lse, batch, head, query, 1, &row_lse);
+        float row_lse, slope = 0;
+        verify_row(w->types.q, t->q, batch, head, query, desc->head_dim, w->q);
+        verify_row(w->types.o, t->o, batch, head, query, desc->head_dim_v, row_o);
+        verify_row(CLATTN_F32, t->lse, batch, head, query, 1, &row_lse);
+        if (desc->features & CLATTN_FEATURE_ALIBI) {
+            verify_row(CLATTN_F32, t->alibi, batch, head, 0, 1, &slope);
+        }
+        w->slope = (double)slope;
+        w->opposite = verify_opposite(desc, (cl_uint)query);
         verify_span(desc, (cl_uint)query, &w->begin, &w->end);
         result->ill_rows += check_row(w, row_o, (double)row_lse, &worst_o, &worst_lse);
     }
@@ -358,15 +371,13 @@ static void check_rows(struct work *w, struct verify_tensor q, struct verify_ten
     result->passed = worst_o.ratio <= 1 && worst_lse.ratio <= 1;
 }
 
-bool verify_forward(const clattn_desc *desc, double scale, struct verify_tensor q,
-                    struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
-                    struct verify_tensor lse, struct verify_result *result) {
-    return verify_sample(desc, scale, q, k, v, o, lse, BUDGET, result);
+bool verify_forward(const clattn_desc *desc, double scale, const struct verify_tensors *tensors,
+                    struct verify_result *result) {
+    return verify_sample(desc, scale, tensors, BUDGET, result);
 }
 
-bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q,
-                   struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
-                   struct verify_tensor lse, double operations, struct verify_result *result) {
+bool verify_sample(const clattn_desc *desc, double scale, const struct verify_tensors *tensors,
+                   double operations, struct verify_result *result) {
     const size_t keys = (size_t)desc->seq_kv + 1, dim = desc->head_dim, dim_v = desc->head_dim_v;
     *result = (struct verify_result){.rows = (uint64_t)desc->batch * desc->heads_q * desc->seq_q};
     double pairs = desc->seq_q ? (double)verify_pairs(desc) / desc->seq_q : 0;
@@ -395,7 +406,7 @@ bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q
         w.cell = w.unlucky + dim_v;
         w.centre = w.cell + dim_v;
         w.moves = w.centre + dim_v;
-        check_rows(&w, q, k, v, o, lse, row_o, result);
+        check_rows(&w, tensors, row_o, result);
     }
     free(w.q);
     free(w.k);

@@ -3,7 +3,8 @@
  *
  * The bounds, each row's own.  With u = 2^-24, the relative rounding error of f32, p the
  * softmax, and of a score r its value before softcap, t = |scale| (|q_1 k_1| + |q_2 k_2| + ...)
- * and e = 4 u (t + 8) + u D |r| / 4, D being the head dimension:
+ * and e = 4 u (t + 8) + u D |r| / 4, D being the head dimension; with ALiBi the slope times the
+ * distance is one of the terms of t:
  *
  *     m = log(sum of p exp(e)), P = sum of p (exp(e + m) - 1) |v - o|, S = 4 u (8 + sqrt(keys) / 8)
  *
@@ -37,6 +38,12 @@ struct verify_tensor {
     const clattn_tensor *layout; /* strides; its memory and offset are not looked at */
 };
 
+/* Of a pass. */
+struct verify_tensors {
+    struct verify_tensor q, k, v, o, lse;
+    struct verify_tensor alibi; /* where desc has the feature */
+};
+
 struct verify_result {
     uint64_t rows, checked;      /* fewer are checked where all would take too long */
     uint64_t ill_rows;           /* of those checked: ill-conditioned */
@@ -57,22 +64,24 @@ struct verify_types verify_types(const clattn_desc *desc);
 /* desc with heads_kv and head_dim_v filled in.  A row that sees no key must be 0
  * and -INFINITY; NaN and infinities must lie where the definition has them.
  * Returns false only when out of memory. */
-bool verify_forward(const clattn_desc *desc, double scale, struct verify_tensor q,
-                    struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
-                    struct verify_tensor lse, struct verify_result *result);
+bool verify_forward(const clattn_desc *desc, double scale, const struct verify_tensors *tensors,
+                    struct verify_result *result);
 
 /* The same with fewer rows: about `operations` multiply-adds may be spent, but two rows
  * are always checked.  1e9 take a second or two. */
-bool verify_sample(const clattn_desc *desc, double scale, struct verify_tensor q,
-                   struct verify_tensor k, struct verify_tensor v, struct verify_tensor o,
-                   struct verify_tensor lse, double operations, struct verify_result *result);
+bool verify_sample(const clattn_desc *desc, double scale, const struct verify_tensors *tensors,
+                   double operations, struct verify_result *result);
 
-/* A score, before the softmax: by the definition, as f32 has it, and e. */
+/* A score, before the softmax: by the definition, as f32 has it, and e.  bias: what features add.
+ */
 struct verify_score {
     double exact, f32, error;
 };
-void verify_score(const clattn_desc *desc, double scale, const float *q, const float *k,
-                  struct verify_score *score);
+void verify_score(const clattn_desc *desc, double scale, double bias, const float *q,
+                  const float *k, struct verify_score *score);
+
+/* The key that the query stands opposite; it need not exist. */
+int64_t verify_opposite(const clattn_desc *desc, cl_uint query);
 
 /* Decodes one row. */
 void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,

@@ -35,6 +35,8 @@ struct work {
 /* What is known of a query without its keys. */
 struct query {
     double lse, delta, plain_delta, delta_terms;
+    double slope; /* of ALiBi */
+    int64_t opposite;
 };
 
 static bool all_finite(const float *row, cl_uint dim) {
@@ -49,7 +51,7 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
                        struct query *query) {
     const clattn_desc *desc = w->desc;
     const struct verify_gradients *g = w->given;
-    float lse, d_lse = 0;
+    float lse, d_lse = 0, slope = 0;
     verify_row(w->types.q, g->q, batch, head, row, desc->head_dim, w->q);
     verify_row(w->types.o, g->d_o, batch, head, row, desc->head_dim_v, w->d_o);
     verify_row(w->types.o, g->o, batch, head, row, desc->head_dim_v, w->o);
@@ -57,8 +59,15 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
     if (g->d_lse.data) {
         verify_row(CLATTN_F32, g->d_lse, batch, head, row, 1, &d_lse);
     }
-    *query = (struct query){
-        .lse = (double)lse, .delta = -(double)d_lse, .delta_terms = fabs((double)d_lse)};
+    if (desc->features & CLATTN_FEATURE_ALIBI) {
+        verify_row(CLATTN_F32, g->alibi, batch, head, 0, 1, &slope);
+    }
+    *query = (struct query){.slope = (double)slope,
+                            .opposite = verify_opposite(desc, (cl_uint)row),
+
+                            .lse = (double)lse,
+                            .delta = -(double)d_lse,
+                            .delta_terms = fabs((double)d_lse)};
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
         const double term = (double)w->d_o[d] * (double)w->o[d];
         query->delta += term;
@@ -119,14 +128,16 @@ static void add(struct sums *s, const struct weight *weight, const float *row, c
 }
 
 /* The pair of the query and the key that were read: what multiplies d_o, and what k or q. */
-static void weigh(const struct work *w, const struct query *query, struct weight *of_v,
-                  struct weight *of_s) {
+static void weigh(const struct work *w, const struct query *query, uint64_t key,
+                  struct weight *of_v, struct weight *of_s) {
     const clattn_desc *desc = w->desc;
     const clattn_type type = w->types.weights;
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
     struct verify_score score;
     double d_p = 0, terms = query->delta_terms;
-    verify_score(desc, w->scale, w->q, w->k, &score);
+    const double bias = -query->slope * fabs((double)((int64_t)key - query->opposite));
+    verify_score(desc, w->scale, bias, w->q, w->k, &score);
+    const double before = score.exact - bias; /* of what slope is the derivative */
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
         const double term = (double)w->d_o[d] * (double)w->v[d];
         d_p += term;
@@ -135,7 +146,7 @@ static void weigh(const struct work *w, const struct query *query, struct weight
     const double error = score.error + elements_spacing(CLATTN_F32, query->lse) / 2;
     const double log_p = fmin(0, score.exact - query->lse), p = exp(log_p);
     const double p_moves = fmin(1, exp(log_p + error) * -expm1(-error));
-    const double f32 = plain_score(w);
+    const double capped = plain_score(w), f32 = elements_single(capped + elements_single(bias));
     const double plain_p = fmin(1, elements_single(exp(elements_single(f32 - query->lse))));
     *of_v = (struct weight){.value = p,
                             .plain = elements_round(type, plain_p),
@@ -144,13 +155,13 @@ static void weigh(const struct work *w, const struct query *query, struct weight
                             .most = p + FLUSHED,
                             .rounding = rounding(type, p)};
 
-    const double slope = slope_of(desc, score.exact), difference = d_p - query->delta;
+    const double slope = slope_of(desc, before), difference = d_p - query->delta;
     const double slope_moves =
-        cap > 0 ? score.error / cap * (2 * fabs(score.exact) + score.error) / cap : 0;
+        cap > 0 ? score.error / cap * (2 * fabs(before) + score.error) / cap : 0;
     const double drift = UNIT * desc->head_dim_v / 4 * (fabs(d_p) + fabs(query->delta));
     const double plain_s =
         elements_single(plain_p * elements_single(elements_single(d_p) - query->plain_delta)) *
-        slope_of(desc, f32);
+        slope_of(desc, capped);
     const double most = scale * (p + FLUSHED) * terms;
     const double kept = fmax(-elements_largest(type), fmin(elements_largest(type), plain_s));
     *of_s = (struct weight){
@@ -225,7 +236,7 @@ static bool check_query(struct work *w, uint64_t index, struct worst worst[VERIF
     for (cl_uint key = first; key < last; key++) {
         struct weight of_v, of_s;
         read_key(w, batch, head / (desc->heads_q / desc->heads_kv), key);
-        weigh(w, &query, &of_v, &of_s);
+        weigh(w, &query, key, &of_v, &of_s);
         add(&w->sums[0], &of_s, w->k, desc->head_dim);
     }
     if (first == last) {
@@ -251,7 +262,7 @@ static unsigned check_key(struct work *w, uint64_t index, struct worst worst[VER
             if (key >= first && key < last) {
                 read_key(w, batch, head_kv, key);
                 read_query(w, batch, head, row, &query);
-                weigh(w, &query, &of_v, &of_s);
+                weigh(w, &query, key, &of_v, &of_s);
                 add(&w->sums[0], &of_s, w->q, desc->head_dim);
                 add(&w->sums[1], &of_v, w->d_o, desc->head_dim_v);
             }

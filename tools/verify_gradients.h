@@ -29,10 +29,12 @@
 
 enum { VERIFY_D_Q, VERIFY_D_K, VERIFY_D_V, VERIFY_GRADIENTS };
 
-/* All of one pass; d_lse.data may be NULL.  Types are those of desc. */
+/* All of one pass; d_lse.data may be NULL, alibi is there where desc has the feature.  Types are
+ * those of desc. */
 struct verify_gradients {
     struct verify_tensor q, k, v, o, lse, d_o, d_lse;
     struct verify_tensor gradients[VERIFY_GRADIENTS];
+    struct verify_tensor alibi;
 };
 
 struct verify_gradients_result {
