@@ -52,9 +52,13 @@
 #define WIDTH_Q (WIDTH > WIDTH_V ? WIDTH : WIDTH_V)
 #define DEPTHS (WIDTH / 16)
 #define KEYS (BLOCK_N / 16)
-#define FULL_KEPT (ROW_FRAGMENTS > 1)
 #define COLS (WIDTH_V / 16)
 #define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
+
+/* Are the first and the last key that all rows of the block see read from local memory in each
+ * block of keys?  Two fragments of rows leave no registers for the numbers: NVIDIA's driver 580
+ * would spill 8 to 16 bytes. */
+#define FULL_KEPT (ROW_FRAGMENTS > 1)
 
 /* s = Q K^T of one block of keys. */
 INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
@@ -500,6 +504,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
             mma_totals_begin(&totals);
         }
 
+        /* Blocks of keys that end up to here have no hidden key, and nothing else that is rare: in
+         * the second pass there is no such block. */
         const int plain_end = !FULL_KEPT && kept.careful ? begin : span.w;
         for (int key0 = begin; key0 < span.y; key0 += BLOCK_N) {
             float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC];
