@@ -1,15 +1,17 @@
 /*
  * grad - from a score back to its weight, and from the gradient of a weight to that of the score.
  *
- *     P  = 2^(score - lse), at most 1       score to base 2, as score_at gives it
- *     dS = P (dP - delta) slope             dP = d_o.v, delta = sum of d_o o - d_lse of the row
+ *     P  = 2^(score - lse), at most 1       score and lse to base 2, score as score_at gives it
+ *     dS = P (dP - delta) slope             dP = d_o.v, delta = sum of d_o o - d_lse of the row;
+ *                                           slope: score_slope, softcap's derivative
  *
  *     d_v = sum of P d_o
  *     d_q = score_scale * sum of dS k
  *     d_k = score_scale * sum of dS q
  *
- * P needs no maximum: lse says how large the row's scores are.  lse is rounded, to 2^-8 where it
- * is 2^16; P is clamped, so that gradients stay finite whatever the scores are.  NaN stays NaN.
+ * P needs no maximum, since lse already holds it.  lse is rounded in f32 (error up to 2^-8 at
+ * 2^16), so score - lse can exceed 0: it is clamped to 0, and gradients stay finite.  NaN stays
+ * NaN.
  *
  * Sums over keys, or over queries, have the levels of state.cl: blocks of GRAD_BLOCK, segments of
  * GRAD_SEGMENT, the row.
@@ -37,8 +39,7 @@ INLINE int grad_segment_ends(int before) {
     return (before + GRAD_BLOCK) % GRAD_SEGMENT == 0;
 }
 
-/* Where the workspace holds delta, [batch, heads_q, seq_q] without gaps: of row `row` of a slice.
- */
+/* The place in the workspace of delta of row `row`: [batch, heads_q, seq_q], without gaps. */
 INLINE long grad_delta_at(const struct params *p, const struct slice *s, int row) {
     return p->workspace + s->rows_before + row;
 }

@@ -1,6 +1,6 @@
 /*
- * score - what becomes of q.k: scale, softcap, to base 2; then, where the problem has features that
- * ask where a score stands (SCORED), ALiBi.
+ * score - what becomes of q.k: scale, softcap, to base 2; then ALiBi, where features depend on the
+ * positions of query and key (SCORED).
  *
  *     without softcap    s = q.k * factor             factor = scale * log2(e)
  *     with softcap       s = cap * tanh(q.k * factor) factor = scale / softcap
@@ -53,7 +53,7 @@ INLINE floatn score_of_product(const struct params *p, floatn product) {
 /* What score_at asks of a slice. */
 struct scene {
     int diagonal; /* query i stands opposite key i + diagonal */
-    float alibi;  /* for each key of distance, in base 2 */
+    float alibi;  /* -slope * log2(e), added for each key of distance */
 };
 
 INLINE void score_scene(const struct params *p, const struct slice *s,
@@ -67,22 +67,21 @@ INLINE void score_scene(const struct params *p, const struct slice *s,
     (void)p;
 }
 
-/* The score of query `row` and key `col`, from score_of_product's.  The order of all that may come
- * between scale and weight is: scale, softcap, ALiBi, band.  Where the problem asks for nothing of
- * it (SCORED is 0), the score as it is. */
+/* s: what score_of_product gave for query `row` and key `col`.  Adds what depends on their
+ * positions.  The order is scale, softcap, ALiBi, band.  Where SCORED is 0, s comes back unchanged.
+ */
 INLINE floatn score_at(const struct scene *scene, floatn s, intn row, intn col) {
     const floatn distance = fabs(convert_floatn(col - row - (intn)(scene->diagonal)));
     return ALIBI ? fma((floatn)(scene->alibi), distance, s) : s;
 }
 
-/* ---- Backward: the derivative of a score, natural and not to base 2, for q.k ---- */
+/* ---- Backward: d(score) / d(q.k), of the natural score, is score_scale * score_slope ---- */
 
-/* ... is score_scale times the slope that follows from score_of_product's score: 1 - tanh^2 with
- * softcap. */
 INLINE float score_scale(const struct params *p) {
     return p->factor * M_LN2_F * (SOFTCAP ? p->cap : 1.0f);
 }
 
+/* 1 - tanh^2 with softcap, else 1.  score: what score_of_product gave. */
 INLINE floatn score_slope(const struct params *p, floatn score) {
     const floatn t = SOFTCAP ? score / p->cap : (floatn)(0.0f);
     return ((floatn)(1.0f) - t) * ((floatn)(1.0f) + t);

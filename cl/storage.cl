@@ -4,7 +4,7 @@
  * Storage and arithmetic are separate: an element is loaded into a float and stored from one, also
  * where cl_khr_fp16 is missing.  Each operand has a type of its own: TYPE_K is that of k, element_k
  * the type of an element of k in OpenCL C.  `type` is a literal in every call, load(k + d, TYPE_K),
- * so that of a function one branch is left.
+ * so the compiler keeps one branch of each function.
  */
 #define F32 1
 #define F16 2
@@ -66,7 +66,7 @@ INLINE ushort narrow(float x, const int type) {
     return bits;
 }
 
-/* ---- Four elements; aligned is a promise that p is a multiple of four ---- */
+/* ---- Four elements; aligned: p is aligned to four elements ---- */
 
 INLINE float4 read4_f32(__global const float *p, int aligned) {
     return aligned ? *(__global const float4 *)p : vload4(0, p);

@@ -153,23 +153,24 @@ typedef cl_uint clattn_align;
  * anywhere.  The plan then compiles no second variant for other strides (clattn_plan_variant). */
 #define CLATTN_PROMISE_ALIGNED ((cl_ulong)1 << 0)
 
-/* What a plan computes: the output, or from the output's gradient those of the inputs. */
+/* What a plan computes: attention's output, or the gradients of q, k and v. */
 typedef cl_uint clattn_pass;
 #define CLATTN_FORWARD 0u
 #define CLATTN_BACKWARD 1u
 
 /* Features, bits of clattn_desc.features.  Each brings tensors in clattn_extras.
  *
- * ALIBI: attention with linear biases, of positions (Press, Smith, Lewis, 2021).  After scale and
- * softcap, the score of query i, opposite key c (see clattn_align), and key j, in head h of batch b
- * becomes
+ * ALIBI: attention with linear biases, which depend on positions (Press, Smith, Lewis, 2021). After
+ * scale and softcap, the score of query i, opposite key c (see clattn_align), and key j, in head h
+ * of batch b becomes
  *
  *     s - alibi[b, h] * |j - c|
  *
  * The paper's slopes, for H heads, H a power of two: alibi[h] = 2^(-8 (h + 1) / H).  ggml's, with
  * max_bias and n, the largest power of two that is at most H: alibi[h] = 2^(-max_bias (h + 1) / n)
- * for h < n, and 2^(-max_bias (2 (h - n) + 1) / (2 n)) from n on; its mask, which holds -|j - c| or
- * -inf, is then not needed.  The paper's slopes for other H are those of ggml with max_bias 8. */
+ * for h < n, and 2^(-max_bias (2 (h - n) + 1) / (2 n)) for h >= n.  ggml's mask of -|j - c| and
+ * -inf is then not needed: the band hides keys.  The paper's slopes for other H are those of ggml
+ * with max_bias 8. */
 #define CLATTN_FEATURE_ALIBI ((cl_ulong)1 << 0)
 
 /* What is to be computed, as far as it decides compiled code or workspace.
@@ -197,17 +198,17 @@ typedef cl_uint clattn_pass;
  * row ever depends on what others hold.
  * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
- * q, k, v and o may differ in type, for example q and o in f32 beside k and v in f16.  Then no
- * number is rounded but o, to its type; an o beyond its type's range becomes infinite.
+ * q, k, v and o may differ in type, for example q and o in f32 beside k and v in f16.  Then only
+ * o is rounded, to its type; a value of o beyond the type's range becomes infinite.
  *
- * With pass = CLATTN_BACKWARD the plan computes gradients (clattn_enqueue_backward), each of the
- * shape of what it belongs to: d_q, d_k and d_v from q, k, v, o, lse and d_o.  Nothing of size
- * seq_q * seq_kv is stored, and results are the same to the bit in every run.  Key heads that
- * several query heads read get the sum over them.  Queries that see no key, and keys that no query
- * sees, get gradients of 0.  Legal for backward: as above, and |s| <= 2^16 for every score, since
- * lse in F32 tells no more; where scores are larger, gradients are finite and no more.  Of q, k, v,
- * o, lse and d_o, rows that are hidden from all others never matter; a NaN in any other row may
- * reach the gradients of all rows of its head and of the heads that share keys with that head.
+ * With pass = CLATTN_BACKWARD the plan computes gradients (clattn_enqueue_backward): d_q, d_k and
+ * d_v, shaped as q, k and v, from q, k, v, o, lse and d_o.  Nothing of size seq_q * seq_kv is
+ * stored, and results are the same to the bit in every run.  A key head that several query heads
+ * read gets the sum of their gradients.  Queries that see no key, and keys that no query sees, get
+ * gradients of 0.  Gradients are right where the forward pass's conditions hold and |s| <= 2^16 for
+ * every score s: beyond, lse in F32 is too coarse, and gradients are only finite.  Queries that see
+ * no key, and keys that no query sees, never change other gradients, whatever they hold.  A NaN in
+ * any other row may reach all gradients of its head and of the heads that share keys with it.
  *
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {
@@ -254,7 +255,7 @@ typedef struct clattn_desc {
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
- *                         fwd | bwd    pass      alibi           CLATTN_FEATURE_ALIBI
+ *     fwd | bwd           pass                  alibi           CLATTN_FEATURE_ALIBI
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -428,7 +429,7 @@ typedef struct clattn_backward_args {
     const clattn_tensor *lse;   /* F32 */
     const clattn_tensor *d_o;   /* of o's type */
     const clattn_tensor *d_lse; /* F32; NULL: lse has no gradient */
-    const clattn_tensor *d_q; /* written, as d_k and d_v; NULL: not wanted, and its work is saved */
+    const clattn_tensor *d_q;   /* d_q, d_k, d_v: written; NULL: not computed */
     const clattn_tensor *d_k;
     const clattn_tensor *d_v;
     cl_mem workspace; /* this and the members below as in clattn_forward_args */
@@ -449,8 +450,9 @@ typedef struct clattn_backward_args {
     }
 
 /* Enqueues one backward pass, as clattn_enqueue_forward does a forward pass; where the driver
- * itself fails between two launches, some gradients may be written already.  A plan of the other
- * pass is CLATTN_INVALID_ARGS, here and there. */
+ * itself fails between two launches, some gradients may be written already.
+ * clattn_enqueue_backward with a forward plan, and clattn_enqueue_forward with a backward plan,
+ * return CLATTN_INVALID_ARGS. */
 CLATTN_API cl_int clattn_enqueue_backward(clattn_plan plan, cl_command_queue queue,
                                           const clattn_backward_args *args,
                                           cl_uint num_events_in_wait_list,

@@ -18,8 +18,9 @@ struct grid {
     cl_ulong x, y;
 };
 
-/* A launch of a variant.  values: the variant's, as solvers_decode gives them.  A stage runs where
- * it writes what somebody reads; the grid is empty only where the tensors that it goes by are. */
+/* A launch of a variant.  values: the variant's, as solvers_decode gives them.  A stage is
+ * launched only if the call or a later stage needs what it writes.  Its grid is empty only if the
+ * tensors that give its size are empty. */
 struct stage {
     struct program_recipe recipe;
     size_t (*work_items)(const long long *values); /* of a work-group, along dimension 0 */

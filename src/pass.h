@@ -1,5 +1,5 @@
 /*
- * pass - what a plan can be made for, in one table: forward and backward.
+ * pass - the passes, forward and backward, in one table.
  *
  * A pass says which operands it has.  The checks of a call, problem texts and the choice of solvers
  * follow the table.

@@ -1,6 +1,6 @@
 /*
  * bwd_rows - one work-item per query row for d_q, one per key for d_k and d_v (cl/bwd_rows_q.cl,
- * cl/bwd_rows_kv.cl): the portable reference of backward, at home everywhere.
+ * cl/bwd_rows_kv.cl): the portable reference of backward.
  */
 #include "feature.h"
 #include "size.h"

@@ -62,8 +62,9 @@ static const char *const about =
     "\n"
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], each F32, F16 or BF16; Hkv\n"
-    "divides Hq.  IN may hold alibi [Hq], F32, slopes: a score then loses its head's slope times\n"
-    "the distance of key and query.  OUT gets o [B,Hq,Sq,Dv] of q's type and lse [B,Hq,Sq], F32,\n"
+    "divides Hq.  IN may hold alibi [Hq], F32, the slopes of ALiBi: each score is reduced by its\n"
+    "head's slope times the distance between key and query.  OUT gets o [B,Hq,Sq,Dv] of q's type "
+    "and lse [B,Hq,Sq], F32,\n"
     "the natural logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o,\n"
     "shaped as o and of its type, OUT also gets dq, dk and dv, of the types of q, k and v; dlse\n"
     "[B,Hq,Sq], F32, is then used if IN holds it.  OUT, which may be IN, is replaced only by a\n"
@@ -98,7 +99,8 @@ static const struct poptOption options[] = {
     {"output-type", 0, POPT_ARG_STRING, NULL, OPTION_OUTPUT_TYPE, "of o (default: q's)",
      "f32|f16|bf16"},
     {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
-     "order of the dimensions of q, k, v and o: bhsd (default) or bshd", "bhsd|bshd"},
+     "order of the dimensions of q, k, v, o and their gradients: bhsd (default) or bshd",
+     "bhsd|bshd"},
     {"causal", 0, POPT_ARG_NONE, NULL, OPTION_CAUSAL, "a query sees no key after its own", NULL},
     {"window", 0, POPT_ARG_STRING, NULL, OPTION_WINDOW,
      "a query sees so many keys before and after its own; -1: all", "LEFT,RIGHT"},

@@ -6,21 +6,22 @@
  *
  *     d_v = sum of p d_o,  d_q = sum of p (d_o.v - delta) ds/dr k,  d_k = the same with q
  *
- * r being q.k, and the sums of d_k and d_v over the queries that see the key, of all heads that
- * read it.  The bound of an element, each row's own, with u = 2^-24, e of verify.h, and half a unit
- * of lse in f32 added to e:
+ * with r = q.k; d_k and d_v sum over the queries that see the key, of all heads that read it.  The
+ * bound of an element, each row's own, with u = 2^-24, e of verify.h, and half a unit of lse in f32
+ * added to e:
  *
  *     M + 4 u T + 2 max(E, R) + half a unit in the last place
  *
  *     T  the row's largest sum of |terms|, all products multiplied out
- *     M  what e does: sum of min(1, p (exp(e) - 1)) |d_o| to d_v, likewise to d_q and d_k, where it
- *        also moves the slope of softcap, and where the sums over Dv drift as those over D do
- *     E  where all inputs are f16, or all bf16: the row's largest error of the plain computation,
- * which has scores and sums in f32, and rounds p, p (d_o.v - delta) and the gradient to that type
- *     R  likewise: the row's largest root of the sum of squares of what one such rounding does
+ *     M  the effect of the error e of scores: sum of min(1, p (exp(e) - 1)) |d_o| for d_v, likewise
+ *        for d_q and d_k, where the error also moves the slope of softcap, and where the sums over
+ * Dv drift as those over D do E  where all inputs are f16, or all bf16: the row's largest error of
+ * the plain computation, which has scores and sums in f32, and rounds p, p (d_o.v - delta) and the
+ * gradient to that type R  likewise: the row's largest root of the sum of squares of what one such
+ * rounding does
  *
- * A row whose M exceeds T (without the slope) is ill-conditioned, and is only to be finite.  Where
- * an input is NaN or infinite, so may any gradient be.
+ * A row whose M exceeds T (without the slope) is ill-conditioned, and checked only for being
+ * finite.  Where an input is NaN or infinite, so may any gradient be.
  */
 #ifndef VERIFY_GRADIENTS_H
 #define VERIFY_GRADIENTS_H
