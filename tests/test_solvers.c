@@ -1,6 +1,7 @@
 /*
  * What the solvers share: completing a variant, and the numbers of a launch.
  */
+#include "pass.h"
 #include "solvers.h"
 
 #include <stdint.h>
@@ -142,7 +143,8 @@ static void a_fitness_has_its_sentence(void **state) {
     }
 }
 
-/* A solver that offers a feature has a kernel that is given each of its tensors. */
+/* A solver has kernels that are given each tensor of its pass and of the features that it offers.
+ */
 static void features_tensors_are_read(void **state) {
     (void)state;
     for (size_t i = 0; i < SOLVERS; i++) {
@@ -156,7 +158,11 @@ static void features_tensors_are_read(void **state) {
         for (size_t j = 0; j < count; j++) {
             given |= program_operands(&stages[j].recipe, &p);
         }
-        if (operand_set_of_features(solver->features) & ~given & ~OPERAND_BIT(OPERAND_WORKSPACE)) {
+        const struct pass *pass = &passes_table[solver->pass];
+        const cl_uint needed =
+            operand_set(pass->reads) | operand_set(pass->writes) |
+            (operand_set_of_features(solver->features) & ~operand_set_of_features(0));
+        if (needed & ~given) {
             fail_msg("%s", solver->name);
         }
     }
