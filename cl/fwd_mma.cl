@@ -534,7 +534,11 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 key0 + BLOCK_N > (FULL_KEPT && MASKED ? kept.full[1] : plain_end);
             if (hides_first | hides_last | (FULL_KEPT && kept.careful)) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
-                const int here_row = MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
+                /* Computed anew where wave_row would cost a register too many: NVIDIA's driver 580
+                 * spills 40 bytes for D 128 without a mask. */
+                const int here_row = FULL_KEPT && !MASKED && COLS > 4
+                                         ? MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES
+                                         : wave_row;
                 if (!SCORE_WHOLE && kept.careful) {
                     mma_level(s, unit, maxima + here_row, here);
                 }
