@@ -1,6 +1,6 @@
 /*
- * rows - products of two rows in memory, element by element: for kernels with a row for each
- * work-item, fwd_rows and bwd_rows.
+ * rows - products of two rows in memory, element by element: for backward kernels with a
+ * row for each work-item, bwd_rows.
  */
 
 /* d_o.v */

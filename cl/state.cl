@@ -58,7 +58,7 @@ INLINE int state_is_far(float m) {
 
 /* A score, in units of `unit`, of a row whose maximum over all keys is known to be m: where the row
  * is far, less m.  score * unit is rounded as m was, so the best key's difference is exactly 0. Any
- * other is at least 2^-13, and the unit at most 2^112: no difference becomes subnormal. */
+ * other is at least 2^-14, and the unit at most 2^112: no difference becomes subnormal. */
 INLINE float state_level(float score, float unit, float m) {
     const float difference = score * unit - m;
     return state_is_far(m) ? difference * (1.0f / unit) : score;

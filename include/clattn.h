@@ -316,8 +316,8 @@ CLATTN_API const char *clattn_plan_variant(clattn_plan plan);
 
 /* Writes to text what the plan is and why its variant was chosen, line by line: the problem, the
  * device, the bytes of workspace; then for each solver whether it was chosen (and where its variant
- * comes from) or not (and the reason).  If there is a second variant, two last lines name the one
- * for "aligned strides" and the one for "other strides".
+ * comes from) or not (and the reason).  Where the variant cannot run with all strides, two last
+ * lines say what runs with "aligned strides" and with "other strides".
  * text, capacity and needed as in clattn_context_describe. */
 CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capacity,
                                        size_t *needed);

@@ -222,22 +222,24 @@ static void choose_for_other_strides(clattn_plan plan, struct text *description)
 }
 
 static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
-    struct text *description = &plan->description;
+    struct text *description = &plan->description, strides = {0};
     struct choice c = {0};
     const cl_int code = choose_answer(plan, asked, NULL, &c, status);
     if (code == CL_SUCCESS && plan->answers[0].solver->accepts &&
         !(plan->problem.promises & CLATTN_PROMISE_ALIGNED)) {
-        choose_for_other_strides(plan, &c.description);
+        choose_for_other_strides(plan, &strides);
     }
     if (code == CL_SUCCESS) {
         text_printf(description, "workspace %llu\n", (unsigned long long)plan->workspace);
     }
     text_append(description, text_chars(&c.description), c.description.length);
     text_append(description, text_chars(&c.remarks), c.remarks.length);
+    text_append(description, text_chars(&strides), strides.length);
     if (!plan->on_paper) {
         context_remark_lines(plan->context, &c.remarks);
     }
-    description->failed = description->failed || c.description.failed;
+    description->failed = description->failed || c.description.failed || strides.failed;
+    text_destroy(&strides);
     choose_destroy(&c);
     return code;
 }

@@ -190,6 +190,11 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .pass = d.pass,
     };
     problem_fill_types(p);
+    /* A forward pass has no gradients; and a type that all of them have anyway is the default. */
+    if (p->pass == CLATTN_FORWARD ||
+        (p->type_d == p->type && p->type_d == p->type_k && p->type_d == p->type_v)) {
+        p->type_d = 0;
+    }
     normalise_band(p);
     return CL_SUCCESS;
 }

@@ -60,8 +60,9 @@ void problem_format_features(cl_ulong features, struct text *out);
 /* True when each of the words, as in a line of the tuning table, holds for p:
  * d64, d64:32, d33-64, q1-512, k1024-, h8:2, causal, full, band, softcap, fwd, bwd, "*", a
  * feature's.  Words of types hold together: with what they leave out in its default they are the
- * types of p, so that f16 is f16 throughout, and f32 kf16 has k and v in f16. On a malformed word
- * returns false and sets *bad to it (NULL otherwise). */
+ * types of p, so that f16 is f16 throughout, and f32 kf16 has k and v in f16; dT alone may be left
+ * out for any type of gradients.  On a malformed word returns false and sets *bad to it (NULL
+ * otherwise). */
 bool problem_matches(const struct problem *p, const char *words, const char **bad);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * The candidates go from large to small; the first that fits the device's local
  * memory, its work-group limit and a budget of registers wins.  The last one needs
- * a work-group of 1 and 616 bytes.
+ * a work-group of 1 and 612 bytes.
  */
 #include <stdlib.h>
 #include <string.h>

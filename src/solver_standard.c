@@ -295,6 +295,7 @@ static cl_int steps(const struct run *run) {
 }
 
 static cl_int enqueue(const struct launch *l, struct status *status) {
+    assert(l->stages == KERNELS); /* stages are called by number */
     struct run run = {.launch = l, .status = status, .problem = *l->problem};
     run.problem.batch = (cl_uint)l->params->batch;
     run.problem.seq_q = (cl_uint)l->params->seq_q;

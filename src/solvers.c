@@ -76,7 +76,7 @@ cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
 const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
                                  cl_ulong per_element) {
     const cl_ulong elements = (cl_ulong)p->seq_kv * (p->head_dim + p->head_dim_v + 8);
-    return d->loop_limit && elements * per_element > d->loop_limit
+    return d->loop_limit && size_mul_capped(elements, per_element) > d->loop_limit
                ? "the device silently stops a work-item after loop_limit loop iterations, which "
                  "are too few"
                : NULL;

@@ -88,8 +88,8 @@ struct solver {
 
 enum { SOLVERS = 8 };
 
-/* In the order in which they are tried; fwd_rows and bwd_rows apply everywhere.  Baselines come
- * last.
+/* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
+ * come last.
  */
 extern const struct solver *const solvers_table[SOLVERS];
 

@@ -28,8 +28,11 @@ static const struct {
     {"vbf16 q7 d3 f16", "f16 vbf16 q7 d3"},
     {"f32 kf32 vf32 of32 q7 d3", "f32 q7 d3"},
     {"f16 of32 q7 d3", "f16 of32 q7 d3"}, /* o as q */
-    {"df16 of16 vbf16 kbf16 bf16 q7 k9 d3", "bf16 of16 df16 q7 k9 d3"},
-    {"df32 q7 d3", "f32 df32 q7 d3"},
+    {"df16 of16 vbf16 kbf16 bf16 q7 k9 d3 bwd", "bf16 of16 df16 q7 k9 d3 bwd"},
+    {"df32 q7 d3 bwd", "f32 q7 d3 bwd"}, /* as all of them */
+    {"df16 q7 d3", "f32 q7 d3"},         /* forward has no gradients */
+    {"df16 q7 d3 bwd", "f32 df16 q7 d3 bwd"},
+    {"df32 kf16 q7 d3 bwd", "f32 kf16 df32 q7 d3 bwd"},
     {"  q7\td3\r\n", "f32 q7 d3"},
     {"q7 k7 d3", "f32 q7 d3"},
     {"q7 k0 d3", "f32 q7 k0 d3"},

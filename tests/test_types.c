@@ -61,9 +61,9 @@ static void words_of_tuning_lines_match(void **state) {
         {"f32 vf16 q7 d3", "f32 kf16", false},
         {"f32 kf16 vf32 q7 d3", "kf16", false},
         {"f32 kf16 of16 q7 d3", "f32 kf16", false},
-        {"f32 df16 q7 d3", "f32", true},
-        {"f32 df16 q7 d3", "f32 df16", true},
-        {"f32 q7 d3", "f32 df16", false},
+        {"f32 df16 q7 d3 bwd", "f32", true},
+        {"f32 df16 q7 d3 bwd", "f32 df16", true},
+        {"f32 q7 d3 bwd", "f32 df16", false},
     };
     const char *bad;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
