@@ -208,7 +208,7 @@ INLINE int mma_note(__local float *maxima, float m[ROW_FRAGMENTS][ENGINE_SLOTS],
 
 /* state_level for the scores of a block, with the maxima that mma_note has noted. */
 INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], float unit,
-                      __local const float *maxima, struct engine_wave w) {
+                      float inverse, __local const float *maxima, struct engine_wave w) {
     ENGINE_UNROLL
     for (int a = 0; a < ROW_FRAGMENTS; a++) {
         ENGINE_UNROLL
@@ -217,7 +217,7 @@ INLINE void mma_level(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC], fl
             ENGINE_UNROLL
             for (int n = 0; n < KEYS * ENGINE_SPLIT; n++) {
                 float *one = &s[a][n / ENGINE_SPLIT][n % ENGINE_SPLIT][e];
-                *one = state_level(*one, unit, m);
+                *one = state_level(*one, unit, inverse, m);
             }
         }
     }
@@ -424,6 +424,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
         int careful;     /* is this the second pass? */
         int row0, begin; /* the first row and key */
         int full[2];     /* keys that all rows see */
+        float inverse;   /* 1 / score_unit, where MASKED is 0 */
     } kept;
 
     const int wave = (int)get_local_id(0) / ENGINE_LANES;
@@ -453,6 +454,9 @@ fwd_mma(KERNEL_ARGUMENTS) {
         kept.full[0] = span.z;
         kept.full[1] = span.w;
         kept.careful = 0;
+        if (!MASKED) {
+            kept.inverse = 1.0f / score_unit(&p);
+        }
         kept.band[0] = span_first(&slice.band, row0);
         kept.band[1] = span_last(&slice.band, row0);
     }
@@ -534,13 +538,15 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 key0 + BLOCK_N > (FULL_KEPT && MASKED ? kept.full[1] : plain_end);
             if (hides_first | hides_last | (FULL_KEPT && kept.careful)) {
                 const struct engine_wave here = {MMA_LANE, w.scratch};
-                /* Computed anew where wave_row would cost a register too many: NVIDIA's driver 580
-                 * spills 40 bytes for D 128 without a mask. */
-                const int here_row = FULL_KEPT && !MASKED && COLS > 4
+                /* The row's number is wave_row, or is computed anew where wave_row would cost a
+                 * register too many.  Likewise 1 / unit: read from local memory, or computed.  With
+                 * these choices ptxas 13.0 spills nothing on sm_80, sm_86 and sm_90. */
+                const int here_row = FULL_KEPT && (MASKED ? COLS <= 4 : COLS > 4)
                                          ? MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES
                                          : wave_row;
                 if (!SCORE_WHOLE && kept.careful) {
-                    mma_level(s, unit, maxima + here_row, here);
+                    mma_level(s, unit, MASKED ? native_recip(unit) : kept.inverse,
+                              maxima + here_row, here);
                 }
                 if (hides_first) {
                     mma_hide(s, kept.band, slice.band.seq_kv, here_row, key0, 0, here);
