@@ -68,9 +68,10 @@ bwd_rows_kv(KERNEL_ARGUMENTS) {
                 const float score = rows_score(&p, q_rows + j * p.q.row, k);
                 weights[j] = grad_weight(score_at(&scene, score, row0 + j, key),
                                          grad_reference(lse_rows[j * p.lse.row]));
-                d_scores[j] = grad_of_score(weights[j], rows_product_v(d_o_rows + j * p.d_o.row, v),
-                                            workspace[grad_delta_at(&p, &s, row0 + j)],
-                                            score_slope(&p, score));
+                d_scores[j] = grad_of_score(
+                    weights[j],
+                    rows_product(d_o_rows + j * p.d_o.row, TYPE_D_O, v, TYPE_V, HEAD_DIM_V),
+                    workspace[grad_delta_at(&p, &s, row0 + j)], score_slope(&p, score));
             }
             rows_add(d_scores, q_rows, TYPE_Q, p.q.row, count, sum_k, HEAD_DIM);
             rows_add(weights, d_o_rows, TYPE_D_O, p.d_o.row, count, sum_v, HEAD_DIM_V);

@@ -41,9 +41,10 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
         __global const element_v *v_rows = v + key0 * p.v.row;
         for (int j = 0; j < count; j++) {
             const float score = rows_score(&p, q, k_rows + j * p.k.row);
-            d_scores[j] = grad_of_score(
-                grad_weight(score_at(&scene, score, row, key0 + j), reference),
-                rows_product_v(d_o, v_rows + j * p.v.row), delta, score_slope(&p, score));
+            d_scores[j] =
+                grad_of_score(grad_weight(score_at(&scene, score, row, key0 + j), reference),
+                              rows_product(d_o, TYPE_D_O, v_rows + j * p.v.row, TYPE_V, HEAD_DIM_V),
+                              delta, score_slope(&p, score));
         }
         const int ends = grad_segment_ends(key0 - keys.x);
         for (int d = 0; d < HEAD_DIM; d++) {

@@ -9,15 +9,6 @@
 #error "WORK_GROUP: work-items in a work-group"
 #endif
 
-INLINE float rows_score(const struct params *p, __global const element_q *q,
-                        __global const element_k *k) {
-    float product = 0.0f;
-    for (int d = 0; d < HEAD_DIM; d++) {
-        product = fma(load(q + d, TYPE_Q), load(k + d, TYPE_K), product);
-    }
-    return score_of_product(p, product);
-}
-
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(KERNEL_ARGUMENTS) {
     const size_t index = get_global_id(0);
     if (index >= slice_rows(&p)) {

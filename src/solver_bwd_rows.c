@@ -6,10 +6,6 @@
 #include "size.h"
 #include "solvers.h"
 
-enum { WORK_GROUP };
-
-static const struct solver_parameter parameters[] = {SOLVERS_NUMBER(WORK_GROUP, 1, 1024), {0}};
-
 /* A work-item of bwd_rows_kv meets the queries of the whole group. */
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
     struct problem keys = *p;
@@ -19,36 +15,17 @@ static enum fitness fits(const struct problem *p, const struct device *d, struct
         rows ? rows : solvers_refuse_loops(&keys, d, 2 * (p->heads_q / p->heads_kv)), NULL, why);
 }
 
-static bool candidate(const struct problem *p, const struct device *d, const long long *given,
-                      size_t i, long long *values) {
-    (void)p;
-    (void)d;
-    (void)given;
-    values[WORK_GROUP] = 64 >> i;
-    return values[WORK_GROUP] > 0;
-}
-
-static cl_int legal(const struct problem *p, const struct device *d, const long long *values,
-                    struct status *status) {
-    (void)p;
-    return solvers_check_group(d, values[WORK_GROUP], 0, status);
-}
-
-static size_t work_items(const long long *values) {
-    return (size_t)values[WORK_GROUP];
-}
-
 /* Both products are 2^30 * 2^30 at most. */
 static struct grid grid_rows(const long long *values, const struct params *params) {
     const cl_ulong rows =
         (cl_ulong)params->batch * (cl_ulong)params->heads_q * (cl_ulong)params->seq_q;
-    return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
+    return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 static struct grid grid_keys(const long long *values, const struct params *params) {
     const cl_ulong heads_kv = (cl_ulong)params->heads_q / (cl_ulong)params->group;
     const cl_ulong keys = (cl_ulong)params->batch * heads_kv * (cl_ulong)params->seq_kv;
-    return (struct grid){size_div_up(keys, (cl_ulong)values[WORK_GROUP]), 1};
+    return (struct grid){size_div_up(keys, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 /* Of delta. */
@@ -59,14 +36,14 @@ static bool workspace(const struct problem *p, const long long *values, cl_ulong
 }
 
 #define PARTS "params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl", "grad.cl"
-#define STAGE(name, read, write, its_grid, ...)       \
-    {                                                 \
-        .recipe = {.kernel = name,                    \
-                   .reads = read,                     \
-                   .writes = write,                   \
-                   .parts = {PARTS, __VA_ARGS__},     \
-                   .constants = "#define LANES 1\n"}, \
-        .work_items = work_items, .grid = its_grid,   \
+#define STAGE(name, read, write, its_grid, ...)                  \
+    {                                                            \
+        .recipe = {.kernel = name,                               \
+                   .reads = read,                                \
+                   .writes = write,                              \
+                   .parts = {PARTS, __VA_ARGS__},                \
+                   .constants = "#define LANES 1\n"},            \
+        .work_items = solvers_rows_work_items, .grid = its_grid, \
     }
 
 static size_t stages(const struct variant *v, struct stage *to) {
@@ -92,9 +69,9 @@ const struct solver solver_bwd_rows = {
     .mixed = true,
     .features = FEATURES_SCORED,
     .fits = fits,
-    .parameters = parameters,
-    .candidate = candidate,
-    .legal = legal,
+    .parameters = solvers_rows_parameters,
+    .candidate = solvers_rows_candidate,
+    .legal = solvers_rows_legal,
     .stages = stages,
     .workspace = workspace,
 };

@@ -5,36 +5,13 @@
 #include "size.h"
 #include "solvers.h"
 
-enum { WORK_GROUP };
-
-static const struct solver_parameter parameters[] = {SOLVERS_NUMBER(WORK_GROUP, 1, 1024), {0}};
-
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
     return solvers_fitness(solvers_refuse_loops(p, d, 1), NULL, why);
 }
 
-static bool candidate(const struct problem *p, const struct device *d, const long long *given,
-                      size_t i, long long *values) {
-    (void)p;
-    (void)d;
-    (void)given;
-    values[WORK_GROUP] = 64 >> i;
-    return values[WORK_GROUP] > 0;
-}
-
-static cl_int legal(const struct problem *p, const struct device *d, const long long *values,
-                    struct status *status) {
-    (void)p;
-    return solvers_check_group(d, values[WORK_GROUP], 0, status);
-}
-
-static size_t work_items(const long long *values) {
-    return (size_t)values[WORK_GROUP];
-}
-
 static struct grid grid(const long long *values, const struct params *params) {
     const cl_ulong rows = solvers_blocks(params, 1);
-    return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
+    return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 static const struct stage only = {
@@ -42,9 +19,9 @@ static const struct stage only = {
                .reads = "q k v scores",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
-                         "state.cl", "fwd_rows.cl"},
+                         "state.cl", "rows.cl", "fwd_rows.cl"},
                .constants = "#define LANES 1\n"},
-    .work_items = work_items,
+    .work_items = solvers_rows_work_items,
     .grid = grid,
 };
 
@@ -60,8 +37,8 @@ const struct solver solver_fwd_rows = {
     .mixed = true,
     .features = FEATURES_SCORED,
     .fits = fits,
-    .parameters = parameters,
-    .candidate = candidate,
-    .legal = legal,
+    .parameters = solvers_rows_parameters,
+    .candidate = solvers_rows_candidate,
+    .legal = solvers_rows_legal,
     .stages = stages,
 };

@@ -159,24 +159,20 @@ static size_t work_items(const long long *v) {
     return (size_t)v[WORK_GROUP];
 }
 
-static cl_ulong rows_of(const struct params *params) {
-    return (cl_ulong)params->batch * (cl_ulong)params->heads_q * (cl_ulong)params->seq_q;
-}
-
 static struct grid grid_of_pack(const long long *v, const struct params *params) {
     const cl_ulong slices_kv =
         (cl_ulong)params->batch * (cl_ulong)(params->heads_q / params->group);
-    const cl_ulong rows = rows_of(params) + 2 * slices_kv * (cl_ulong)params->seq_kv;
+    const cl_ulong rows = solvers_blocks(params, 1) + 2 * slices_kv * (cl_ulong)params->seq_kv;
     return (struct grid){size_div_up(rows, (cl_ulong)v[WORK_GROUP]), 1};
 }
 
 static struct grid grid_of_weigh(const long long *v, const struct params *params) {
     (void)v;
-    return (struct grid){rows_of(params), 1};
+    return (struct grid){solvers_blocks(params, 1), 1};
 }
 
 static struct grid grid_of_unpack(const long long *v, const struct params *params) {
-    return (struct grid){size_div_up(rows_of(params), (cl_ulong)v[WORK_GROUP]), 1};
+    return (struct grid){size_div_up(solvers_blocks(params, 1), (cl_ulong)v[WORK_GROUP]), 1};
 }
 
 #define TEXT(macro) TEXT_OF(macro)

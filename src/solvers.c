@@ -97,6 +97,30 @@ cl_int solvers_check_group(const struct device *d, long long work_items, long lo
                             (unsigned long long)d->local_memory);
 }
 
+enum { WORK_GROUP = SOLVERS_ROWS_WORK_GROUP };
+
+const struct solver_parameter solvers_rows_parameters[] = {SOLVERS_NUMBER(WORK_GROUP, 1, 1024),
+                                                           {0}};
+
+bool solvers_rows_candidate(const struct problem *p, const struct device *d, const long long *given,
+                            size_t i, long long *values) {
+    (void)p;
+    (void)d;
+    (void)given;
+    values[WORK_GROUP] = 64 >> i;
+    return values[WORK_GROUP] > 0;
+}
+
+cl_int solvers_rows_legal(const struct problem *p, const struct device *d, const long long *values,
+                          struct status *status) {
+    (void)p;
+    return solvers_check_group(d, values[WORK_GROUP], 0, status);
+}
+
+size_t solvers_rows_work_items(const long long *values) {
+    return (size_t)values[WORK_GROUP];
+}
+
 long long solvers_given(long long given, long long otherwise) {
     return given == SOLVERS_MISSING ? otherwise : given;
 }

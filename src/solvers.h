@@ -156,6 +156,15 @@ enum fitness solvers_fitness(const char *cannot, const char *could, struct text 
 cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
                            struct status *status);
 
+/* For solvers with a work-item for each row: their one parameter is the size of the work-group. */
+enum { SOLVERS_ROWS_WORK_GROUP };
+extern const struct solver_parameter solvers_rows_parameters[];
+bool solvers_rows_candidate(const struct problem *p, const struct device *d, const long long *given,
+                            size_t i, long long *values);
+cl_int solvers_rows_legal(const struct problem *p, const struct device *d, const long long *values,
+                          struct status *status);
+size_t solvers_rows_work_items(const long long *values);
+
 /* The given value, `otherwise` where it is missing. */
 long long solvers_given(long long given, long long otherwise);
 

@@ -33,25 +33,32 @@ char *fixtures_read(const char *data, const char *file) {
     return chars;
 }
 
-void fixtures_open(struct fixture fixtures[FIXTURES], const char *data) {
+struct fixture fixtures[FIXTURES];
+
+int fixtures_open(void **state) {
+    (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
         char file[64];
         snprintf(file, sizeof file, "%s.txt", names[i]);
-        fixtures[i] = (struct fixture){.name = names[i], .facts = fixtures_read(data, file)};
+        fixtures[i] =
+            (struct fixture){.name = names[i], .facts = fixtures_read(CLATTN_TEST_DATA, file)};
         if (!device_parse(&fixtures[i].device, fixtures[i].facts)) {
             fail_msg("%s does not parse", file);
         }
     }
+    return 0;
 }
 
-void fixtures_close(struct fixture fixtures[FIXTURES]) {
+int fixtures_close(void **state) {
+    (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
         free(fixtures[i].facts);
         fixtures[i].facts = NULL;
     }
+    return 0;
 }
 
-const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], const char *name) {
+const struct fixture *fixtures_find(const char *name) {
     for (size_t i = 0; i < FIXTURES; i++) {
         if (strcmp(fixtures[i].name, name) == 0) {
             return &fixtures[i];

@@ -25,13 +25,16 @@ struct fixtures_engine {
     long long most_dim_v; /* with a longer v it is not the one to choose */
 };
 
-/* Fills all of them from the folder `data`/fixtures, in the order of their names' table.
- * Ends the test on failure. */
-void fixtures_open(struct fixture fixtures[FIXTURES], const char *data);
-void fixtures_close(struct fixture fixtures[FIXTURES]);
+extern struct fixture fixtures[FIXTURES];
 
-/* The one of that name.  Ends the test when there is none. */
-const struct fixture *fixtures_find(const struct fixture fixtures[FIXTURES], const char *name);
+/* Fills all of them from the folder fixtures, in the order of their names' table, and frees their
+ * texts: a group's set-up and teardown, which do not use state and return 0.  Opening ends the test
+ * on failure. */
+int fixtures_open(void **state);
+int fixtures_close(void **state);
+
+/* The fixture of that name.  Ends the test when there is none. */
+const struct fixture *fixtures_find(const char *name);
 
 /* The text of a file, to be freed.  Ends the test on failure. */
 char *fixtures_read(const char *data, const char *file);

@@ -31,7 +31,6 @@ const struct solver *const solvers_table[SOLVERS] = {
 static struct test_device tested;
 static clattn_context context;
 static struct heard heard;
-static struct fixture fixtures[FIXTURES];
 
 /* ---- Which answer runs ---- */
 
@@ -176,7 +175,7 @@ static void a_promise_spares_the_second_answer(void **state) {
 static void supports_on_h200(const char *problem, char *text, size_t capacity) {
     const struct device own = context->device;
     clattn_desc desc = CLATTN_DESC_INIT;
-    context->device = fixtures_find(fixtures, "h200")->device;
+    context->device = fixtures_find("h200")->device;
     assert_int_equal(clattn_desc_parse(problem, &desc), CL_SUCCESS);
     assert_int_equal(clattn_supports(context, &desc, text, capacity, NULL), CL_SUCCESS);
     context->device = own;
@@ -276,9 +275,8 @@ static void tensor_maps_decide(void **state) {
     struct text far = {0};
     struct status status = {0};
     long long values[VARIANT_PARAMETERS];
-    assert_int_equal(
-        solvers_complete(wgmma, &p, &fixtures_find(fixtures, "h200")->device, &v, &far, &status),
-        CL_SUCCESS);
+    assert_int_equal(solvers_complete(wgmma, &p, &fixtures_find("h200")->device, &v, &far, &status),
+                     CL_SUCCESS);
     solvers_decode(wgmma, &v, values);
     struct params good = {
         .batch = 2, .heads_q = 16, .group = 4, .seq_q = 4096, .seq_kv = 4096, .aligned = 15};
@@ -418,8 +416,8 @@ static void tasks_are_counted(void **state) {
         struct variant v = {.solver = "fwd_wgmma"};
         struct text far = {0};
         struct status status = {0};
-        const cl_int code = solvers_complete(
-            &solver_fwd_wgmma, &p, &fixtures_find(fixtures, "h200")->device, &v, &far, &status);
+        const cl_int code = solvers_complete(&solver_fwd_wgmma, &p, &fixtures_find("h200")->device,
+                                             &v, &far, &status);
         assert_int_equal(code, cases[i].right ? CL_SUCCESS : CLATTN_UNSUPPORTED);
         assert_int_equal(strstr(text_chars(&status.sentence), "blocks of") != NULL,
                          !cases[i].right);
@@ -443,14 +441,14 @@ static int restore_solvers(void **state) {
 static int open_all(void **state) {
     (void)state;
     restore_solvers(NULL);
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
+    fixtures_open(NULL);
     context = heard_context(tested.context, tested.id, &heard);
     return context ? 0 : -1;
 }
 
 static int close_all(void **state) {
     (void)state;
-    fixtures_close(fixtures);
+    fixtures_close(NULL);
     clattn_context_destroy(context);
     return 0;
 }

@@ -15,8 +15,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct fixture fixtures[FIXTURES];
-
 struct answer {
     cl_int code;
     struct choice choice;
@@ -297,7 +295,7 @@ static void variants_that_do_not_build_are_passed_over(void **state) {
     };
     const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const struct device *d = &fixtures_find(fixtures, expected[i].fixture)->device;
+        const struct device *d = &fixtures_find(expected[i].fixture)->device;
         for (unsigned failures = 0;; failures++) {
             struct driver driver = {.failures = failures};
             struct answer a = choose(&p, d, NULL, &(struct choose_builder){build, &driver});
@@ -364,7 +362,7 @@ static void a_smaller_work_group_is_tried(void **state) {
  * pointer and strides. */
 static void arguments_have_to_fit(void **state) {
     (void)state;
-    struct device d = fixtures_find(fixtures, "mali_g78")->device;
+    struct device d = fixtures_find("mali_g78")->device;
     static const struct {
         const char *problem;
         cl_ulong bytes;
@@ -399,7 +397,7 @@ static void arguments_have_to_fit(void **state) {
 static void the_callers_variant_is_that_variant_or_none(void **state) {
     (void)state;
     const struct problem p = fixtures_problem("f32 h32 q4096 d64");
-    const struct device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct device *d = &fixtures_find("a100")->device;
     struct driver broken = {.failures = 1};
     struct answer a = choose(&p, d, "fwd_tile", &(struct choose_builder){build, &broken});
     assert_int_equal(a.code, CL_BUILD_PROGRAM_FAILURE);
@@ -464,26 +462,14 @@ static void the_variants_are_the_reviewed_ones(void **state) {
     free(reviewed);
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--print") == 0) {
         struct text list = {0};
-        fixtures_open(fixtures, CLATTN_TEST_DATA);
+        fixtures_open(NULL);
         list_variants(&list);
         fputs(text_chars(&list), stdout);
         text_destroy(&list);
-        fixtures_close(fixtures);
+        fixtures_close(NULL);
         return 0;
     }
     const struct CMUnitTest tests[] = {
@@ -496,5 +482,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
         cmocka_unit_test(the_variants_are_the_reviewed_ones),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

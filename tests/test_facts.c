@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct fixture fixtures[FIXTURES];
-
 static bool same(const struct device *a, const struct device *b) {
     struct text one = {0}, other = {0};
     device_format(a, &one);
@@ -189,18 +187,6 @@ static void a_text_that_does_not_fit_is_refused(void **state) {
     }
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fixtures_are_written_as_facts_are),
@@ -212,5 +198,5 @@ int main(void) {
         cmocka_unit_test(other_texts_are_refused),
         cmocka_unit_test(a_text_that_does_not_fit_is_refused),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

@@ -22,8 +22,6 @@
 
 const struct feature features_table[] = {{DUMMY, "dummy"}, {OTHER, "other"}, {0, NULL}};
 
-static struct fixture fixtures[FIXTURES];
-
 /* ---- Problems ---- */
 
 static void words_are_read_and_written(void **state) {
@@ -120,7 +118,7 @@ static void one_sentence_names_what_a_solver_lacks(void **state) {
         {"q7 d3 other", "fwd_rows does not offer other"},
         {"q7 d3 other dummy", "fwd_rows does not offer other"},
     };
-    const struct device *d = &fixtures_find(fixtures, "pocl")->device;
+    const struct device *d = &fixtures_find("pocl")->device;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct problem p = fixtures_problem(cases[i].problem);
         struct text why = {0};
@@ -142,10 +140,8 @@ static cl_int choose(const char *problem, const char *asked, const char *table, 
                      struct status *status) {
     const struct problem p = fixtures_problem(problem);
     const struct tuning_table user = {"the tuning file", table};
-    const struct choose_question question = {.problem = &p,
-                                             .device = &fixtures_find(fixtures, "pocl")->device,
-                                             .asked = asked,
-                                             .user = &user};
+    const struct choose_question question = {
+        .problem = &p, .device = &fixtures_find("pocl")->device, .asked = asked, .user = &user};
     *c = (struct choice){0};
     assert_int_equal(tuning_check(table, "t", status), CL_SUCCESS);
     return choose_variant(&question, c, status);
@@ -276,18 +272,6 @@ static void extras_are_those_of_the_features(void **state) {
     }
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_read_and_written),
@@ -300,5 +284,5 @@ int main(void) {
         cmocka_unit_test(programs_are_told_the_features),
         cmocka_unit_test(extras_are_those_of_the_features),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

@@ -19,7 +19,6 @@
 
 enum { MUTATIONS = 20000, LONGEST = 2000 };
 
-static struct fixture fixtures[FIXTURES];
 static uint64_t random_state;
 
 /* xorshift64*; below n. */
@@ -191,7 +190,7 @@ static void check_variant(const char *chars, size_t length) {
     }
     const struct problem p = fixtures_problem("f16 h8:2 q300 d80:33 causal");
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
-        choose(&p, &fixtures_find(fixtures, devices[i])->device, chars, NULL, false);
+        choose(&p, &fixtures_find(devices[i])->device, chars, NULL, false);
     }
     text_destroy(&once);
     text_destroy(&twice);
@@ -246,7 +245,7 @@ static void check_problem(const char *chars, size_t length) {
     assert_int_equal(problem_from_desc(&again, &desc, &status), CL_SUCCESS);
     problem_format(&again, &twice);
     assert_string_equal(text_chars(&once), text_chars(&twice));
-    choose(&p, &fixtures_find(fixtures, "mali_g78")->device, NULL, NULL, true);
+    choose(&p, &fixtures_find("mali_g78")->device, NULL, NULL, true);
     text_destroy(&once);
     text_destroy(&twice);
 }
@@ -283,7 +282,7 @@ static void check_table(const char *chars, size_t length) {
     status_destroy(&status);
     /* What was refused never gets here in earnest, but must do no harm either. */
     const struct problem p = fixtures_problem("f16 h8:2 q2048 d64 causal");
-    const struct device *d = &fixtures_find(fixtures, "a100")->device;
+    const struct device *d = &fixtures_find("a100")->device;
     size_t at = 0, line = 0, steps = 0;
     struct variant v;
     while (tuning_next(chars, &p, d, &at, &v, &line)) {
@@ -343,18 +342,6 @@ static void damaged_facts(void **state) {
     expect_both();
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(damaged_variants),
@@ -362,5 +349,5 @@ int main(void) {
         cmocka_unit_test(damaged_tables),
         cmocka_unit_test(damaged_facts),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

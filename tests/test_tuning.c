@@ -16,15 +16,13 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct fixture fixtures[FIXTURES];
-
 /* Chooses on a fixture; *variant_text and *description are to be destroyed. */
 static cl_int choose(const char *fixture, const char *words, const char *asked, const char *table,
                      struct text *variant_text, struct text *description) {
     const struct problem p = fixtures_problem(words);
     const struct tuning_table user = {"the tuning file", table};
     const struct choose_question question = {.problem = &p,
-                                             .device = &fixtures_find(fixtures, fixture)->device,
+                                             .device = &fixtures_find(fixture)->device,
                                              .asked = asked,
                                              .user = table ? &user : NULL};
     struct choice c = {0};
@@ -115,7 +113,7 @@ static void how_specific_a_pattern_is(void **state) {
         {"mali_g78", "\"Mali-G78\"", 3},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const struct fixture *f = fixtures_find(fixtures, expected[i].fixture);
+        const struct fixture *f = fixtures_find(expected[i].fixture);
         const char *pattern = expected[i].pattern;
         if (tuning_specificity(&f->device, pattern, strlen(pattern)) != expected[i].specificity) {
             fail_msg("%s, %s: not %d", f->name, pattern, expected[i].specificity);
@@ -143,8 +141,8 @@ static void name_our_line(char *origin, size_t capacity) {
     const struct problem p = fixtures_problem("f32 h32 q4096 d64");
     size_t at = 0, line = 0;
     struct variant v;
-    assert_true(tuning_next(sources_find("tuning.txt")->text, &p,
-                            &fixtures_find(fixtures, "h200")->device, &at, &v, &line));
+    assert_true(tuning_next(sources_find("tuning.txt")->text, &p, &fixtures_find("h200")->device,
+                            &at, &v, &line));
     snprintf(origin, capacity, "tuning.txt:%zu", line);
 }
 
@@ -430,18 +428,6 @@ static void sound_tables_are_accepted(void **state) {
     }
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_most_specific_line_goes_first),
@@ -458,5 +444,5 @@ int main(void) {
         cmocka_unit_test(a_long_line_of_words_is_refused),
         cmocka_unit_test(sound_tables_are_accepted),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

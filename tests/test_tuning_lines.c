@@ -13,8 +13,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct fixture fixtures[FIXTURES];
-
 /* "64", "33-64", "1024-": one end of it. */
 static unsigned long end_of(const char *range, bool high) {
     char *dash;
@@ -142,21 +140,9 @@ static void every_line_of_ours_can_run(void **state) {
     assert_true(lines > 0);
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_line_of_ours_can_run),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }

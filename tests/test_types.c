@@ -12,8 +12,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct fixture fixtures[FIXTURES];
-
 /* A desc of a header without types for each tensor. */
 static void an_older_desc_has_one_type(void **state) {
     (void)state;
@@ -80,7 +78,7 @@ static void words_of_tuning_lines_match(void **state) {
 static void one_sentence_names_the_types(void **state) {
     (void)state;
     struct solver solver = *solvers_find("fwd_rows");
-    const struct device *d = &fixtures_find(fixtures, "pocl")->device;
+    const struct device *d = &fixtures_find("pocl")->device;
     static const char *const sentences[][2] = {
         {"f32 kf16 q7 d3", "fwd_rows takes q, k, v and o of one type, not f32 kf16"},
         {"bf16 of32 q7 d3", "fwd_rows takes q, k, v and o of one type, not bf16 of32"},
@@ -107,7 +105,7 @@ static void expect(const char *fixture, const char *problem, const char *table,
     const struct problem p = fixtures_problem(problem);
     const struct tuning_table user = {"the tuning file", table};
     const struct choose_question question = {
-        .problem = &p, .device = &fixtures_find(fixtures, fixture)->device, .user = &user};
+        .problem = &p, .device = &fixtures_find(fixture)->device, .user = &user};
     struct choice c = {0};
     struct status status = {0};
     assert_int_equal(tuning_check(table, "t", &status), CL_SUCCESS);
@@ -130,18 +128,6 @@ static void engines_leave_mixed_types_to_others(void **state) {
     }
 }
 
-static int open_fixtures(void **state) {
-    (void)state;
-    fixtures_open(fixtures, CLATTN_TEST_DATA);
-    return 0;
-}
-
-static int close_fixtures(void **state) {
-    (void)state;
-    fixtures_close(fixtures);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_older_desc_has_one_type),
@@ -149,5 +135,5 @@ int main(void) {
         cmocka_unit_test(one_sentence_names_the_types),
         cmocka_unit_test(engines_leave_mixed_types_to_others),
     };
-    return cmocka_run_group_tests(tests, open_fixtures, close_fixtures);
+    return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }
