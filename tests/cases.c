@@ -178,7 +178,7 @@ const struct test_case cases_table[] = {
      "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=32 THREADS_M=8 THREADS_N=8 Q_RESIDENT=0 "
      "PREFETCH=1 WIDE_READS=1"},
     {"bf16 vf32 h2 q33 k65 d64 window33,17", "bhsd", "",
-     "fwd_tile BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=8 THREADS_N=4 THREADS_D=2 "
+     "fwd_tile BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=4 THREADS_N=4 THREADS_D=2 "
      "WIDE_READS=1"},
     /* fwd_wgmma: work-groups that answer many tasks, some of them without a key */
     {"f16 b2 h6:3 q200 k150 d64 causal", "bhsd", "", "fwd_wgmma BLOCK_M=64 BLOCK_N=32 GROUPS=2"},
