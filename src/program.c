@@ -155,6 +155,11 @@ static const struct source *find_part(const char *name, const struct variant *v)
 cl_int program_compose(const struct program_recipe *recipe, const struct problem *p,
                        const struct variant *v, struct text *composed, struct text *options,
                        struct text *map, struct status *status) {
+    struct variant taken;
+    if (recipe->takes) {
+        taken = variant_take(v, recipe->kernel, recipe->takes);
+        v = &taken;
+    }
     compose_options(recipe, v, options);
     compose_parameters(recipe, p, v, text_chars(options), composed);
     size_t line = count_lines(text_chars(composed)) + 1;

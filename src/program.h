@@ -22,6 +22,8 @@ struct program_recipe {
                                        * <WORD> in a name: the variant's parameter */
     const char *reads, *writes;       /* its operands, "q k v", and "workspace"; see operand_set.
                                        * Those of features that a problem lacks are left out. */
+    const char *takes;                /* its parameters of the variant, as variant_take reads
+                                       * them; NULL: all */
     const char *constants;            /* further #define lines, or "" */
     const char *pass;                 /* the kernel's parameter PASS; NULL: it has none */
     const char *options;              /* of the compiler, beside SOURCES_OPTIONS; NULL: none */

@@ -2,7 +2,6 @@
  * bwd_rows - one work-item per query row for d_q, one per key for d_k and d_v (cl/bwd_rows_q.cl,
  * cl/bwd_rows_kv.cl): the portable reference of backward.
  */
-#include "feature.h"
 #include "size.h"
 #include "solvers.h"
 
@@ -15,51 +14,36 @@ static enum fitness fits(const struct problem *p, const struct device *d, struct
         rows ? rows : solvers_refuse_loops(&keys, d, 2 * (p->heads_q / p->heads_kv)), NULL, why);
 }
 
-/* Both products are 2^30 * 2^30 at most. */
 static struct grid grid_rows(const long long *values, const struct params *params) {
-    const cl_ulong rows =
-        (cl_ulong)params->batch * (cl_ulong)params->heads_q * (cl_ulong)params->seq_q;
+    const cl_ulong rows = solvers_blocks(params, 1);
     return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 static struct grid grid_keys(const long long *values, const struct params *params) {
-    const cl_ulong heads_kv = (cl_ulong)params->heads_q / (cl_ulong)params->group;
-    const cl_ulong keys = (cl_ulong)params->batch * heads_kv * (cl_ulong)params->seq_kv;
+    const cl_ulong keys = solvers_blocks_of_keys(params, 1);
     return (struct grid){size_div_up(keys, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
-/* Of delta. */
-static bool workspace(const struct problem *p, const long long *values, cl_ulong *bytes) {
-    (void)values;
-    *bytes = (cl_ulong)p->batch * p->heads_q * p->seq_q * sizeof(cl_float); /* below 2^62 */
-    return true;
-}
-
-#define PARTS "params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl", "grad.cl"
-#define STAGE(name, read, write, its_grid, ...)                  \
-    {                                                            \
-        .recipe = {.kernel = name,                               \
-                   .reads = read,                                \
-                   .writes = write,                              \
-                   .parts = {PARTS, __VA_ARGS__},                \
-                   .constants = "#define LANES 1\n"},            \
-        .work_items = solvers_rows_work_items, .grid = its_grid, \
+#define STAGE(name, write, its_grid)                                                     \
+    {                                                                                    \
+        .recipe = {.kernel = name,                                                       \
+                   .reads = "q k v lse d_o scores workspace",                            \
+                   .writes = write,                                                      \
+                   .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", \
+                             "score.cl", "grad.cl", "rows.cl", name ".cl"},              \
+                   .constants = "#define LANES 1\n"},                                    \
+        .work_items = solvers_rows_work_items, .grid = its_grid,                         \
     }
+
+static const struct stage of_q = STAGE("bwd_rows_q", "d_q", grid_rows);
+static const struct stage of_kv = STAGE("bwd_rows_kv", "d_k d_v", grid_keys);
 
 static size_t stages(const struct variant *v, struct stage *to) {
-    static const struct stage all[] = {
-        STAGE("bwd_delta", "o d_o d_lse", "workspace", grid_rows, "bwd_delta.cl"),
-        STAGE("bwd_rows_q", "q k v lse d_o scores workspace", "d_q", grid_rows, "rows.cl",
-              "bwd_rows_q.cl"),
-        STAGE("bwd_rows_kv", "q k v lse d_o scores workspace", "d_k d_v", grid_keys, "rows.cl",
-              "bwd_rows_kv.cl"),
-    };
-    enum { COUNT = sizeof all / sizeof *all };
     (void)v;
-    for (size_t i = 0; i < COUNT; i++) {
-        to[i] = all[i];
-    }
-    return COUNT;
+    to[0] = solvers_delta;
+    to[1] = of_q;
+    to[2] = of_kv;
+    return 3;
 }
 
 extern const struct solver solver_bwd_rows;
@@ -73,5 +57,5 @@ const struct solver solver_bwd_rows = {
     .candidate = solvers_rows_candidate,
     .legal = solvers_rows_legal,
     .stages = stages,
-    .workspace = workspace,
+    .workspace = solvers_delta_workspace,
 };

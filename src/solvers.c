@@ -68,9 +68,13 @@ cl_int solvers_check_arguments(const struct solver *solver, const struct problem
 }
 
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows) {
-    assert(params->batch > 0 && params->heads_q > 0 && params->seq_q > 0); /* or nothing is run */
     return size_div_up((cl_ulong)params->seq_q, rows) * (cl_ulong)params->batch *
            (cl_ulong)params->heads_q;
+}
+
+cl_ulong solvers_blocks_of_keys(const struct params *params, cl_ulong keys) {
+    return size_div_up((cl_ulong)params->seq_kv, keys) * (cl_ulong)params->batch *
+           ((cl_ulong)params->heads_q / (cl_ulong)params->group);
 }
 
 const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
@@ -119,6 +123,28 @@ cl_int solvers_rows_legal(const struct problem *p, const struct device *d, const
 
 size_t solvers_rows_work_items(const long long *values) {
     return (size_t)values[WORK_GROUP];
+}
+
+static struct grid grid_of_delta(const long long *values, const struct params *params) {
+    return (struct grid){size_div_up(solvers_blocks(params, 1), (cl_ulong)values[WORK_GROUP]), 1};
+}
+
+const struct stage solvers_delta = {
+    .recipe = {.kernel = "bwd_delta",
+               .reads = "o d_o d_lse",
+               .writes = "workspace",
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "grad.cl", "bwd_delta.cl"},
+               .takes = "WORK_GROUP",
+               .constants = "#define LANES 1\n"},
+    .work_items = solvers_rows_work_items,
+    .grid = grid_of_delta,
+};
+
+bool solvers_delta_workspace(const struct problem *p, const long long *values, cl_ulong *bytes) {
+    (void)values;
+    *bytes = (cl_ulong)p->batch * p->heads_q * p->seq_q * sizeof(cl_float); /* below 2^62 */
+    return true;
 }
 
 long long solvers_given(long long given, long long otherwise) {

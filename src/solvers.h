@@ -137,9 +137,10 @@ enum { SOLVERS_ENGINE_KEYS = 16384 };
 #define SOLVERS_NUMBER(name, low, high) [name] = {#name, low, high, NULL}
 #define SOLVERS_WORD(name, word) [name] = {#name, 0, 0, word}
 
-/* The number of blocks of `rows` query rows, over all heads and batches: for most solvers the
- * number of work-groups. */
+/* The number of blocks of `rows` query rows, or of `keys` keys, over all heads and batches: for
+ * most solvers the number of work-groups. */
 cl_ulong solvers_blocks(const struct params *params, cl_ulong rows);
+cl_ulong solvers_blocks_of_keys(const struct params *params, cl_ulong keys);
 
 /* per_element: about how many loop iterations a work-item makes for each element of K and of V.
  * Returns one sentence where the device would stop such a work-item early (loop_limit), else NULL.
@@ -164,6 +165,12 @@ bool solvers_rows_candidate(const struct problem *p, const struct device *d, con
 cl_int solvers_rows_legal(const struct problem *p, const struct device *d, const long long *values,
                           struct status *status);
 size_t solvers_rows_work_items(const long long *values);
+
+/* For solvers of backward: their first stage, which fills the workspace with delta
+ * (cl/bwd_delta.cl).  The solver's first parameter is WORK_GROUP, which this stage alone has to
+ * take: the stage is like a solver with a work-item for each row. */
+extern const struct stage solvers_delta;
+bool solvers_delta_workspace(const struct problem *p, const long long *values, cl_ulong *bytes);
 
 /* The given value, `otherwise` where it is missing. */
 long long solvers_given(long long given, long long otherwise);

@@ -122,3 +122,28 @@ void variant_add(struct variant *v, const char *name, const char *value) {
     memcpy(v->parameters[v->count].value, value, strlen(value) + 1);
     v->count++;
 }
+
+/* Characters of the parameter's name that the word takes off; SIZE_MAX: it does not name it. */
+static size_t cut_of(const char *parameter, const char *word, size_t length) {
+    if (word[length - 1] == '_') {
+        return strncmp(parameter, word, length) == 0 ? length : SIZE_MAX;
+    }
+    return text_is(word, length, parameter) ? 0 : SIZE_MAX;
+}
+
+struct variant variant_take(const struct variant *v, const char *name, const char *words) {
+    struct variant taken = {.count = 0};
+    assert(strlen(name) < VARIANT_WORD);
+    memcpy(taken.solver, name, strlen(name));
+    for (size_t i = 0; i < v->count; i++) {
+        const char *at = words, *word, *parameter = v->parameters[i].name;
+        for (size_t length; (length = text_word(&at, &word)) > 0;) {
+            const size_t cut = cut_of(parameter, word, length);
+            if (cut != SIZE_MAX) {
+                variant_add(&taken, parameter + cut, v->parameters[i].value);
+                break;
+            }
+        }
+    }
+    return taken;
+}

@@ -10,7 +10,7 @@
 
 #include "status.h"
 
-enum { VARIANT_PARAMETERS = 12, VARIANT_WORD = 24 };
+enum { VARIANT_PARAMETERS = 16, VARIANT_WORD = 24 };
 
 struct variant {
     char solver[VARIANT_WORD];
@@ -38,5 +38,12 @@ long long variant_number(const struct variant *v, const char *name, long long mi
 
 /* Adds a parameter, which the variant does not have yet. */
 void variant_add(struct variant *v, const char *name, const char *value);
+
+/*
+ * What one stage of a solver takes of a variant: a variant with that name, and with the parameters
+ * that the words name.  A word with "_" at its end names all parameters that begin with the word,
+ * and they lose it: of DQ_BLOCK_M=64 the word "DQ_" makes BLOCK_M=64.
+ */
+struct variant variant_take(const struct variant *v, const char *name, const char *words);
 
 #endif

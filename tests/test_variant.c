@@ -32,8 +32,8 @@ static void what_is_read_is_written(void **state) {
         {" \tfwd_tile  BLOCK_M=64\tBLOCK_N=32\r\n", "fwd_tile BLOCK_M=64 BLOCK_N=32"},
         {"standard SOFTMAX=three_pass", "standard SOFTMAX=three_pass"},
         {"a b=-2147483648 c=2147483647 d=e-f", "a b=-2147483648 c=2147483647 d=e-f"},
-        {"x A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1",
-         "x A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1"},
+        {"x A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1 M=1 N=1 O=1 P=1",
+         "x A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1 M=1 N=1 O=1 P=1"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const struct variant v = read_variant(texts[i].read);
@@ -61,8 +61,8 @@ static void the_sentence_quotes_the_word(void **state) {
         {"a b=1;int", "variant: \"b=1;int\" is not of the form NAME=VALUE"},
         {"a b=2147483648", "variant: the value in \"b=2147483648\" is no 32-bit number"},
         {"a b=1 c=2 b=1", "variant: b stands there twice"},
-        {"a A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1 M=1",
-         "variant: more than 12 parameters"},
+        {"a A=1 B=1 C=1 D=1 E=1 F=1 G=1 H=1 I=1 J=1 K=1 L=1 M=1 N=1 O=1 P=1 Q=1",
+         "variant: more than 16 parameters"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct variant v;
@@ -109,6 +109,24 @@ static void a_variant_is_that_variant(void **state) {
     assert_true(variant_is(&longer, &v));
 }
 
+static void a_stage_takes_its_parameters(void **state) {
+    (void)state;
+    const struct variant v = read_variant("a LANES=8 DQ_BLOCK_M=1 DKV_BLOCK_M=2 LANES_Q=4");
+    static const struct {
+        const char *words, *taken;
+    } texts[] = {
+        {"", "stage"},
+        {"LANES", "stage LANES=8"},
+        {"DKV_ LANES", "stage LANES=8 BLOCK_M=2"},
+        {"LANES_", "stage Q=4"},
+        {"BLOCK_M OTHER_", "stage"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const struct variant taken = variant_take(&v, "stage", texts[i].words);
+        expect_text(&taken, texts[i].taken);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read_is_written),
@@ -117,6 +135,7 @@ int main(void) {
         cmocka_unit_test(parameters_are_found),
         cmocka_unit_test(parameters_are_added_behind),
         cmocka_unit_test(a_variant_is_that_variant),
+        cmocka_unit_test(a_stage_takes_its_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
