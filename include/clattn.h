@@ -298,6 +298,23 @@ CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *de
 CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
                                   size_t capacity, size_t *needed);
 
+/* Receives a variant that can run the problem, with all its parameters, and what it may cost: in
+ * seconds, but of a model that knows neither clock nor caches, so that only the order of costs for
+ * one problem on one device means something.  The text lives until the callback returns.  Returns 0
+ * to go on; anything else ends the call, which then returns CL_SUCCESS. */
+typedef cl_int(CL_CALLBACK *clattn_candidate)(const char *variant, double cost, void *user_data);
+
+/* For tuners: the variants that are worth trying for the problem on the context's device, each
+ * once, on the calling thread.  The first is what clattn would choose from the device's facts,
+ * without any tuning table; the others follow, the lowest cost first: what the solvers' rules
+ * allow, at most 1,024 of each solver.  Where desc.variant names a solver, or gives some
+ * parameters, too, all variants have these; without it there is none of a baseline.  Nothing is
+ * compiled, and so a variant may still fail to build, or be slow; the call takes tens of
+ * milliseconds.  Fails as clattn_supports does, and then notify hears why; the callback is not
+ * called. */
+CLATTN_API cl_int clattn_candidates(clattn_context context, const clattn_desc *desc,
+                                    clattn_candidate callback, void *user_data);
+
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs.  A plan of
  * clattn_plan_find is gone for this caller alone. */
 CLATTN_API void clattn_plan_destroy(clattn_plan plan);

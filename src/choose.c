@@ -226,8 +226,9 @@ cl_int choose_variant(const struct choose_question *q, struct choice *c, struct 
     cl_int code = CL_SUCCESS;
     if (q->asked) {
         code = choose_asked(&s, q->asked, status);
-    } else if (!(q->user && choose_from_table(&s, q->user->text, q->user->name)) &&
-               !choose_from_table(&s, sources_find("tuning.txt")->text, "tuning.txt")) {
+    } else if (q->by_formula ||
+               (!(q->user && choose_from_table(&s, q->user->text, q->user->name)) &&
+                !choose_from_table(&s, sources_find("tuning.txt")->text, "tuning.txt"))) {
         code = choose_by_formula(&s, status);
     }
     for (size_t i = 0; i < SOLVERS; i++) {

@@ -36,6 +36,7 @@ struct choose_question {
     const struct device *device;
     const char *asked;                    /* the variant that the caller asks for; NULL: none */
     const struct tuning_table *user;      /* the user's table; NULL: none */
+    bool by_formula;                      /* no table is asked, clattn's own neither */
     const struct solver *without;         /* a solver that must not be chosen; NULL: none */
     const struct choose_builder *builder; /* builds each candidate; NULL: every candidate builds */
 };

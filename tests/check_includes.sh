@@ -14,8 +14,8 @@ rank() {
     program | tuning) echo 2 ;;
     solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
-    choose) echo 5 ;;
-    plan | plans | context | call | forward | backward) echo 6 ;;
+    cost | choose | candidates) echo 5 ;;
+    plan | plans | propose | context | call | forward | backward) echo 6 ;;
     *) echo unknown ;;
     esac
 }
