@@ -75,7 +75,7 @@ CLATTN_API cl_uint clattn_version(void);
 #define CLATTN_OVERLAP (-9005)           /* an output shares bytes with another tensor or itself */
 #define CLATTN_INVALID_WORKSPACE (-9006) /* missing, too small, misaligned or not writable */
 #define CLATTN_INVALID_VARIANT (-9007)   /* a variant's text is malformed, or illegal here */
-#define CLATTN_INVALID_TUNING (-9008)    /* the tuning file cannot be read or is malformed */
+#define CLATTN_INVALID_TUNING (-9008)    /* the tuning file of tuning_path cannot be read */
 #define CLATTN_INVALID_TEXT (-9009)      /* a problem text is malformed */
 #define CLATTN_UNSUPPORTED (-9010)       /* sensible, but not offered (on this device) */
 #define CLATTN_INTERNAL (-9011)          /* a defect in clattn: please report the sentence */
@@ -104,13 +104,21 @@ typedef struct clattn_context_desc {
                                 driver makes a queue in the context; retained */
     clattn_notify notify;    /* may be NULL */
     void *user_data;         /* passed to notify */
-    const char *tuning_path; /* tuning file with variants for this device, or NULL */
+    const char *tuning_path; /* a tuning file; NULL: none beside the user's; "": no file at all */
 } clattn_context_desc;
 
 #define CLATTN_CONTEXT_DESC_INIT \
     { sizeof(clattn_context_desc), NULL, NULL, NULL, NULL, NULL }
 
-/* Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
+/* Reads the tuning files, lines that say which variant is fast where (README, "Choosing and
+ * tuning"): tuning_path; the file that the environment variable CLATTN_TUNING names; and
+ * $XDG_CONFIG_HOME/clattn/tuning.txt or ~/.config/clattn/tuning.txt (Windows:
+ * %APPDATA%/clattn/tuning.txt).  A line of an earlier file goes before all lines of later ones.  A
+ * file is a text of at most 4 MiB.  If tuning_path cannot be read, the result is
+ * CLATTN_INVALID_TUNING; if another one cannot, notify gets a remark, but not where the last one is
+ * missing.  A malformed line costs a remark with file and number, and is not used.
+ *
+ * Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
  * on a queue of its own, to learn how much local memory there really is; where there
  * may be a matrix engine (NVIDIA, AMD, Intel) it builds a few lines that use it.
  * *result is NULL on failure. */

@@ -172,7 +172,6 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
 static cl_int choose_answer(clattn_plan plan, const char *asked, const struct solver *without,
                             struct choice *c, struct status *status) {
     clattn_context context = plan->context;
-    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     const struct choose_builder builder = {plan->on_paper ? measure
                                            : asked        ? build
                                                           : build_or_remark,
@@ -180,7 +179,8 @@ static cl_int choose_answer(clattn_plan plan, const char *asked, const struct so
     const struct choose_question question = {.problem = &plan->problem,
                                              .device = &context->device,
                                              .asked = asked,
-                                             .user = context->tuning ? &user : NULL,
+                                             .tables = context->tuning.tables,
+                                             .table_count = context->tuning.count,
                                              .without = without,
                                              .builder = &builder};
     const cl_int code = choose_variant(&question, c, status);
