@@ -20,8 +20,9 @@
  * fail returns CL_SUCCESS, one of OpenCL's own codes unchanged, or one of
  * CLATTN_*; where there is a context, the sentence that explains it goes to its
  * notify callback.  Nothing is ever printed.  The environment variable
- * CLATTN_DUMP names a directory that composed programs are written to; what cannot be
- * written is remarked to notify.
+ * CLATTN_DUMP names a directory that composed programs are written to, CLATTN_LOG a file to
+ * which the text of each problem is appended when the process first makes a plan for it; what
+ * cannot be written is remarked to notify.  CLATTN_TUNING names a tuning file.
  *
  * Threads: any function from any thread, the same plan included, except that
  * nothing may run beside the destruction of what it uses.

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "choose.h"
+#include "log.h"
 
 static void destroy_kernels(struct plan_answer *answer) {
     for (size_t i = 0; i < STAGES; i++) {
@@ -291,6 +292,10 @@ cl_int plan_make(clattn_context context, const clattn_desc *desc, clattn_plan *r
         plan_unmake(plan);
         return code;
     }
+    struct text remarks = {0};
+    log_problem(&plan->problem, &remarks);
+    context_remark_lines(context, &remarks);
+    text_destroy(&remarks);
     *result = plan;
     return CL_SUCCESS;
 }
