@@ -15,7 +15,7 @@ case ${1-} in
 "") ;;
 --tests)
     needed="$needed g++ libcmocka-dev clang"
-    optional="clang-format-14 oclgrind mesa-opencl-icd libclblast-dev
+    optional="clang-format-14 libclang-rt-dev oclgrind mesa-opencl-icd libclblast-dev
         libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip"
     compilers=$(dirname "$0")/setup_compilers.sh
     ;;
