@@ -249,6 +249,7 @@ const struct cases_solver cases_solvers[] = {
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
+    {"bwd_tile", "bwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
     {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
