@@ -70,7 +70,7 @@ static cl_int take_operands(struct call *c, struct status *status) {
     cl_int code = c->extras ? sized_copy(&sized_extras, "args: extras", &copy, c->extras, status)
                             : CL_SUCCESS;
     if (code == CL_SUCCESS) {
-        code = operand_take_extras(operands_table, OPERANDS, c->plan->problem.features, &copy,
+        code = operand_take_extras(operands_table, operands_count, c->plan->problem.features, &copy,
                                    c->given, &taken, status);
     }
     c->reads = operand_set(pass->reads) | taken;
@@ -169,7 +169,7 @@ static cl_int check_workspace(struct call *c, struct status *status) {
 
 static cl_int check_memory(struct call *c, struct status *status) {
     cl_int code = CL_SUCCESS;
-    for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
+    for (size_t i = 0; i < operands_count && code == CL_SUCCESS; i++) {
         code = check_operand(c, i, status);
     }
     if (code == CL_SUCCESS) {
@@ -207,7 +207,7 @@ static cl_int fill_params(struct call *c, struct status *status) {
         .factor = (float)(softcap > 0 ? scale / softcap : scale * log2_e),
         .cap = (float)(softcap * log2_e),
     };
-    for (size_t i = 0; i < OPERANDS; i++) {
+    for (size_t i = 0; i < operands_count; i++) {
         c->params.strides[i] = t[i].strides;
         c->params.given |= (cl_int)t[i].present << i;
         c->params.aligned |= (cl_int)(t[i].aligned || !t[i].present) << i;

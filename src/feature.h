@@ -9,17 +9,24 @@
 #ifndef FEATURE_H
 #define FEATURE_H
 
+#include <stdbool.h>
+
 #include "clattn.h"
 
 struct feature {
     cl_ulong bit;     /* CLATTN_FEATURE_*; 0: behind the last feature */
     const char *word; /* of problem texts; in capitals the parameter of kernels: 1 or 0 */
+    bool scored;      /* changes a score by where it stands: cl/score.cl has it */
+    bool diagonal;    /* depends on which key stands opposite a query: on desc.align */
 };
 
-/* The features that change a score by where it stands: the kernels' parameter SCORED, and what the
- * word "scores" of a recipe reads (program.h). */
-#define FEATURES_SCORED CLATTN_FEATURE_ALIBI
-
 extern const struct feature features_table[];
+
+/* All bits of the table, those of the features with `scored`, and of those with `diagonal`.
+ * Of the scored ones follow the kernels' parameter SCORED and what the word "scores" of a recipe
+ * reads (program.h). */
+cl_ulong feature_all(void);
+cl_ulong feature_scored(void);
+cl_ulong feature_diagonal(void);
 
 #endif

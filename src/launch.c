@@ -25,7 +25,7 @@ static size_t pack(const struct params *params, cl_uint operands,
                    unsigned char to[sizeof(struct params)]) {
     const size_t numbers = offsetof(struct params, workspace);
     size_t size = 0;
-    for (size_t i = 0; i < OPERANDS; i++) {
+    for (size_t i = 0; i < operands_count; i++) {
         if (operands >> i & 1) {
             memcpy(to + size, &params->strides[i], sizeof params->strides[i]);
             size += sizeof params->strides[i];
@@ -49,7 +49,7 @@ static cl_int set_arguments(const struct launch *l, cl_kernel kernel, cl_uint op
     const size_t size = pack(l->params, operands, params);
     cl_uint at = 0;
     cl_int code = clSetKernelArg(kernel, at++, size, params);
-    for (size_t i = 0; i < OPERANDS && code == CL_SUCCESS; i++) {
+    for (size_t i = 0; i < operands_count && code == CL_SUCCESS; i++) {
         if (operands >> i & 1) {
             code = set_tensor(kernel, at++, &l->tensors[i]);
         }

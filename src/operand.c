@@ -52,7 +52,7 @@ static struct operand_shape shape_alibi(const struct problem *p, const struct op
     return (struct operand_shape){n->batch, p->heads_q, 1, 1, CLATTN_F32};
 }
 
-const struct operand operands_table[OPERANDS] = {
+const struct operand operands_table[] = {
     [OPERAND_Q] = {"q", shape_q, 0, false, 0},
     [OPERAND_K] = {"k", shape_k, 0, false, 0},
     [OPERAND_V] = {"v", shape_v, 0, false, 0},
@@ -63,9 +63,10 @@ const struct operand operands_table[OPERANDS] = {
     [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0},
     [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0},
     [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0},
-    [OPERAND_ALIBI] = {"alibi", shape_alibi, CLATTN_FEATURE_ALIBI, false,
-                       offsetof(clattn_extras, alibi)},
+    {"alibi", shape_alibi, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi)},
 };
+const size_t operands_count = sizeof operands_table / sizeof *operands_table;
+_Static_assert(sizeof operands_table / sizeof *operands_table <= OPERANDS, "room for all");
 
 clattn_type operand_type(const struct operand *operand, const struct problem *p) {
     static const struct operand_lengths none = {0, 0, 0};
@@ -74,11 +75,11 @@ clattn_type operand_type(const struct operand *operand, const struct problem *p)
 
 static size_t index_of(const char *word, size_t length) {
     size_t i = 0;
-    while (i < OPERANDS && !text_is(word, length, operands_table[i].name)) {
+    while (i < operands_count && !text_is(word, length, operands_table[i].name)) {
         i++;
     }
-    assert(i < OPERANDS || text_is(word, length, "workspace"));
-    return i;
+    assert(i < operands_count || text_is(word, length, "workspace"));
+    return i < operands_count ? i : OPERAND_WORKSPACE;
 }
 
 static cl_int refuse_extra(const struct operand *o, const char *what, struct status *status) {
@@ -113,7 +114,7 @@ cl_int operand_take_extras(const struct operand *table, size_t count, cl_ulong f
 
 cl_uint operand_set_of_features(cl_ulong features) {
     cl_uint set = OPERAND_BIT(OPERAND_WORKSPACE);
-    for (size_t i = 0; i < OPERANDS; i++) {
+    for (size_t i = 0; i < operands_count; i++) {
         const cl_ulong feature = operands_table[i].feature;
         set |= !feature || (feature & features) ? OPERAND_BIT(i) : 0;
     }
@@ -125,7 +126,7 @@ cl_uint operand_set(const char *words) {
     const char *at = words, *word;
     for (size_t length; at && (length = text_word(&at, &word)) > 0;) {
         set |= text_is(word, length, "scores")
-                   ? operand_set_of_features(FEATURES_SCORED) & ~operand_set_of_features(0)
+                   ? operand_set_of_features(feature_scored()) & ~operand_set_of_features(0)
                    : OPERAND_BIT(index_of(word, length));
     }
     return set;

@@ -22,8 +22,7 @@ enum operand_index {
     OPERAND_D_Q,
     OPERAND_D_K,
     OPERAND_D_V,
-    OPERAND_ALIBI,
-    OPERANDS
+    OPERANDS = 24 /* at most, with those of features, which have no names here */
 };
 
 /* A set of operands has bit i for operand i, and one bit for the workspace, which is no operand:
@@ -58,13 +57,14 @@ struct operand {
     size_t extra;     /* with a feature: the offset of the tensor's member in clattn_extras */
 };
 
-extern const struct operand operands_table[OPERANDS];
+extern const struct operand operands_table[];
+extern const size_t operands_count;
 
 /* The type of the operand's elements. */
 clattn_type operand_type(const struct operand *operand, const struct problem *p);
 
 /* The set that the words name, "q k v" or "lse workspace"; NULL names no operand.  All words must
- * be known.  "scores" names the operands of all features that change scores (FEATURES_SCORED). */
+ * be known.  "scores" names the operands of all features that change scores. */
 cl_uint operand_set(const char *words);
 
 /* The set of all operands of a problem with these features, and the workspace. */

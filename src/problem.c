@@ -76,16 +76,9 @@ static void normalise_band(struct problem *p) {
     if (p->band_right >= 0 && (cl_uint)p->band_right + 1 >= right_reach) {
         p->band_right = CLATTN_UNBOUNDED;
     }
-    if (!problem_masked(p) && !(p->features & CLATTN_FEATURE_ALIBI)) {
+    if (!problem_masked(p) && !(p->features & feature_diagonal())) {
         p->align = CLATTN_ALIGN_END;
     }
-}
-
-static cl_ulong unknown_features(cl_ulong bits) {
-    for (const struct feature *f = features_table; f->bit; f++) {
-        bits &= ~f->bit;
-    }
-    return bits;
 }
 
 cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
@@ -159,10 +152,10 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         return status_set(status, invalid, "desc: softcap %g is not a number from 0 to %g",
                           (double)d.softcap, (double)(FLT_MAX / 2));
     }
-    if (unknown_features(d.features)) {
+    if (d.features & ~feature_all()) {
         return status_set(status, invalid,
                           "desc: features has bits, 0x%llx, that are none of CLATTN_FEATURE_*",
-                          (unsigned long long)unknown_features(d.features));
+                          (unsigned long long)(d.features & ~feature_all()));
     }
     const cl_ulong unknown = d.promises & ~CLATTN_PROMISE_ALIGNED;
     if (unknown) {

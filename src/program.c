@@ -69,7 +69,7 @@ static void compose_operands(const struct program_recipe *recipe, const struct p
                              struct text *composed) {
     const cl_uint set = program_operands(recipe, p), written = operand_set(recipe->writes);
     struct text members = {0}, arguments = {0}, extras = {0}, passed = {0};
-    for (size_t i = 0; i < OPERANDS; i++) {
+    for (size_t i = 0; i < operands_count; i++) {
         const struct operand *operand = &operands_table[i];
         if (!(set >> i & 1)) {
             continue;
@@ -122,7 +122,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
         append_upper(composed, f->word);
         text_printf(composed, " %d\n", (p->features & f->bit) != 0);
     }
-    text_printf(composed, "#define SCORED %d\n", (p->features & FEATURES_SCORED) != 0);
+    text_printf(composed, "#define SCORED %d\n", (p->features & feature_scored()) != 0);
     text_printf(composed, "#define SEGMENT %u\n",
                 recipe->owns_keys                        ? segment_of_queries(p, v)
                 : problem_keys(p) > recipe->segment_from ? program_segment(p, v)

@@ -3,8 +3,9 @@
 #include <assert.h>
 #include <string.h>
 
-/* Bytes of each struct of the first release that has it, up to the end of the last member.  Never
- * to change: programs that were compiled with it pass these sizes. */
+/* tests/test_sized.c has what the compiler can check.  Bytes of each struct of the first release
+ * that has it, up to the end of the last member.  Never to change: programs that were compiled with
+ * it pass these sizes. */
 #define LEAST(on_64_bits, on_32_bits) (sizeof(void *) == 8 ? (on_64_bits) : (on_32_bits))
 enum {
     LEAST_CONTEXT_DESC = LEAST(48, 24),
@@ -14,20 +15,6 @@ enum {
     LEAST_BACKWARD_ARGS = LEAST(136, 76),
     LEAST_EXTRAS = LEAST(8, 4),
 };
-
-/* A struct does not shrink, and does not end in padding.  The INIT macros do not set padding, and
- * in the next header a member could lie there: what an older program left in it would be taken for
- * the member's value. */
-#define GROWS(type, least, last)                                                       \
-    _Static_assert((least) <= sizeof(type) &&                                          \
-                       sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, \
-                   #type)
-GROWS(clattn_context_desc, LEAST_CONTEXT_DESC, tuning_path);
-GROWS(clattn_desc, LEAST_DESC, unused);
-GROWS(clattn_tensor, LEAST_TENSOR, stride_row);
-GROWS(clattn_forward_args, LEAST_FORWARD_ARGS, workspace_svm);
-GROWS(clattn_backward_args, LEAST_BACKWARD_ARGS, extras);
-GROWS(clattn_extras, LEAST_EXTRAS, alibi);
 
 const struct sized sized_context_desc = {"CLATTN_CONTEXT_DESC_INIT", CLATTN_INVALID_DESC,
                                          LEAST_CONTEXT_DESC, sizeof(clattn_context_desc)};

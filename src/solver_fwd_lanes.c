@@ -90,7 +90,7 @@ extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
     .mixed = true,
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

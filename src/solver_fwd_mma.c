@@ -51,7 +51,7 @@ static cl_ulong local_bytes(const struct problem *p, const long long *v) {
                               keys * (row_k + pad) + keys * (row_v + pad);
     const cl_ulong scratch = v[EMULATED] ? engine->lanes * (engine->left + engine->right) : 1;
     const cl_ulong rest = 72; /* what one work-item notes for all: `kept` and `found` */
-    const bool whole = p->softcap != 0 || p->features & FEATURES_SCORED; /* SCORE_WHOLE */
+    const bool whole = p->softcap != 0 || p->features & feature_scored(); /* SCORE_WHOLE */
     const cl_ulong maxima = whole ? 1 : block_rows(v);
     return elements * 2 + (waves * scratch + maxima) * 4 + rest;
 }
@@ -208,7 +208,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_mma;
 const struct solver solver_fwd_mma = {
     .name = "fwd_mma",
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

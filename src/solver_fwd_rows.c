@@ -35,7 +35,7 @@ extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .mixed = true,
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = solvers_rows_parameters,
     .candidate = solvers_rows_candidate,

@@ -169,7 +169,7 @@ extern const struct solver solver_fwd_tile;
 const struct solver solver_fwd_tile = {
     .name = "fwd_tile",
     .mixed = true,
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

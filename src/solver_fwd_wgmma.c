@@ -196,7 +196,7 @@ static size_t stages(const struct variant *v, struct stage *to) {
 extern const struct solver solver_fwd_wgmma;
 const struct solver solver_fwd_wgmma = {
     .name = "fwd_wgmma",
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

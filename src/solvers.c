@@ -16,8 +16,12 @@ const struct solver *solvers_find(const char *name) {
     return NULL;
 }
 
+static cl_ulong lacks(const struct solver *solver, const struct problem *p) {
+    return p->features & ~(solver->features | (solver->scored ? feature_scored() : 0));
+}
+
 bool solvers_offers(const struct solver *solver, const struct problem *p) {
-    return (p->features & ~solver->features) == 0 && (solver->mixed || !problem_mixed(p));
+    return !lacks(solver, p) && (solver->mixed || !problem_mixed(p));
 }
 
 static const struct variant no_parameters;
@@ -30,9 +34,9 @@ static const struct solver *rules_of(const struct solver *solver, const struct d
 
 enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
                          const struct device *d, const struct variant *v, struct text *why) {
-    if (p->features & ~solver->features) {
+    if (lacks(solver, p)) {
         text_printf(why, "%s does not offer", solver->name);
-        problem_format_features(p->features & ~solver->features, why);
+        problem_format_features(lacks(solver, p), why);
         return CANNOT;
     }
     if (!solvers_offers(solver, p)) {

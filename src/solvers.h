@@ -45,7 +45,8 @@ struct solver {
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
-    /* Bits of features_table: the features that the solver offers; see solvers_fit. */
+    /* Does the solver offer the features that change scores?  Bits of its other features. */
+    bool scored;
     cl_ulong features;
 
     /* Does the solver offer problems whose q, k, v and o differ in type? */

@@ -10,7 +10,7 @@ rank() {
     case $1 in
     clattn | version | size | sources | text) echo 0 ;;
     status | lock | sized) echo 0 ;;
-    ptx | problem* | pass | feature | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
+    ptx | problem* | pass | feature* | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
     program | tuning) echo 2 ;;
     solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
@@ -45,7 +45,7 @@ for file in src/*.[ch]; do
 done
 
 # These answer without a device.
-for file in src/problem*.[ch] src/pass.[ch] src/feature.[ch] src/tuning*.[ch] src/variant.[ch] src/operand.[ch] src/status*.[ch] src/text*.[ch]; do
+for file in src/problem*.[ch] src/pass.[ch] src/feature*.[ch] src/tuning*.[ch] src/variant.[ch] src/operand.[ch] src/status*.[ch] src/text*.[ch]; do
     [ -e "$file" ] || continue
     calls=$(grep -nE '\bcl[A-Z][A-Za-z]* *\(' "$file") || continue
     complain "$file: must make no OpenCL call: $calls"

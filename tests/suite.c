@@ -207,14 +207,19 @@ static int run_cases(const struct test_case *const *cases, size_t count) {
     return failed ? EXIT_FAILURE : suite.ran ? EXIT_SUCCESS : 77;
 }
 
-static int run_table(const char *variant, bool small) {
+/* Every part.y-th case, from the part.x-th one on. */
+struct part {
+    unsigned x, y;
+};
+
+static int run_table(const char *variant, bool small, struct part part) {
     const struct suite_subject *subject = suite.subject;
     const struct test_case **chosen = calloc(subject->count + 1, sizeof *chosen);
-    size_t count = 0;
+    size_t count = 0, all = 0;
     if (!chosen)
         return EXIT_FAILURE;
     for (size_t i = 0; i < subject->count; i++)
-        if (is_chosen(&subject->cases[i], variant, small))
+        if (is_chosen(&subject->cases[i], variant, small) && ++all % part.y == part.x % part.y)
             chosen[count++] = &subject->cases[i];
     if (!count)
         printf("skipped: no case of %s is for this device and %s\n", subject->program, variant);
@@ -227,11 +232,14 @@ int suite_main(int argc, char **argv, const struct suite_subject *subject) {
     struct test_case single = {NULL, "bhsd", "", NULL};
     const struct test_case *only = &single;
     const char *solver = NULL;
+    const char *some = "1/1";
+    struct part part;
     bool small = false, understood = true;
     const struct {
         const char *name;
         const char **value;
     } options[] = {{"--solver", &solver},
+                   {"--part", &some},
                    {"--problem", &single.problem},
                    {"--layout", &single.layout},
                    {"--with", &single.with}};
@@ -248,17 +256,19 @@ int suite_main(int argc, char **argv, const struct suite_subject *subject) {
     }
     suite.subject = subject;
     suite.solver = solver ? cases_solver_of(solver) : NULL;
+    understood = understood && sscanf(some, "%u/%u", &part.x, &part.y) == 2 && part.y > 0;
     if (!understood || !suite.solver) {
         fprintf(stderr,
-                "usage: %s --solver auto|VARIANT [--small | --problem TEXT [--layout NAME] "
-                "[--with WORDS]]\n",
-                subject->program);
+                "usage: %s --solver auto|VARIANT [--small] [--part X/Y]\n"
+                "       %s --solver auto|VARIANT --problem TEXT [--layout NAME] [--with WORDS]\n"
+                "--part: every Y-th case of the table, from the X-th one on\n",
+                subject->program, subject->program);
         return 2;
     }
     suite.variant = suite.solver->variant ? solver : NULL;
     if (!test_device_open(&suite.device))
         return 4;
-    int result = single.problem ? run_cases(&only, 1) : run_table(solver, small);
+    int result = single.problem ? run_cases(&only, 1) : run_table(solver, small, part);
     test_device_close(&suite.device);
     return result;
 }

@@ -20,7 +20,8 @@
 #define DUMMY ((cl_ulong)1 << 3)
 #define OTHER ((cl_ulong)1 << 40)
 
-const struct feature features_table[] = {{DUMMY, "dummy"}, {OTHER, "other"}, {0, NULL}};
+const struct feature features_table[] = {
+    {DUMMY, "dummy", false, false}, {OTHER, "other", false, false}, {0}};
 
 /* ---- Problems ---- */
 

@@ -66,6 +66,18 @@ struct forward_args_0_1 {
     float scale;
 };
 
+/* A struct does not end in padding.  The INIT macros do not set padding, and in the next header a
+ * member could lie there: what an older program left in it would be taken for the member's value.
+ */
+#define ENDS_WITH(type, last) \
+    _Static_assert(sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, #type)
+ENDS_WITH(clattn_context_desc, tuning_path);
+ENDS_WITH(clattn_desc, unused);
+ENDS_WITH(clattn_tensor, stride_row);
+ENDS_WITH(clattn_forward_args, workspace_svm);
+ENDS_WITH(clattn_backward_args, extras);
+ENDS_WITH(clattn_extras, alibi);
+
 static void the_least_sizes_are_those_of_0_1(void **state) {
     (void)state;
     assert_int_equal(sized_context_desc.least, sizeof(struct context_desc_0_1));
