@@ -56,7 +56,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
     v += slice_begin_kv(&p.v, &slice);
     const int aligned = p.aligned & OPERANDS_TOGETHER, d_o_aligned = p.aligned & OPERAND_D_O;
 
-    volatile const int store_from = key0 + own; /* not in a register through the loops */
+    /* Read anew where it is needed: what follows from it would be kept in registers, or spilled,
+     * through the loops. */
+    volatile const int first = key0;
     float4 near_k[STRIPS][ROWS][COLS], near_v[STRIPS_V][ROWS][COLS];
     volatile float4 segment_k[SEGMENT_SUMS(STRIPS)], total_k[TOTAL_SUMS(STRIPS)];
     volatile float4 segment_v[SEGMENT_SUMS(STRIPS_V)], total_v[TOTAL_SUMS(STRIPS_V)];
@@ -94,7 +96,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
                 tile_load_met(tile_met, q_head, TYPE_Q, p.q.row, row0, last, z * BLOCK_D, HEAD_DIM,
                               aligned);
                 if (!OWN_RESIDENT) {
-                    tile_load_own(tile_own, k, TYPE_K, p.k.row, key0, key_last, z * BLOCK_D,
+                    tile_load_own(tile_own, k, TYPE_K, p.k.row, first, key_last, z * BLOCK_D,
                                   HEAD_DIM, aligned, THREADS_OWN);
                 }
                 if (z == 0) {
@@ -139,7 +141,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
                 tile_load_met(tile_met, d_o_head, TYPE_D_O, p.d_o.row, row0, last, z * BLOCK_D,
                               HEAD_DIM_V, d_o_aligned);
                 if (!OWN_RESIDENT && STRIPS_V == 1) {
-                    tile_load_own(tile_own, v, TYPE_V, p.v.row, key0, key_last, 0, HEAD_DIM_V,
+                    tile_load_own(tile_own, v, TYPE_V, p.v.row, first, key_last, 0, HEAD_DIM_V,
                                   aligned, THREADS_OWN);
                 }
                 barrier(CLK_LOCAL_MEM_FENCE);
@@ -152,7 +154,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
                     tile_load_met(tile_met, d_o_head, TYPE_D_O, p.d_o.row, row0, last, z * BLOCK_D,
                                   HEAD_DIM_V, d_o_aligned);
                     if (!OWN_RESIDENT) {
-                        tile_load_own(tile_own, v, TYPE_V, p.v.row, key0, key_last, z * BLOCK_D,
+                        tile_load_own(tile_own, v, TYPE_V, p.v.row, first, key_last, z * BLOCK_D,
                                       HEAD_DIM_V, aligned, THREADS_OWN);
                     }
                     barrier(CLK_LOCAL_MEM_FENCE);
@@ -204,11 +206,11 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
         grads_close(near_v, segment_v, total_v, STRIPS_V);
     }
     if (p.given & OPERAND_D_K) {
-        grads_store(d_k + slice_begin_kv(&p.d_k, &slice), TYPE_D_K, HEAD_DIM, p.d_k.row, store_from,
-                    key_last, met, score_scale(&p), near_k, segment_k, total_k);
+        grads_store(d_k + slice_begin_kv(&p.d_k, &slice), TYPE_D_K, HEAD_DIM, p.d_k.row,
+                    first + own, key_last, met, score_scale(&p), near_k, segment_k, total_k);
     }
     if (p.given & OPERAND_D_V) {
         grads_store(d_v + slice_begin_kv(&p.d_v, &slice), TYPE_D_V, HEAD_DIM_V, p.d_v.row,
-                    store_from, key_last, met, 1.0f, near_v, segment_v, total_v);
+                    first + own, key_last, met, 1.0f, near_v, segment_v, total_v);
     }
 }

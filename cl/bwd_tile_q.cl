@@ -48,7 +48,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
     d_o += slice_begin(&p.d_o, &slice);
     const int aligned = p.aligned & OPERANDS_TOGETHER, d_o_aligned = p.aligned & OPERAND_D_O;
 
-    volatile const int store_from = row0 + own; /* not in a register through the loops */
+    /* Read anew where it is needed: what follows from it would be kept in registers, or spilled,
+     * through the loops. */
+    volatile const int first = row0;
     float4 near[STRIPS][ROWS][COLS];
     volatile float4 segment[SEGMENT_SUMS(STRIPS)], total[TOTAL_SUMS(STRIPS)];
     grads_begin(near, segment, total, STRIPS);
@@ -76,7 +78,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
             tile_load_met(tile_met, v, TYPE_V, p.v.row, key0, last, z * BLOCK_D, HEAD_DIM_V,
                           aligned);
             if (!OWN_RESIDENT) {
-                tile_load_own(tile_own, d_o, TYPE_D_O, p.d_o.row, row0, row_last, z * BLOCK_D,
+                tile_load_own(tile_own, d_o, TYPE_D_O, p.d_o.row, first, row_last, z * BLOCK_D,
                               HEAD_DIM_V, d_o_aligned, THREADS_OWN);
             }
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -96,7 +98,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
             barrier(CLK_LOCAL_MEM_FENCE);
             tile_load_met(tile_met, k, TYPE_K, p.k.row, key0, last, z * BLOCK_D, HEAD_DIM, aligned);
             if (!OWN_RESIDENT) {
-                tile_load_own(tile_own, q, TYPE_Q, p.q.row, row0, row_last, z * BLOCK_D, HEAD_DIM,
+                tile_load_own(tile_own, q, TYPE_Q, p.q.row, first, row_last, z * BLOCK_D, HEAD_DIM,
                               aligned, THREADS_OWN);
             }
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -153,6 +155,6 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
     if (SEGMENT) {
         grads_close(near, segment, total, STRIPS);
     }
-    grads_store(d_q + slice_begin(&p.d_q, &slice), TYPE_D_Q, HEAD_DIM, p.d_q.row, store_from,
+    grads_store(d_q + slice_begin(&p.d_q, &slice), TYPE_D_Q, HEAD_DIM, p.d_q.row, first + own,
                 row_last, met, score_scale(&p), near, segment, total);
 }

@@ -119,42 +119,58 @@ static long long registers(const struct problem *p, const struct half *h, const 
     return rows * (columns > keys ? columns : keys) + 4 * keys + all * rows * columns;
 }
 
+/* Rows that are owned, that are met, BLOCK_D at most, work-items along both. */
+static const struct shape {
+    long long own, met, strip, threads_own, threads_met;
+} shapes[] = {
+    {128, 64, 64, 16, 8}, {128, 64, 64, 16, 16}, {64, 64, 64, 16, 16}, {64, 32, 64, 16, 8},
+    {32, 32, 64, 8, 8},   {32, 32, 32, 8, 8},    {16, 16, 32, 8, 8},   {16, 16, 16, 4, 4},
+    {8, 8, 8, 2, 2},      {4, 8, 4, 1, 1},
+};
+enum { SHAPES = sizeof shapes / sizeof shapes[0], FOR_CPUS = 6 };
+
+/* The kernel's values of a shape, with those strips of heads that the given work-items allow. */
+static void fill(const struct problem *p, const struct device *d, const long long *given,
+                 const struct half *h, const struct shape *shape, long long *v) {
+    v[h->own] = shape->own;
+    v[h->met] = shape->met;
+    v[h->threads_own] = shape->threads_own;
+    v[h->threads_met] = shape->threads_met;
+    v[D] = solvers_tile_strip(p, solvers_given(given[h->threads_met], shape->threads_met),
+                              shape->strip);
+    /* 255 registers is the most that any GPU of today offers without halving its occupancy again;
+     * addresses take some. */
+    v[SUMS_RESIDENT] = registers(p, h, v) <= 200;
+    v[STEP_UNROLL] = 1;
+    /* Two work-groups are worth more than what a reload costs. */
+    v[OWN_RESIDENT] = 1;
+    v[OWN_RESIDENT] = (cl_ulong)local_bytes(p, h, v) <= d->local_memory / 2;
+}
+
 static bool candidate(const struct problem *p, const struct device *d, const long long *given,
                       size_t i, long long *values) {
-    /* Rows that are owned, that are met, BLOCK_D at most, work-items along both, STEP_UNROLL. */
-    static const struct shape {
-        long long own, met, strip, threads_own, threads_met, unroll;
-    } shapes[] = {
-        {64, 64, 64, 8, 8, 1}, {32, 32, 64, 8, 8, 1}, {32, 32, 32, 8, 8, 1}, {16, 16, 32, 8, 8, 1},
-        {16, 16, 16, 4, 4, 1}, {8, 8, 8, 2, 2, 1},    {4, 8, 4, 1, 1, 1},
-    };
-    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     /* To a CPU device the larger ones only take long to build. */
-    i += d->type == DEVICE_CPU ? 2 * 3 : 0;
-    if (i >= 2 * SHAPES) {
+    i += d->type == DEVICE_CPU ? FOR_CPUS : 0;
+    if (i >= SHAPES) {
         return false;
     }
-    const struct shape *shape = &shapes[i / 2];
-    values[WORK_GROUP] = 64;
-    while (values[WORK_GROUP] > shape->threads_own * shape->threads_met) {
-        values[WORK_GROUP] /= 2;
-    }
-    /* See solver_fwd_tile.c. */
-    values[WIDE_READS] =
+    values[WORK_GROUP] = shapes[i].threads_own * shapes[i].threads_met;
+    values[WORK_GROUP] = values[WORK_GROUP] < 64 ? values[WORK_GROUP] : 64;
+    values[WIDE_READS] = /* see solver_fwd_tile.c */
         d->type != DEVICE_CPU && strcmp(d->platform, "Portable Computing Language") != 0;
     for (size_t n = 0; n < HALVES; n++) {
         const struct half *h = &halves[n];
-        long long *v = values + h->at;
-        v[h->own] = shape->own;
-        v[h->met] = shape->met;
-        v[h->threads_own] = shape->threads_own;
-        v[h->threads_met] = shape->threads_met;
-        v[D] = solvers_tile_strip(
-            p, solvers_given(given[h->at + (size_t)h->threads_met], shape->threads_met),
-            shape->strip);
-        v[OWN_RESIDENT] = i % 2 == 0;
-        v[SUMS_RESIDENT] = registers(p, h, v) <= 200;
-        v[STEP_UNROLL] = d->type == DEVICE_CPU ? 1 : shape->unroll;
+        const long long rows = h->at == DKV ? p->seq_kv : p->seq_q;
+        size_t at = i;
+        /* Few rows: no block twice as high as they need. */
+        while (shapes[at].own >= 2 * rows && shapes[at].own > 16) {
+            at++;
+        }
+        fill(p, d, given + h->at, h, &shapes[at], values + h->at);
+        /* A work-group of 128 does not hide the time of memory: only where there are two. */
+        if (at == 0 && (cl_ulong)local_bytes(p, h, values + h->at) > d->local_memory / 2) {
+            fill(p, d, given + h->at, h, &shapes[1], values + h->at);
+        }
     }
     return true;
 }
@@ -200,7 +216,7 @@ const struct solver solver_bwd_tile = {
     .name = "bwd_tile",
     .pass = CLATTN_BACKWARD,
     .mixed = true,
-    .features = FEATURES_SCORED,
+    .scored = true,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,
