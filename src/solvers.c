@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "size.h"
@@ -87,6 +88,32 @@ const char *solvers_refuse_loops(const struct problem *p, const struct device *d
                ? "the device silently stops a work-item after loop_limit loop iterations, which "
                  "are too few"
                : NULL;
+}
+
+/* A work-item that owns a key meets the queries of the whole group. */
+const char *solvers_refuse_backward_loops(const struct problem *p, const struct device *d) {
+    struct problem keys = *p;
+    keys.seq_kv = p->seq_q;
+    const char *rows = solvers_refuse_loops(p, d, 2);
+    return rows ? rows : solvers_refuse_loops(&keys, d, 2 * (p->heads_q / p->heads_kv));
+}
+
+/* PoCL: wrong results, seldom the same ones twice, in 0 to 4 of 90 kernels a run with PoCL 5.0
+ * (Ubuntu 24.04); 6.0 and 7.1 were seen to miscompile barriers in loops, too; 3.1 never. */
+const char *solvers_refuse_tiles(const struct device *d) {
+    const bool miscompiled =
+        strcmp(d->platform, "Portable Computing Language") == 0 && strtol(d->driver, NULL, 10) >= 4;
+    return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory"
+           : miscompiled          ? "PoCL after 3.1 miscompiles barriers in loops"
+                                  : NULL;
+}
+
+long long solvers_tile_strip(const struct problem *p, long long columns, long long most) {
+    const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
+    const long long step = 4 * columns;
+    const long long strip = (long long)size_div_up(wider, (cl_ulong)step) * step;
+    const long long cap = most / step * step;
+    return strip < cap ? strip : cap > step ? cap : step;
 }
 
 cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,

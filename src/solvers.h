@@ -105,7 +105,7 @@ struct solver {
                   size_t stage, struct solver_needs *needs);
 };
 
-enum { SOLVERS = 8 };
+enum { SOLVERS = 9 };
 
 /* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
  * come last.
@@ -188,6 +188,10 @@ cl_ulong solvers_blocks_of_keys(const struct params *params, cl_ulong keys);
 const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
                                  cl_ulong per_element);
 
+/* For solvers of backward whose work-items meet all keys that a query sees, and all queries, of the
+ * whole group, that see a key: likewise. */
+const char *solvers_refuse_backward_loops(const struct problem *p, const struct device *d);
+
 /* What `fits` answers: CANNOT with the sentence `cannot`, else COULD with `could`, else SHOULD.
  * NULL: no sentence. */
 enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why);
@@ -196,6 +200,30 @@ enum fitness solvers_fitness(const char *cannot, const char *could, struct text 
  */
 cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
                            struct status *status);
+
+/* For solvers with tiles in local memory.  One sentence where the device is not to run them, else
+ * NULL. */
+const char *solvers_refuse_tiles(const struct device *d);
+
+/* Constants of their programs (cl/tile_copy.cl): a work-group owns queries and meets keys, or the
+ * other way round. */
+#define SOLVERS_TILE_OF_QUERIES                                  \
+    "#define LANES 1\n"                                          \
+    "#define BLOCK_OWN BLOCK_M\n#define THREADS_OWN THREADS_M\n" \
+    "#define BLOCK_MET BLOCK_N\n#define THREADS_MET THREADS_N\n"
+#define SOLVERS_TILE_OF_KEYS                                     \
+    "#define LANES 1\n"                                          \
+    "#define BLOCK_OWN BLOCK_N\n#define THREADS_OWN THREADS_N\n" \
+    "#define BLOCK_MET BLOCK_M\n#define THREADS_MET THREADS_M\n"
+
+/* An option of the compiler, denormal floats may become 0, which OpenCL
+ * allows a device anyway.  NVIDIA's exp2 is one instruction with the option, and four without it
+ * (H200, 2026-11-21, f32 D 64 without a mask: 37.8 TFLOP/s with the option, 36.2 without it). */
+#define SOLVERS_TILE_OPTIONS "-cl-denorms-are-zero"
+
+/* The smallest strip of heads that 4 * columns (work-items along a row) divides and that covers the
+ * wider head, but at most `most`. */
+long long solvers_tile_strip(const struct problem *p, long long columns, long long most);
 
 /* For solvers with a work-item for each row: their one parameter is the size of the work-group. */
 enum { SOLVERS_ROWS_WORK_GROUP };
