@@ -9,6 +9,7 @@
 #include "cases.h"
 #include "sources.h"
 #include "text.h"
+#include "tuning.h"
 
 static const char *folder;
 static unsigned written;
@@ -36,7 +37,19 @@ static void put_problems(void) {
     put_text("bf16 b0 h1073741823 q1073741823 k0 d512:1 window-1,2 start softcap3e-05");
 }
 
+/* With as many parameters as there may be. */
+static void append_longest(struct text *variant) {
+    text_printf(variant, "fwd_rows");
+    for (int i = 0; i < VARIANT_PARAMETERS; i++) {
+        text_printf(variant, " P%d=1", i);
+    }
+}
+
 static void put_variants(void) {
+    struct text longest = {0};
+    append_longest(&longest);
+    put_text(text_chars(&longest));
+    text_destroy(&longest);
     for (size_t i = 0; i < cases_count; i++) {
         if (cases_table[i].variant) {
             put_text(cases_table[i].variant);
@@ -49,8 +62,27 @@ static void put_variants(void) {
     }
 }
 
+/* A line as long as there may be one. */
+static void put_longest_line(void) {
+    struct text variant = {0}, problem = {0}, value = {0}, line = {0};
+    append_longest(&variant);
+    while (problem.length + 4 <= TUNING_LONGEST_PROBLEM) {
+        text_printf(&problem, "b1- ");
+    }
+    while (value.length < TUNING_LONGEST_VALUE) {
+        text_printf(&value, "1");
+    }
+    text_printf(&line, "* ; %s ; %s ; driver=%s\n", text_chars(&problem), text_chars(&variant),
+                text_chars(&value));
+    put_text(text_chars(&line));
+    text_destroy(&variant);
+    text_destroy(&problem);
+    text_destroy(&value);
+    text_destroy(&line);
+}
+
 static void put_tables(void) {
-    struct text all = {0};
+    put_longest_line();
     put_text(sources_find("tuning.txt")->text);
     for (size_t i = 0; i < cases_count; i++) {
         struct text line = {0};
@@ -62,11 +94,8 @@ static void put_tables(void) {
         text_printf(&line, "%s ; %s ; %s%s\n", devices[i % 4], cases_table[i].problem, variant,
                     froms[i / 4 % 4]);
         put_text(text_chars(&line));
-        text_append(&all, line.chars, line.length);
         text_destroy(&line);
     }
-    put_text(text_chars(&all));
-    text_destroy(&all);
 }
 
 /* A file of a header and as many bytes of data. */

@@ -13,5 +13,5 @@ mkdir -p corpus/seeds-"$target" corpus/"$target"
 # allocator_may_return_null: a file may ask for more memory than there is, and is to be told so.
 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 "$folder/fuzz_$target" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -malloc_limit_mb=100000 \
-    -artifact_prefix=findings/ -print_final_stats=1 -verbosity=0 corpus/"$target" \
+    -artifact_prefix=findings/ -print_final_stats=1 -max_len=2000 -verbosity=0 corpus/"$target" \
     corpus/seeds-"$target"
