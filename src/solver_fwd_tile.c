@@ -24,15 +24,15 @@ enum {
 };
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(BLOCK_M, 1, 512),
-    SOLVERS_NUMBER(BLOCK_N, 8, 128),
-    SOLVERS_NUMBER(BLOCK_D, 4, 512),
-    SOLVERS_NUMBER(THREADS_M, 1, 256),
-    SOLVERS_NUMBER(THREADS_N, 1, 256),
+    SOLVERS_NUMBER_OF(BLOCK_M, 1, 512, "8 16 32 64 96 128 192 256"),
+    SOLVERS_NUMBER_OF(BLOCK_N, 8, 128, "8 16 32 64 96 128"),
+    SOLVERS_NUMBER_OF(BLOCK_D, 4, 512, "16 32 64 96 128 256"),
+    SOLVERS_NUMBER_OF(THREADS_M, 1, 256, "1 2 4 8 16 32"),
+    SOLVERS_NUMBER_OF(THREADS_N, 1, 256, "1 2 4 8 16 32"),
     SOLVERS_NUMBER(THREADS_D, 1, 2),
     SOLVERS_NUMBER(Q_RESIDENT, 0, 1),
     SOLVERS_NUMBER(PREFETCH, 0, 1),
-    SOLVERS_NUMBER(STEP_UNROLL, 1, 16),
+    SOLVERS_NUMBER_OF(STEP_UNROLL, 1, 16, "1 2 4 8"),
     SOLVERS_NUMBER(WIDE_READS, 0, 1),
     {0},
 };
@@ -86,15 +86,31 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
     return solvers_check_group(d, (long long)work_items(v), local_bytes(p, v), status);
 }
 
-/* Accumulators, scores and prefetched elements that one work-item keeps; 255 registers is the most
- * that any GPU of today offers without halving its occupancy again. */
-static bool fits_registers(const struct problem *p, const long long *v) {
+/* Accumulators, scores and prefetched elements that one work-item keeps. */
+static long long registers(const struct problem *p, const long long *v) {
     const long long rows = v[BLOCK_M] / v[THREADS_M];
     const long long slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)v[BLOCK_D]);
     const long long o = rows * slices_v * v[BLOCK_D] / (v[THREADS_N] * v[THREADS_D]);
     const long long s = rows * (v[BLOCK_N] / v[THREADS_N]);
     const long long next = v[PREFETCH] * v[BLOCK_N] * v[BLOCK_D] / (long long)work_items(v);
-    return o + s + next <= 160;
+    return o + s + next;
+}
+
+/* 255 registers is the most that any GPU of today offers without halving its occupancy again. */
+static bool fits_registers(const struct problem *p, const long long *v) {
+    return registers(p, v) <= 160;
+}
+
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    const long long rows = v[BLOCK_M] / v[THREADS_M], keys = v[BLOCK_N] / v[THREADS_N];
+    (void)d;
+    (void)stage;
+    to->rows = (cl_ulong)v[BLOCK_M];
+    to->met = (cl_ulong)v[BLOCK_N];
+    to->local_memory = (cl_ulong)local_bytes(p, v);
+    to->registers = (cl_ulong)registers(p, v);
+    to->reads = (1 / (double)rows + 1 / (double)(keys ? keys : 1)) / (v[WIDE_READS] ? 4 : 1);
 }
 
 static bool candidate(const struct problem *p, const struct device *d, const long long *given,
@@ -175,4 +191,5 @@ const struct solver solver_fwd_tile = {
     .candidate = candidate,
     .legal = legal,
     .stages = stages,
+    .needs = needs,
 };

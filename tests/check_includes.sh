@@ -11,11 +11,11 @@ rank() {
     clattn | version | size | sources | text) echo 0 ;;
     status | lock | sized) echo 0 ;;
     ptx | problem* | pass | feature* | device* | engines | tensor | cache | variant | operand | params) echo 1 ;;
-    program | tuning) echo 2 ;;
+    program | tuning* | log) echo 2 ;;
     solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
-    choose) echo 5 ;;
-    plan | plans | context | call | forward | backward) echo 6 ;;
+    cost | choose | candidates) echo 5 ;;
+    plan | plans | propose | context | call | forward | backward) echo 6 ;;
     *) echo unknown ;;
     esac
 }
