@@ -1,6 +1,6 @@
 /*
  * bwd_rows_q - d_q, one work-item per query row: the reference among the backward kernels, with
- * bwd_rows_kv.
+ * bwd_rows_k and bwd_rows_v.
  *
  * The row's keys come in blocks of GRAD_BLOCK; no local memory, no barriers, any head dim.
  * Grid: dimension 0 runs over rows, then heads, then batch (the last group may hold idle
@@ -28,12 +28,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
     const float reference = grad_reference(lse[slice_begin(&p.lse, &s) + row * p.lse.row]);
     const float delta = workspace[grad_delta_at(&p, &s, row)];
 
-    /* The sums of a segment, and of the segments before it. */
     float sum[HEAD_DIM], total[HEAD_DIM], d_scores[GRAD_BLOCK];
-    for (int d = 0; d < HEAD_DIM; d++) {
-        sum[d] = 0.0f;
-        total[d] = 0.0f;
-    }
+    rows_begin(sum, total, HEAD_DIM);
     const int2 keys = span_of_row(&s.band, row);
     for (int key0 = keys.x; key0 < keys.y; key0 += GRAD_BLOCK) {
         const int count = min(GRAD_BLOCK, keys.y - key0);
@@ -46,20 +42,12 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void bwd_rows_q
                               rows_product(d_o, TYPE_D_O, v_rows + j * p.v.row, TYPE_V, HEAD_DIM_V),
                               delta, score_slope(&p, score));
         }
-        const int ends = grad_segment_ends(key0 - keys.x);
-        for (int d = 0; d < HEAD_DIM; d++) {
-            float block = 0.0f;
-            for (int j = 0; j < count; j++) {
-                block = fma(d_scores[j], load(k_rows + j * p.k.row + d, TYPE_K), block);
-            }
-            sum[d] += block;
-            if (ends) {
-                total[d] += sum[d];
-                sum[d] = 0.0f;
-            }
+        rows_add(d_scores, k_rows, TYPE_K, p.k.row, count, sum, HEAD_DIM);
+        if (grad_segment_ends(key0 - keys.x) || key0 + GRAD_BLOCK >= keys.y) {
+            rows_close_segment(sum, total, HEAD_DIM);
         }
     }
     for (int d = 0; d < HEAD_DIM; d++) {
-        store(d_q + d, (total[d] + sum[d]) * score_scale(&p), TYPE_D_Q);
+        store(d_q + d, total[d] * score_scale(&p), TYPE_D_Q);
     }
 }

@@ -1,6 +1,9 @@
 /*
- * bwd_rows - one work-item per query row for d_q, one per key for d_k and d_v (cl/bwd_rows_q.cl,
- * cl/bwd_rows_kv.cl): the portable reference of backward.
+ * bwd_rows - one work-item per query row for d_q, one per key for d_k, one per key for d_v
+ * (cl/bwd_rows_q.cl, bwd_rows_k.cl, bwd_rows_v.cl): the portable reference of backward.
+ *
+ * d_k and d_v are launches of their own: each gradient costs nothing where nobody wants it, and
+ * no kernel has more arguments than it reads.
  */
 #include "size.h"
 #include "solvers.h"
@@ -19,10 +22,10 @@ static struct grid grid_keys(const long long *values, const struct params *param
     return (struct grid){size_div_up(keys, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
-#define STAGE(name, write, its_grid)                                                     \
+#define STAGE(name, read, write, its_grid)                                               \
     {                                                                                    \
         .recipe = {.kernel = name,                                                       \
-                   .reads = "q k v lse d_o scores workspace",                            \
+                   .reads = read " scores",                                              \
                    .writes = write,                                                      \
                    .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", \
                              "score.cl", "grad.cl", "rows.cl", name ".cl"},              \
@@ -30,15 +33,17 @@ static struct grid grid_keys(const long long *values, const struct params *param
         .work_items = solvers_rows_work_items, .grid = its_grid,                         \
     }
 
-static const struct stage of_q = STAGE("bwd_rows_q", "d_q", grid_rows);
-static const struct stage of_kv = STAGE("bwd_rows_kv", "d_k d_v", grid_keys);
+static const struct stage of_q = STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", grid_rows);
+static const struct stage of_k = STAGE("bwd_rows_k", "q k v lse d_o workspace", "d_k", grid_keys);
+static const struct stage of_v = STAGE("bwd_rows_v", "q k lse d_o", "d_v", grid_keys);
 
 static size_t stages(const struct variant *v, struct stage *to) {
     (void)v;
     to[0] = solvers_delta;
     to[1] = of_q;
-    to[2] = of_kv;
-    return 3;
+    to[2] = of_k;
+    to[3] = of_v;
+    return 4;
 }
 
 extern const struct solver solver_bwd_rows;

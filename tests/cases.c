@@ -299,7 +299,8 @@ static bool read_number(const char *text, double *number) {
 /* "k=signs:1000", "alibi=value:0.5".  False when it is none. */
 static bool read_input(const char *word, struct tensors_input *inputs) {
     static const char *const names[TENSOR_COUNT] = {
-        [TENSOR_Q] = "q=", [TENSOR_K] = "k=", [TENSOR_V] = "v=", [TENSOR_ALIBI] = "alibi="};
+        [TENSOR_Q] = "q=",     [TENSOR_K] = "k=",         [TENSOR_V] = "v=",
+        [TENSOR_D_O] = "d_o=", [TENSOR_D_LSE] = "d_lse=", [TENSOR_ALIBI] = "alibi="};
     int name = TENSOR_Q, kind = 0;
     while (name < TENSOR_COUNT &&
            (!names[name] || strncmp(word, names[name], strlen(names[name])) != 0))

@@ -7,8 +7,8 @@
  *     with     words, each at most once:
  *              scale=X      instead of 1 / sqrt(head_dim)
  *              amplitude=X  q is X times larger; 30 makes |s| about 100
- *              q=KIND:X k=KIND:X v=KIND:X  how elements are drawn (tensors.h), times X;
- *                           else q and k are uniform:2, v is uniform:1
+ *              q=KIND:X k=KIND:X v=KIND:X d_o=KIND:X d_lse=KIND:X  how elements are drawn
+ *                           (tensors.h), times X; else q and k are uniform:2, the others uniform:1
  *              seed=N       other numbers of the same kinds
  *              batch=N q=N k=N  the enqueue asks for less than the problem
  *              nolse        lse is NULL; for backward d_lse is

@@ -214,13 +214,16 @@ struct part {
 
 static int run_table(const char *variant, bool small, struct part part) {
     const struct suite_subject *subject = suite.subject;
-    const struct test_case **chosen = calloc(subject->count + 1, sizeof *chosen);
+    const bool backward = subject->backward && suite.solver->pass == CLATTN_BACKWARD;
+    const struct test_case *cases = backward ? subject->backward : subject->cases;
+    const size_t cases_of_pass = backward ? subject->backward_count : subject->count;
+    const struct test_case **chosen = calloc(cases_of_pass + 1, sizeof *chosen);
     size_t count = 0, all = 0;
     if (!chosen)
         return EXIT_FAILURE;
-    for (size_t i = 0; i < subject->count; i++)
-        if (is_chosen(&subject->cases[i], variant, small) && ++all % part.y == part.x % part.y)
-            chosen[count++] = &subject->cases[i];
+    for (size_t i = 0; i < cases_of_pass; i++)
+        if (is_chosen(&cases[i], variant, small) && ++all % part.y == part.x % part.y)
+            chosen[count++] = &cases[i];
     if (!count)
         printf("skipped: no case of %s is for this device and %s\n", subject->program, variant);
     int result = count ? run_cases(chosen, count) : 77;

@@ -12,6 +12,9 @@
  * be equal, their values are.  The exceptions say ill=N, and why.  On a CPU a driver needs
  * seconds for each kernel: the table has three of f16, two of bf16, three of f32, and one of f16
  * with softcap for solvers that do not take f32.
+ *
+ * Backward has a table of its own: its scores are legal up to 2^16, and beyond all gradients are
+ * finite.
  */
 #include <string.h>
 
@@ -159,6 +162,41 @@ static const struct test_case table[] = {
     {"f32 h2 q70 k33 d40 causal", "bhsd", "q=uniform:1e-3 k=value:-3.4e38 v=rows:1 overflow", NULL},
 };
 
+/* Scores up to 64,800: 64 products of 90 and 90, over 8. */
+static const struct test_case backward[] = {
+    /* one key has all of the weight, or some that are equal share it */
+    {"f16 h2 q70 k65 d64", "bhsd", "q=match:1 k=signs:90", NULL},
+    {"f16 h2 q70 k65 d64", "bshd", "q=match:-1 k=signs:90", NULL},
+    {"f16 h4:2 q70 k65 d64", "bhsd", "seed=6 q=signs:90 k=signs:90", NULL},
+    {"f16 q5 k1 d64", "bhsd", "q=value:90 k=value:90", NULL},
+    {"f16 q70 k64 d64", "bhsd", "q=edge:13 k=steep:14 scale=1", NULL},
+    /* all keys have the same score, high or low, and lse is rounded to 2^-8 */
+    {"f16 h4:2 q70 k65 d64", "bhsd", "q=value:90 k=value:90", NULL},
+    {"f16 h2 q70 k65 d64", "padded", "q=value:90 k=value:-90", NULL},
+    {"f16 h2 q70 k65 d64", "bhsd", "q=value:1 k=rest:1 scale=65000", NULL},
+    {"bf16 h4:2 q33 k65 d40 causal", "padded", "q=value:90 k=value:90", NULL},
+    {"bf16 h2 q70 k33 d40 causal", "bhsd", "q=value:90 k=value:-90", NULL},
+    {"bf16 h2 q33 k65 d40 causal", "bshd", "q=match:1 k=signs:100", NULL},
+    {"f32 h4:2 q33 k65 d64", "bhsd", "q=value:90 k=value:90", NULL},
+    {"f32 h4:2 q33 k65 d64", "padded", "q=uniform:150 k=uniform:150", NULL},
+    {"f32 h2 q33 k65 d64", "bhsd", "q=rows:150 k=rows:150 scale=-1", NULL},
+    /* ALiBi: few keys near one another in score, of large scores; distances that are the score */
+    {"f32 h2 q70 k64 d64 alibi", "bhsd", "q=value:90 k=value:90 alibi=uniform:0.1", NULL},
+    {"f32 h2 q70 k64 d64 alibi", "bshd", "alibi=value:1000", NULL},
+    {"f32 h2 q70 k64 d64 alibi", "bhsd", "alibi=value:-1000", NULL},
+    /* softcap: large scores, and large products */
+    {"f32 q70 k64 d64 softcap60000", "bhsd", "q=uniform:150 k=uniform:150", NULL},
+    {"f32 q70 k64 d64 softcap60000", "bhsd", "q=value:90 k=value:90", NULL},
+    /* beyond 2^16: P can be anything from 0 to 1 */
+    {"f16 h2 q70 k65 d64", "bhsd", "q=value:20000 k=value:20000 ill=1", NULL},
+    {"f16 h2 q70 k65 d64", "bhsd", "q=value:60000 k=value:-60000 ill=1", NULL},
+    {"f16 h2 q70 k65 d64", "bhsd", "q=uniform:60000 k=uniform:60000 ill=1", NULL},
+    {"bf16 h4:2 q33 k65 d40 causal", "padded", "q=value:1e6 k=value:1e6 ill=1", NULL},
+    {"f32 h4:2 q33 k65 d64", "bhsd", "q=uniform:1e9 k=uniform:1e9 ill=1", NULL},
+    {"f32 h4:2 q33 k65 d64", "bhsd", "q=value:1e9 k=value:1e9 ill=1", NULL},
+    {"f32 h2 q70 k64 d64 alibi", "bhsd", "alibi=value:-1e9 ill=1", NULL},
+};
+
 /* An engine's emulation is built for seconds: one kernel of each type.  The softcap of f16 is
  * for those that do not take f32. */
 static bool affords(const char *variant, cl_device_type device, const clattn_desc *desc) {
@@ -171,7 +209,11 @@ static bool affords(const char *variant, cl_device_type device, const clattn_des
 }
 
 int main(int argc, char **argv) {
-    const struct suite_subject subject = {"test_large_scores", table, sizeof table / sizeof *table,
+    const struct suite_subject subject = {"test_large_scores",
+                                          table,
+                                          sizeof table / sizeof *table,
+                                          backward,
+                                          sizeof backward / sizeof *backward,
                                           affords};
     return suite_main(argc, argv, &subject);
 }
