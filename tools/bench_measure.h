@@ -46,14 +46,16 @@ struct bench_plan {
     double seconds;  /* for each variant; at least 3 samples are taken in any case */
     double deadline; /* by bench_machine_now: from here on one sample is enough */
 
-    /* A sentence about what is skipped; the variant may be NULL.  And how much is done. */
+    /* A sentence about what is skipped; the variant may be NULL.  And how much is done: 0 when the
+     * variants are ready and the first sample begins. */
     void (*skip)(void *user, const char *problem, const char *variant, const char *why);
     void (*progress)(void *user, double fraction);
     void *user;
 };
 
 /* results has room for variant_count; *count becomes how many there are.  Returns the
- * first failure, though it may concern one variant only. */
+ * first failure, though it may concern one variant only.  limits may be NULL: then results have no
+ * shares of them. */
 cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
                      const struct bench_plan *plan, const struct bench_problem *problem,
                      struct bench_result *results, size_t *count);
