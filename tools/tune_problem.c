@@ -38,7 +38,8 @@ enum tune_asked tune_ask(struct tune_session *s, const char *kind, const char *p
     snprintf(request, sizeof request, "%s %g %s ; %s\n", kind, s->seconds, problem, variants);
     s->worker.limit = s->limit * (double)count;
     const enum tune_asked asked = tune_worker_ask(&s->worker, request, count, result);
-    if (asked == TUNE_ANSWERED) {
+    /* A comparison that fails is tried again another time. */
+    if (asked == TUNE_ANSWERED && (count == 1 || result->outcome == TUNE_OK)) {
         tune_journal_add(&s->journal, problem, variants, result);
     }
     return asked;
