@@ -6,6 +6,7 @@
 set -u
 tune=$1 run=$2 info=$3 make=$4 json=$5
 device=${CLATTN_TEST_DEVICE:-0}
+export tune device # for children
 here=$(mktemp -d "$PWD/test_tune-XXXXXX")
 trap 'rm -rf "$here"' EXIT
 trap 'exit 1' INT TERM
@@ -178,7 +179,7 @@ lines int.txt.journal 4
 
 fake second <<END
 case \$n in
-2) "$tune" --device "$device" --child-program ./mute -o two.txt "$problem" >second.out 2>second.err; echo \$? >second.rc; ok 1e-3 ;;
+2) "\$tune" --device "\$device" --child-program ./mute -o two.txt "$problem" >second.out 2>second.err; echo \$? >second.rc; ok 1e-3 ;;
 *) $usual ;;
 esac
 END
@@ -203,10 +204,10 @@ prints 'gain=2'
 [ "$(figure 2)" -gt 8 ] || complain "a full disk: it did not go on: $(cat out.txt)"
 
 echo "== a line is used"
-expect 0 'a log' --child-program ./usual -o used.txt --from-log /dev/stdin <<END
-$problem
-END
-variant=$(sed -n 's/^"[^;]*;[^;]*; \(.*\) ; driver.*/\1/p' used.txt)
+printf '%s\n\n%s k128\n' "$problem" "$problem" >problems.log
+expect 0 'a log' --child-program ./usual -o used.txt --from-log problems.log
+lines out.txt 4 # one problem
+variant=$(sed -n 's/.* ; \(fwd_[^;]*\) ; driver=.*/\1/p' used.txt)
 "$make" random in.safetensors F32 bhsd 1 2 2 128 128 32 32
 "$run" --device "$device" --tuning used.txt in.safetensors -o out.safetensors 2>err.txt
 grep -qF "$variant" err.txt || complain "clattn-run does not use the line: $variant"

@@ -175,6 +175,25 @@ static void a_right_model_ends_it_early(void **state) {
     unmake(&t);
 }
 
+/* A solver that the model takes for the worst, and that is the best. */
+static void each_solver_is_asked(void **state) {
+    (void)state;
+    size_t best;
+    make(&t, 4, 1);
+    for (size_t i = 0; i < t.count; i++) {
+        if (strncmp(t.candidates[i].variant, "rows", 4) == 0) {
+            t.seconds[i] = 1e-6 * (1 + (double)(i % 7));
+        }
+    }
+    struct tune_search s = search_of(&t, 0);
+    s.lots = 1;
+    assert_true(tune_search_run(&s));
+    assert_int_equal(tune_search_best(&s, 1, &best), 1);
+    assert_memory_equal(s.candidates[best].variant, "rows", 4);
+    assert_true(s.candidates[best].seconds == 1e-6);
+    unmake(&t);
+}
+
 static void exhaustive_tries_each_once(void **state) {
     (void)state;
     make(&t, 9, 4);
@@ -276,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_near_the_optimum_soon),
         cmocka_unit_test(a_right_model_ends_it_early),
+        cmocka_unit_test(each_solver_is_asked),
         cmocka_unit_test(exhaustive_tries_each_once),
         cmocka_unit_test(failures_are_no_answers),
         cmocka_unit_test(it_ends_when_it_is_told_to),

@@ -92,11 +92,6 @@ static void follow_model(struct state *t) {
                             : s->patience ? s->patience
                                           : between(s->count / 20, 8, 40);
     size_t since = 0;
-    for (size_t i = 0; i < s->count && !t->ended; i++) {
-        if (leads(s, i)) {
-            try(t, i);
-        }
-    }
     for (size_t i = 0; i < s->count && since < patience && !t->ended; i++) {
         if (s->candidates[i].outcome == TUNE_UNTRIED) {
             since = try(t, i) ? 0 : since + 1;
@@ -112,6 +107,16 @@ static void climb(struct state *t) {
         moved = false;
         for (size_t i = 0; i < s->count && !moved && !t->ended; i++) {
             moved = tune_search_neighbours(centre, s->candidates[i].variant) && try(t, i);
+        }
+    }
+}
+
+/* The model may be wrong about a whole solver.  Not first: a solver that is out of place may be
+ * slow to build and to run. */
+static void ask_solvers(struct state *t) {
+    for (size_t i = 0; i < t->s->count && !t->ended; i++) {
+        if (leads(t->s, i) && try(t, i)) {
+            climb(t);
         }
     }
 }
@@ -141,6 +146,7 @@ bool tune_search_run(struct tune_search *search) {
     follow_model(&t);
     if (!search->exhaustive && search->count > 0) {
         climb(&t);
+        ask_solvers(&t);
         draw_lots(&t);
     }
     return !t.ended;

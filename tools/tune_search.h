@@ -1,11 +1,11 @@
 /*
  * tune_search - which candidates are tried, in what order, and when that is enough.
  *
- *     1. the first of each solver, then the others in the model's order, until none of the last
- *        `patience` was faster than the best before
+ *     1. the candidates in the model's order, until none of the last `patience` was faster than the
+ *        best before
  *     2. the neighbours of the best: the same solver, one parameter with another value; as long as
  *        one of them is faster
- *     3. a few that are drawn by lot, and again 2 around one that is faster
+ *     3. the first of each solver, and a few that are drawn by lot; around one that is faster, 2
  *
  * Knows neither device nor clock: whoever calls evaluates.
  */

@@ -18,6 +18,7 @@
 extern char **environ;
 
 enum { SLICE = 50, MOST_FAILURES = 3 }; /* SLICE: milliseconds */
+enum { BURIAL = 200 };                  /* slices that a killed child has to end */
 
 /* What a child says of its time, and what passes here, differ by this factor at most. */
 #define BELIEF 8
@@ -62,43 +63,49 @@ static int spawn(struct tune_worker *w, int in, int out) {
     return code;
 }
 
-void tune_worker_stop(struct tune_worker *w) {
-    if (w->pid > 0) {
-        int status;
-        kill(-w->pid, SIGKILL);
-        while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) {
+/* Kills what is left of the child and forgets it.  Returns how it ended; -1: it does not end, as a
+ * process may that waits for a device. */
+static int bury(struct tune_worker *w, int grace) {
+    int status = -1;
+    bool ended = false;
+    for (int i = 0; i < grace && !ended; i++) {
+        ended = waitpid(w->pid, &status, WNOHANG) == w->pid;
+        if (!ended) {
+            poll(NULL, 0, SLICE);
         }
-        close(w->to);
-        close(w->from);
-    }
-    w->pid = 0;
-    w->length = 0;
-}
-
-/* How a child that says nothing more has ended. */
-static void reap(struct tune_worker *w, struct tune_result *result) {
-    int status = 0;
-    /* It may have closed its output and live: it gets a moment. */
-    for (int i = 0; i < 20 && waitpid(w->pid, &status, WNOHANG) == 0; i++) {
-        poll(NULL, 0, SLICE);
-        status = -1;
     }
     kill(-w->pid, SIGKILL);
-    if (status == -1) {
-        waitpid(w->pid, &status, 0);
+    for (int i = 0; i < BURIAL && !ended; i++) {
+        ended = waitpid(w->pid, &status, WNOHANG) == w->pid;
+        if (!ended) {
+            poll(NULL, 0, i ? SLICE : 1);
+        }
     }
-    if (WIFSIGNALED(status)) {
-        snprintf(result->why, sizeof result->why, "its process was ended by signal %d",
-                 WTERMSIG(status));
-    } else {
-        snprintf(result->why, sizeof result->why, "its process ended by itself, exit code %d",
-                 WEXITSTATUS(status));
-    }
-    result->outcome = TUNE_CRASHED;
     close(w->to);
     close(w->from);
     w->pid = 0;
     w->length = 0;
+    return ended ? status : -1;
+}
+
+void tune_worker_stop(struct tune_worker *w) {
+    if (w->pid > 0) {
+        bury(w, 0);
+    }
+}
+
+/* How a child that says nothing more has ended.  It may have closed its output and live: it gets a
+ * moment. */
+static void reap(struct tune_worker *w, struct tune_result *result) {
+    const int status = bury(w, 20);
+    result->outcome = TUNE_CRASHED;
+    if (status != -1 && WIFEXITED(status)) {
+        snprintf(result->why, sizeof result->why, "its process ended by itself, exit code %d",
+                 WEXITSTATUS(status));
+    } else {
+        snprintf(result->why, sizeof result->why, "its process was ended by signal %d",
+                 status == -1 ? SIGKILL : WTERMSIG(status));
+    }
 }
 
 /* ---- Lines --------------------------------------------------------------- */
