@@ -85,8 +85,8 @@ static bool tune_all(struct job *j) {
     return going;
 }
 
-/* Prints the lines, and writes them. */
-static int write_lines(struct job *j) {
+/* Prints the lines, and writes them if there are all of them. */
+static int write_lines(struct job *j, bool all) {
     size_t lines;
     char *text =
         tune_report_lines(j->session.attention, &j->options.problems, j->rows, j->done, &lines);
@@ -97,7 +97,7 @@ static int write_lines(struct job *j) {
     }
     printf("%s%s", lines ? "\n" : "", text);
     int outcome = OUTCOME_DONE;
-    if (j->options.out && !stop) {
+    if (j->options.out && all) {
         const struct replace_piece pieces[] = {{head, sizeof head - 1}, {text, strlen(text)}};
         const char *why = replace_file(j->options.out, pieces, 2);
         outcome = why ? tune_fail(OUTCOME_FAILED, "%s cannot be written: %s", j->options.out, why)
@@ -120,7 +120,7 @@ static int tune(struct job *j) {
         first = first == CL_SUCCESS ? j->rows[i].status : first;
     }
     tune_report_table(stdout, j->rows, j->done + !going);
-    int outcome = write_lines(j);
+    int outcome = write_lines(j, going);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         outcome = tune_fail(OUTCOME_FAILED, "the results cannot be written: %s", strerror(errno));
     }
@@ -140,15 +140,15 @@ static int tune(struct job *j) {
 }
 
 static int check(struct job *j) {
+    const char *why;
     size_t bad;
-    const char *why = tune_check(&j->session, j->options.check, &bad);
+    const int outcome = tune_check(&j->session, j->options.check, &bad, &why);
     if (why) {
-        return tune_fail(j->session.journal.count ? OUTCOME_FAILED : OUTCOME_WRONG_FILE, "%s: %s",
-                         j->options.check, why);
+        tune_fail(0, "%s: %s", j->options.check, why);
+    } else if (bad) {
+        tune_fail(0, "%s: %zu line%s not good", j->options.check, bad, bad > 1 ? "s are" : " is");
     }
-    return bad ? tune_fail(OUTCOME_FAILED, "%s: %zu line%s not good", j->options.check, bad,
-                           bad > 1 ? "s are" : " is")
-               : OUTCOME_DONE;
+    return outcome;
 }
 
 static int tune_on(struct job *j, const struct select_device *device, size_t index) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "outcome.h"
 #include "tune_line.h"
 
 enum { LARGEST_FILE = 4 << 20, VARIANT = 512 };
@@ -114,14 +115,14 @@ static char *read_file(const char *path, const char **why) {
     return text;
 }
 
-const char *tune_check(struct tune_session *s, const char *path, size_t *bad) {
-    const char *why;
-    char *text = read_file(path, &why), name[TUNE_WORDS], architecture[64];
+int tune_check(struct tune_session *s, const char *path, size_t *bad, const char **why) {
+    char *text = read_file(path, why), name[TUNE_WORDS], architecture[64];
     tune_line_fact(s->attention, "name", name, sizeof name);
     tune_line_fact(s->attention, "architecture", architecture, sizeof architecture);
     size_t number = 0;
     *bad = 0;
-    for (char *at = text, *next; !why && at && *at; at = next) {
+    int outcome = *why ? OUTCOME_WRONG_FILE : OUTCOME_DONE;
+    for (char *at = text, *next; outcome == OUTCOME_DONE && at && *at; at = next) {
         struct tune_fields line;
         char verdict[1024] = "";
         next = at + strcspn(at, "\n");
@@ -141,7 +142,8 @@ const char *tune_check(struct tune_session *s, const char *path, size_t *bad) {
             const bool good = judge(s, &line, &asked, verdict, sizeof verdict);
             *bad += !good;
             if (asked != TUNE_ANSWERED) {
-                why = asked == TUNE_STOPPED ? "interrupted" : s->worker.why;
+                *why = asked == TUNE_STOPPED ? "interrupted" : s->worker.why;
+                outcome = OUTCOME_FAILED;
                 break;
             }
         }
@@ -149,5 +151,5 @@ const char *tune_check(struct tune_session *s, const char *path, size_t *bad) {
         fflush(stdout);
     }
     free(text);
-    return why;
+    return outcome == OUTCOME_DONE && *bad ? OUTCOME_FAILED : outcome;
 }

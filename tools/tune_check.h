@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include "tune_problem.h"
 
-/* Prints a verdict for each line to stdout; *bad becomes how many are not good.  NULL, or why the
- * file cannot be read or nothing further can be asked. */
-const char *tune_check(struct tune_session *s, const char *path, size_t *bad);
+/* Prints a verdict for each line to stdout; *bad becomes how many are not good.  Returns an exit
+ * code; *why is NULL, or says why the file cannot be read or nothing further can be asked. */
+int tune_check(struct tune_session *s, const char *path, size_t *bad, const char **why);
 
 #endif

@@ -11,12 +11,13 @@
 #define LEAST_NOISE 0.01
 #define PASSES 8 /* of each finalist, about, beside those that are timed */
 
-enum { REQUEST = 4096 };
+enum { REQUEST = 4096, LONGER = 5 }; /* LONGER: the samples of a comparison */
 
 struct task {
     struct tune_session *s;
     struct tune_row *row;
     struct tune_search search;
+    char built_in[512]; /* what clattn chooses without tuning files */
     double time;
     enum tune_asked asked; /* why the search ended, if it is not TUNE_ANSWERED */
 };
@@ -35,7 +36,8 @@ enum tune_asked tune_ask(struct tune_session *s, const char *kind, const char *p
         *result = *old;
         return TUNE_ANSWERED;
     }
-    snprintf(request, sizeof request, "%s %g %s ; %s\n", kind, s->seconds, problem, variants);
+    const double seconds = count > 1 ? LONGER * s->seconds : s->seconds;
+    snprintf(request, sizeof request, "%s %g %s ; %s\n", kind, seconds, problem, variants);
     s->worker.limit = s->limit * (double)count;
     const enum tune_asked asked = tune_worker_ask(&s->worker, request, count, result);
     /* A comparison that fails is tried again another time. */
@@ -65,10 +67,34 @@ static cl_int CL_CALLBACK collect(const char *variant, double cost, void *user) 
     return 0;
 }
 
+/* Moves what clattn chooses by a line that is built in, if there is one, behind candidate 0: tuning
+ * is not to end with less. */
+static void promote_built_in(struct task *t, const clattn_desc *desc) {
+    static const char chosen[] = " chosen: ";
+    struct tune_search *s = &t->search;
+    char text[8192] = "";
+    clattn_supports(t->s->attention, desc, text, sizeof text, NULL);
+    const char *variant = strstr(text, chosen);
+    const char *end = variant ? strstr(variant, " (") : NULL;
+    if (!end) {
+        return;
+    }
+    variant += strlen(chosen);
+    snprintf(t->built_in, sizeof t->built_in, "%.*s", (int)(end - variant), variant);
+    for (size_t i = 1; i < s->count; i++) {
+        if (strcmp(s->candidates[i].variant, t->built_in) == 0) {
+            const struct tune_candidate own = s->candidates[i];
+            memmove(&s->candidates[2], &s->candidates[1], (i - 1) * sizeof own);
+            s->candidates[1] = own;
+            break;
+        }
+    }
+}
+
 /* What the last comparison will take. */
 static double reserve(const struct task *t) {
     const double fastest = t->row->fastest > 0 ? t->row->fastest : t->row->first;
-    return TUNE_FINALISTS * (t->s->seconds + PASSES * fastest + 0.1);
+    return TUNE_FINALISTS * (LONGER * t->s->seconds + PASSES * fastest + 0.1);
 }
 
 static bool evaluate(void *user, struct tune_candidate *c) {
@@ -146,7 +172,8 @@ static void conclude(struct task *t, const size_t *finalists, const struct tune_
         row->before = result->times[0].median;
         tune_gain(times, &row->gain, &row->noise);
     }
-    row->better = first ? best != 0 && row->gain > 1 + row->noise : true;
+    const bool there = strcmp(row->best, t->built_in) == 0;
+    row->better = !there && (first ? best != 0 && row->gain > 1 + row->noise : true);
 }
 
 /* The best against the first one, in one child. */
@@ -214,6 +241,7 @@ bool tune_problem(struct tune_session *s, const struct bench_problem *problem, d
         snprintf(row->why, sizeof row->why, "%s",
                  s->heard[0] ? s->heard : clattn_status_name(status));
     } else {
+        promote_built_in(&t, &desc);
         t.search.exhaustive = s->exhaustive;
         t.search.seed = s->seed;
         t.search.evaluate = evaluate;

@@ -18,7 +18,7 @@ struct tune_session {
     struct tune_worker worker;
     bool exhaustive;
     unsigned long long seed;
-    double seconds;       /* for the samples of a variant */
+    double seconds;       /* for the samples of a candidate; a comparison gets more */
     double limit;         /* for an answer about one */
     char heard[TUNE_WHY]; /* what clattn said last */
 
@@ -41,7 +41,7 @@ struct tune_row {
     double gain, noise; /* before / after, and twice its standard error, at least 0.01 */
     double error;       /* of the best's result */
     char best[512];     /* its variant; "": none */
-    bool better;        /* a gain beyond the noise: worth a line */
+    bool better;        /* a gain beyond the noise, by what is not built in: worth a line */
     cl_int status;      /* of clattn_candidates */
     char why[TUNE_WHY]; /* why there is no answer; "": there is one */
 };
