@@ -20,8 +20,8 @@ struct bench_times {
 
 struct bench_result {
     clattn_desc desc;
-    char problem[128], variant[256]; /* variant: the one that ran, complete */
-    char asked[256];                 /* the variant that was asked for, or "auto" */
+    char problem[128], variant[512]; /* variant: the one that ran, complete */
+    char asked[512];                 /* the variant that was asked for, or "auto" */
     struct bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;

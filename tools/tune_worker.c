@@ -235,7 +235,8 @@ static bool read_answer(char *line, size_t count, double passed, struct tune_res
     while (good && (word = strtok_r(NULL, " ", &rest)) != NULL) {
         good = result->count < count && read_times(word, &result->times[result->count++], &claimed);
     }
-    if (!good || result->count != count) {
+    /* Where all failed, it is to say why. */
+    if (!good || result->count != count || claimed <= 0) {
         return false;
     }
     if (claimed > BELIEF * passed + LATENCY || passed > BELIEF * claimed + LATENCY) {
