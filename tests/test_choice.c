@@ -100,7 +100,7 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     const bool hopper = strcmp(f->device.architecture, "nvidia/9.0") == 0 && p->head_dim % 8 == 0 &&
                         p->head_dim_v % 8 == 0;
     const bool backward = p->pass == CLATTN_BACKWARD;
-    const char *home = backward && cpu ? "bwd_rows"
+    const char *home = backward && cpu ? "bwd_lanes"
                        : backward      ? "bwd_tile"
                        : cpu           ? "fwd_lanes"
                        : mma && hopper ? "fwd_wgmma"
@@ -240,6 +240,7 @@ static void little_is_refused(void **state) {
         assert_int_equal(refuses(solvers_find("fwd_rows"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_tile"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_lanes"), &p, d), !cpu || limited);
+        assert_int_equal(refuses(solvers_find("bwd_lanes"), &p, d), !cpu || limited);
     }
 }
 
