@@ -280,6 +280,20 @@ static bool lanes_runnable(const struct variant *v, struct text *why) {
     return true;
 }
 
+/* cl/lanes_products.cl. */
+static bool bwd_lanes_runnable(const struct variant *v, struct text *why) {
+    static const char *const sizes[] = {"VECTORS", "TILE_ROWS", "DOT_UNROLL", "SUM_UNROLL"};
+    const long long lanes = variant_number(v, "LANES", -1);
+    bool good = (lanes == 4 || lanes == 8 || lanes == 16) && variant_find(v, "SWEEP");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        good = good && variant_number(v, sizes[i], -1) >= 1;
+    }
+    if (!good) {
+        text_printf(why, "a parameter is missing or makes no sense");
+    }
+    return good;
+}
+
 /* cl/standard_softmax.cl. */
 static bool softmax_runnable(const struct device *d, const struct variant *v, struct text *why) {
     const long long group = variant_number(v, "WORK_GROUP", -1),
@@ -337,6 +351,10 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
     }
     if (strcmp(solver->name, "fwd_tile") == 0 || tile) {
         if (!tile_runnable(p, d, v, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "bwd_lanes") == 0) {
+        if (!bwd_lanes_runnable(v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "bwd_tile") == 0) {

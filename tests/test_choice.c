@@ -103,7 +103,7 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     /* The sums of d_q and d_k are as long as q. */
     const bool mma_backward = mma && p->head_dim <= engine.most_dim_v;
     const char *home = backward && mma_backward ? "bwd_mma"
-                       : backward && cpu        ? "bwd_rows"
+                       : backward && cpu        ? "bwd_lanes"
                        : backward               ? "bwd_tile"
                        : cpu                    ? "fwd_lanes"
                        : mma && hopper          ? "fwd_wgmma"
@@ -249,6 +249,7 @@ static void little_is_refused(void **state) {
         assert_int_equal(refuses(solvers_find("fwd_rows"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_tile"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_lanes"), &p, d), !cpu || limited);
+        assert_int_equal(refuses(solvers_find("bwd_lanes"), &p, d), !cpu || limited);
     }
 }
 
