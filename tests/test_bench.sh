@@ -104,6 +104,29 @@ answers 0 "$@" --variants "auto;fwd_rows" "f16 q20 d8 causal bwd"
 grep -q 'fwd_rows: variant: fwd_rows is a solver of the forward pass' err.txt ||
     complain "backward: a forward solver: $(cat err.txt)"
 
+echo "== both passes"
+answers 0 "$@" --csv --variants "auto;bwd_rows WORK_GROUP=8 + fwd_rows WORK_GROUP=4;fwd_rows;fwd_rows BLOCK_Q=3" \
+    "f32 b2 h4:2 fwd+bwd q48 k64 d32:16"
+cat out.txt err.txt
+# As above, and what forward reads, writes and computes beside.
+awk -F, 'NR > 1 {
+    operations = 2 * 2 * 4 * 48 * 64 * (4 * 32 + 3 * 16)
+    forward = 4 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * (32 + 16) + 2 * 4 * 48 * 16 + 2 * 4 * 48)
+    bytes = 4 * (2 * 2 * 4 * 48 * 32 + 2 * 2 * 2 * 64 * (32 + 16) + 2 * 2 * 4 * 48 * 16 + 2 * 4 * 48) + forward
+    if ($1 !~ / fwd\+bwd"$/) exit 1
+    ratio = $3 * $6 * 1e6 / operations
+    if (ratio < 0.999 || ratio > 1.001 || $7 != bytes + 2 * $8 || $8 < 4 * 2 * 4 * 48 || !($9 <= $10)) exit 1
+    rows++
+} END { if (rows != 3) exit 1 }' out.txt || complain "both passes: the figures: $(cat out.txt)"
+grep -q '"fwd_rows WORK_GROUP=4 + bwd_rows WORK_GROUP=8",.*"bwd_rows WORK_GROUP=8 + fwd_rows WORK_GROUP=4"$' out.txt ||
+    complain "both passes: a variant of each: $(cat out.txt)"
+grep -q '"fwd_rows WORK_GROUP=[0-9]* + bwd_[^"]*",.*"fwd_rows"$' out.txt || complain "both passes: of one: $(cat out.txt)"
+grep -q 'd32:16 fwd+bwd: fwd_rows BLOCK_Q=3: variant: ' err.txt || complain "both passes: $(cat err.txt)"
+refuses 2 "'bwd' and a word before it are of one kind" "$@" "f32 q20 d8 fwd+bwd bwd"
+refuses 2 "'fwd+bwd+' is none of the words" "$@" "f32 q20 d8 fwd+bwd+"
+refuses 2 "'fwd_rows + fwd_tile' is not one variant for each pass" "$@" --variants "fwd_rows + fwd_tile" "$full"
+refuses 2 "is not one variant for each pass" "$@" --variants "auto; fwd_rows + " "$full"
+
 echo "== tuning"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
 printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
