@@ -52,8 +52,6 @@
 #error "PREFETCH: 1 reads the next strip of K or V into registers during the work on this one"
 #endif
 
-#define STRIPS ((HEAD_DIM + BLOCK_D - 1) / BLOCK_D)
-
 __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERNEL_ARGUMENTS) {
     __local float tile_q[(Q_RESIDENT ? STRIPS : 1) * BLOCK_M * TILE_ROW]
         __attribute__((aligned(16)));
@@ -104,7 +102,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     }
     if (Q_RESIDENT) {
         for (int z = 0; z < STRIPS; z++) {
-            tile_load_q(tile_q + z * BLOCK_M * TILE_ROW, q, &p, row0, row_last, z * BLOCK_D);
+            tile_load_own(tile_q + z * BLOCK_M * TILE_ROW, q, TYPE_Q, p.q.row, row0, row_last,
+                          z * BLOCK_D, HEAD_DIM, p.aligned & OPERANDS_TOGETHER, 0);
         }
     }
     if (id == 0) {
@@ -140,9 +139,10 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 tile_fetch(next, k, TYPE_K, p.k.row, key0, last, BLOCK_N, z * BLOCK_D, HEAD_DIM,
                            p.aligned & OPERANDS_TOGETHER);
             }
-            tile_put(tile_kv, next, TYPE_K, BLOCK_N, 1);
+            tile_put(tile_kv, next, TYPE_K, BLOCK_N, THREADS_N);
             if (!Q_RESIDENT) {
-                tile_load_q(tile_q, q, &p, row0, row_last, z * BLOCK_D);
+                tile_load_own(tile_q, q, TYPE_Q, p.q.row, row0, row_last, z * BLOCK_D, HEAD_DIM,
+                              p.aligned & OPERANDS_TOGETHER, 0);
             }
             barrier(CLK_LOCAL_MEM_FENCE);
             if (!PREFETCH) {
@@ -305,7 +305,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                 /* 0 for a row that sees no key: Rusticl 22.3 gives -0 for 0 * x + 0 where x < 0. */
                 const float4 x = normaliser == 0.0f ? (float4)(0.0f) : sum[z][i][c] * normaliser;
                 __global element_o *to = o + row * p.o.row + d;
-                tile_store(to, x, HEAD_DIM_V - d, ((uint)(size_t)to & (4 * sizeof *to - 1)) == 0);
+                tile_store(to, TYPE_O, HEAD_DIM_V, x, HEAD_DIM_V - d,
+                           ((uint)(size_t)to & (4 * sizeof *to - 1)) == 0);
             }
         }
     }

@@ -110,6 +110,15 @@ INLINE void slice_of_key(const struct params *p, ulong index, int *key, struct s
     slice_of_head(p, (int)(number / heads), (int)(number % heads) * p->group, s);
 }
 
+/* Blocks of block_n keys, heads of K, and of the slices that read head `number` of K the first. */
+INLINE ulong slice_blocks_of_keys(const struct params *p, const int block_n) {
+    return (ulong)(p->seq_kv + block_n - 1) / block_n;
+}
+INLINE void slice_of_number_kv(const struct params *p, uint number, struct slice *s) {
+    const uint heads = (uint)slice_heads_kv(p);
+    slice_of_head(p, (int)(number / heads), (int)(number % heads) * p->group, s);
+}
+
 /* Elements of a tensor [batch, heads, rows] before row `index` of all its heads. */
 INLINE long slice_row_begin(const struct strides *t, int heads, int rows, long index) {
     const long head = index / rows;

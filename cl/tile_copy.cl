@@ -1,27 +1,43 @@
 /*
- * tile_copy - strips of tensors between global memory and fwd_tile's tiles.
+ * tile_copy - strips of tensors between global memory and the tiles of fwd_tile and bwd_tile.
+ *
+ * A work-group owns a block of BLOCK_OWN rows and meets others in blocks of BLOCK_MET; THREADS_OWN
+ * and THREADS_MET work-items lie along them.  In fwd_tile and bwd_tile_q it owns queries and meets
+ * keys, BLOCK_OWN is BLOCK_M and BLOCK_MET is BLOCK_N; in bwd_tile_kv it is the other way round.
  *
  * A strip is BLOCK_D elements of each of some rows.  Work-items move chunks of four elements, each
  * work-item every THREADS-th chunk of a strip; a tile's row is 4 floats longer than a strip's
  * (fwd_tile.cl tells why), and what lies beyond the head dimension is 0.
  */
 #ifndef BLOCK_M
-#error "BLOCK_M: query rows per work-group; a multiple of THREADS_M * THREADS_D"
+#error "BLOCK_M: query rows per block; a multiple of THREADS_M * THREADS_D"
 #endif
 #ifndef BLOCK_N
 #error "BLOCK_N: keys per block; a multiple of 4 and of THREADS_N * (THREADS_D == 2 ? 4 : 1)"
 #endif
 #ifndef BLOCK_D
-#error "BLOCK_D: elements per strip of a head; a multiple of 4 * THREADS_N * THREADS_D"
+#error "BLOCK_D: elements per strip of a head; a multiple of 4 * THREADS_MET * THREADS_D"
 #endif
 #ifndef THREADS_M
-#error "THREADS_M: work-items along query rows"
+#error "THREADS_M: work-items along query rows; along columns, too, where queries are met"
 #endif
 #ifndef THREADS_N
-#error "THREADS_N: work-items along keys and columns"
+#error "THREADS_N: work-items along keys; along columns, too, where keys are met"
 #endif
 #ifndef THREADS_D
 #error "THREADS_D: work-items along the head while scores are summed: 1 or 2"
+#endif
+#ifndef BLOCK_OWN
+#error "BLOCK_OWN: BLOCK_M where a work-group owns queries, BLOCK_N where it owns keys"
+#endif
+#ifndef BLOCK_MET
+#error "BLOCK_MET: the other one: the rows that it meets at a time"
+#endif
+#ifndef THREADS_OWN
+#error "THREADS_OWN: THREADS_M or THREADS_N, as BLOCK_OWN"
+#endif
+#ifndef THREADS_MET
+#error "THREADS_MET: the other one; work-items along columns, too"
 #endif
 #ifndef WIDE_READS
 #error "WIDE_READS: 1 moves four elements at once where rows begin at multiples of 16 bytes"
@@ -45,10 +61,15 @@ INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
 }
 
 /*
- * Four elements of Q, K or V on their way to a tile.  16 bits each stay as they are stored, which
- * takes half as many registers; where one of the three is F32, all come as floats.
+ * Four elements on their way to a tile.  16 bits each stay as they are stored, which takes half as
+ * many registers; where one of the tensors is F32, all come as floats.
  */
-#if TYPE_Q == F32 || TYPE_K == F32 || TYPE_V == F32
+#ifdef OPERAND_D_O
+#define CHUNK_D_O TYPE_D_O
+#else
+#define CHUNK_D_O TYPE_Q
+#endif
+#if TYPE_Q == F32 || TYPE_K == F32 || TYPE_V == F32 || CHUNK_D_O == F32
 typedef float4 chunk;
 INLINE chunk chunk_load(__global const void *p, const int type, int aligned) {
     return load4(p, type, aligned);
@@ -111,9 +132,9 @@ INLINE void tile_fetch(chunk *chunks, __global const void *from, const int type,
 }
 
 /*
- * Writes the fetched chunks, as floats, into tile[rows][TILE_ROW].  Where `swap` is 1 (for K:
- * tile_scores tells why), THREADS_N rows are written as they are, in the next THREADS_N rows the
- * two elements of each pair change places, and so on.
+ * Writes the fetched chunks, as floats, into tile[rows][TILE_ROW].  Where `swap` is not 0
+ * (tile_scores tells why), `swap` rows are written as they are, in the next `swap` rows the two
+ * elements of each pair change places, and so on.
  */
 INLINE void tile_put(__local float *tile, const chunk *chunks, const int type, const int rows,
                      const int swap) {
@@ -122,60 +143,43 @@ INLINE void tile_put(__local float *tile, const chunk *chunks, const int type, c
         int row, d;
         if (tile_chunk(i, rows, &row, &d)) {
             const float4 x = chunk_floats(chunks[i], type);
-            const int odd = swap ? row / THREADS_N % 2 : 0;
+            const int odd = swap ? row / swap % 2 : 0;
             vstore4(odd != 0 ? x.yxwz : x, 0, tile + row * TILE_ROW + d);
         }
     }
 }
 
-/* Is a NaN or an Inf in the fetched chunks of V? */
-INLINE int tile_is_odd(const chunk *chunks) {
-    uint4 most = (uint4)(0u);
-    UNROLL
-    for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
-        most = max(most, as_uint4(chunk_floats(chunks[i], TYPE_V)) & 0x7fffffffu);
-    }
-    return !finite_float(as_float(max(max(most.x, most.y), max(most.z, most.w))));
+/* Copy a strip to its tile without prefetching: one of the rows that are owned, and one of those
+ * that are met. */
+INLINE void tile_load_own(__local float *tile, __global const void *from, const int type,
+                          long stride, int first, int last, int d0, const int dim, int aligned,
+                          const int swap) {
+    chunk chunks[CHUNKS(BLOCK_OWN)];
+    tile_fetch(chunks, from, type, stride, first, last, BLOCK_OWN, d0, dim, aligned);
+    tile_put(tile, chunks, type, BLOCK_OWN, swap);
+}
+INLINE void tile_load_met(__local float *tile, __global const void *from, const int type,
+                          long stride, int first, int last, int d0, const int dim, int aligned) {
+    chunk chunks[CHUNKS(BLOCK_MET)];
+    tile_fetch(chunks, from, type, stride, first, last, BLOCK_MET, d0, dim, aligned);
+    tile_put(tile, chunks, type, BLOCK_MET, 0);
 }
 
-/* Replaces NaN and Inf by 0 in the chunks of BLOCK_N rows that this work-item has put. */
-INLINE void tile_clean(__local float *tile) {
-    ROLL
-    for (int i = 0; i < CHUNKS(BLOCK_N); i++) {
-        int row, d;
-        if (tile_chunk(i, BLOCK_N, &row, &d)) {
-            ROLL
-            for (int j = 0; j < 4; j++) {
-                __local float *one = tile + row * TILE_ROW + d + j;
-                *one = finite_float(*one) ? *one : 0.0f;
-            }
-        }
-    }
-}
-
-/* Copies a strip of Q to its tile without prefetching: Q is read once, or local memory is short. */
-INLINE void tile_load_q(__local float *tile, __global const element_q *q, const struct params *p,
-                        int row0, int row_last, int d0) {
-    chunk chunks[CHUNKS(BLOCK_M)];
-    tile_fetch(chunks, q, TYPE_Q, p->q.row, row0, row_last, BLOCK_M, d0, HEAD_DIM,
-               p->aligned & OPERANDS_TOGETHER);
-    tile_put(tile, chunks, TYPE_Q, BLOCK_M, 0);
-}
-
-/* Stores the first `count` of four elements of O (none where count is below 1, all where above 4).
- */
-INLINE void tile_store(__global element_o *p, float4 x, const int count, int aligned) {
+/* Stores the first `count` of four elements (none where count is below 1, all where above 4) of a
+ * row of `dim`. */
+INLINE void tile_store(__global void *p, const int type, const int dim, float4 x, const int count,
+                       int aligned) {
     if (count >= 4) {
-        store4(p, x, TYPE_O, WIDE_READS ? aligned : 0);
-    } else if (HEAD_DIM_V % 4 != 0) {
+        store4(p, x, type, WIDE_READS ? aligned : 0);
+    } else if (dim % 4 != 0) {
         if (count > 0) {
-            store(p, x.x, TYPE_O);
+            store(p, x.x, type);
         }
         if (count > 1) {
-            store(p + 1, x.y, TYPE_O);
+            store((__global void *)storage_at(p, 1, type), x.y, type);
         }
         if (count > 2) {
-            store(p + 2, x.z, TYPE_O);
+            store((__global void *)storage_at(p, 2, type), x.z, type);
         }
     }
 }

@@ -19,15 +19,14 @@
  */
 #include <clattn.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
 #include "picture.h"
 
-enum { EXIT_USAGE = 2 };
+const char program[] = "03_denoise";
 
 static const char usage[] =
     "usage: 03_denoise [OPTION...] IN.png OUT.png\n"
@@ -54,39 +53,22 @@ struct run {
     double seconds;
 };
 
-static _Noreturn void fail(int code, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    fputs("03_denoise: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
-    va_end(list);
-    exit(code);
-}
-
-static void *allocate(size_t count, size_t size) {
-    void *memory = count <= SIZE_MAX / size ? malloc(count * size) : NULL;
-    if (!memory)
-        fail(EXIT_FAILURE, "no memory for %zu x %zu bytes", count, size);
-    return memory;
-}
-
 /* ---- Pictures ----------------------------------------------------------- */
 
 static void read_picture(struct picture *picture, const char *path, const struct options *options) {
     char why[PICTURE_MESSAGE];
     if (!picture_read(picture, path, why))
-        fail(EXIT_FAILURE, "%s: %s", path, why);
+        die(EXIT_FAILURE, "%s: %s", path, why);
     if (options->crop_width > 0 &&
         !picture_crop(picture, options->crop_width, options->crop_height))
-        fail(EXIT_FAILURE, "%s: %d x %d pixels cannot be cropped to %d x %d", path, picture->width,
-             picture->height, options->crop_width, options->crop_height);
+        die(EXIT_FAILURE, "%s: %d x %d pixels cannot be cropped to %d x %d", path, picture->width,
+            picture->height, options->crop_width, options->crop_height);
 }
 
 static void write_picture(const struct picture *picture, const char *path) {
     char why[PICTURE_MESSAGE];
     if (!picture_write(picture, path, why))
-        fail(EXIT_FAILURE, "%s: %s", path, why);
+        die(EXIT_FAILURE, "%s: %s", path, why);
 }
 
 /* ---- Patches ------------------------------------------------------------ */
@@ -137,45 +119,6 @@ static void make_tensors(const struct picture *picture, const struct options *op
 }
 
 /* ---- Attention ---------------------------------------------------------- */
-
-static void CL_CALLBACK print_sentence(cl_int status, const char *sentence, void *user_data) {
-    (void)user_data;
-    fprintf(stderr, "%s: %s\n", clattn_status_name(status), sentence);
-}
-
-static void check(cl_int status, const char *what) {
-    if (status != CL_SUCCESS)
-        fail(EXIT_FAILURE, "%s: %s", what, clattn_status_name(status));
-}
-
-/* The first device, or the N-th of all platforms, or the first whose "platform / device"
- * contains the name. */
-static cl_device_id find_device(const char *wanted) {
-    char *end = NULL;
-    unsigned long number = wanted ? strtoul(wanted, &end, 10) : 0, seen = 0;
-    int by_number = !wanted || (*wanted && !*end);
-    cl_platform_id platforms[16];
-    cl_uint platform_count = 0;
-    if (clGetPlatformIDs(16, platforms, &platform_count) != CL_SUCCESS)
-        platform_count = 0;
-    for (cl_uint p = 0; p < platform_count && p < 16; p++) {
-        cl_device_id devices[16];
-        cl_uint device_count = 0;
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, 16, devices, &device_count))
-            continue;
-        for (cl_uint d = 0; d < device_count && d < 16; d++) {
-            char platform[256] = "", device[256] = "", name[520];
-            clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, sizeof platform, platform, NULL);
-            clGetDeviceInfo(devices[d], CL_DEVICE_NAME, sizeof device, device, NULL);
-            snprintf(name, sizeof name, "%s / %s", platform, device);
-            if (by_number ? seen++ == number : strstr(name, wanted) != NULL) {
-                printf("device %s\n", name);
-                return devices[d];
-            }
-        }
-    }
-    fail(EXIT_FAILURE, "no OpenCL device %s", wanted ? wanted : "at all");
-}
 
 static double seconds_of(cl_event event) {
     cl_ulong start, end;
@@ -283,14 +226,6 @@ static struct picture denoise(const struct picture *noisy, const struct options 
 
 /* ---- Command line ------------------------------------------------------- */
 
-static double parse_number(const char *option, const char *text, double least, double most) {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= least && value <= most))
-        fail(EXIT_USAGE, "%s: %s is not a number in %g ... %g", option, text, least, most);
-    return value;
-}
-
 static struct options parse_options(int argc, char **argv) {
     struct options o = {.sigma = 25.0, .reach = 12.0};
     for (int i = 1; i < argc; i++) {
@@ -298,7 +233,7 @@ static struct options parse_options(int argc, char **argv) {
         char rest;
         if (strncmp(word, "--", 2) != 0) {
             if (o.out)
-                fail(EXIT_USAGE, "one IN and one OUT, not also %s", word);
+                die(EXIT_USAGE, "one IN and one OUT, not also %s", word);
             *(o.in ? &o.out : &o.in) = word;
             continue;
         }
@@ -311,7 +246,7 @@ static struct options parse_options(int argc, char **argv) {
             continue;
         }
         if (!value)
-            fail(EXIT_USAGE, "%s: no such option, or its value is missing", word);
+            die(EXIT_USAGE, "%s: no such option, or its value is missing", word);
         i++;
         if (strcmp(word, "--sigma") == 0)
             o.sigma = parse_number(word, value, 0.0, 255.0);
@@ -328,10 +263,10 @@ static struct options parse_options(int argc, char **argv) {
         else if (strcmp(word, "--variant") == 0)
             o.variant = value;
         else if (strcmp(word, "--crop") != 0)
-            fail(EXIT_USAGE, "%s: no such option", word);
+            die(EXIT_USAGE, "%s: no such option", word);
         else if (sscanf(value, "%5dx%5d%c", &o.crop_width, &o.crop_height, &rest) != 2 ||
                  o.crop_width < 1 || o.crop_height < 1)
-            fail(EXIT_USAGE, "--crop: %s is not WIDTHxHEIGHT", value);
+            die(EXIT_USAGE, "--crop: %s is not WIDTHxHEIGHT", value);
     }
     if (!o.out) {
         fputs(usage, stderr);
@@ -339,11 +274,11 @@ static struct options parse_options(int argc, char **argv) {
     }
     o.noisy = o.noisy || o.clean;
     if (o.patch != 0 && o.patch % 2 == 0)
-        fail(EXIT_USAGE, "--patch: %d is not odd", o.patch);
+        die(EXIT_USAGE, "--patch: %d is not odd", o.patch);
     if (o.h == 0.0)
         o.h = 0.85 * o.sigma;
     if (o.h < 0.1)
-        fail(EXIT_USAGE, "sigma %g needs --h", o.sigma);
+        die(EXIT_USAGE, "sigma %g needs --h", o.sigma);
     return o;
 }
 
@@ -365,13 +300,13 @@ int main(int argc, char **argv) {
     if (options.patch == 0)
         options.patch = in.channels == 3 ? 5 : 7;
     if (options.patch * options.patch * in.channels + 3 > 512)
-        fail(EXIT_USAGE, "--patch %d: more than 512 dimensions", options.patch);
+        die(EXIT_USAGE, "--patch %d: more than 512 dimensions", options.patch);
     printf("%s: %d x %d, %s\n", options.in, in.width, in.height,
            in.channels == 3 ? "colour" : "gray");
     if (options.clean) {
         read_picture(&clean, options.clean, &options);
         if (clean.width != in.width || clean.height != in.height || clean.channels != in.channels)
-            fail(EXIT_FAILURE, "%s and %s differ in size or colour", options.in, options.clean);
+            die(EXIT_FAILURE, "%s and %s differ in size or colour", options.in, options.clean);
     }
     if (!options.noisy) {
         char *path = noisy_path(options.out);

@@ -20,8 +20,9 @@
  * fail returns CL_SUCCESS, one of OpenCL's own codes unchanged, or one of
  * CLATTN_*; where there is a context, the sentence that explains it goes to its
  * notify callback.  Nothing is ever printed.  The environment variable
- * CLATTN_DUMP names a directory that composed programs are written to; what cannot be
- * written is remarked to notify.
+ * CLATTN_DUMP names a directory that composed programs are written to, CLATTN_LOG a file to
+ * which the text of each problem is appended when the process first makes a plan for it; what
+ * cannot be written is remarked to notify.  CLATTN_TUNING names a tuning file.
  *
  * Threads: any function from any thread, the same plan included, except that
  * nothing may run beside the destruction of what it uses.
@@ -75,7 +76,7 @@ CLATTN_API cl_uint clattn_version(void);
 #define CLATTN_OVERLAP (-9005)           /* an output shares bytes with another tensor or itself */
 #define CLATTN_INVALID_WORKSPACE (-9006) /* missing, too small, misaligned or not writable */
 #define CLATTN_INVALID_VARIANT (-9007)   /* a variant's text is malformed, or illegal here */
-#define CLATTN_INVALID_TUNING (-9008)    /* the tuning file cannot be read or is malformed */
+#define CLATTN_INVALID_TUNING (-9008)    /* the tuning file of tuning_path cannot be read */
 #define CLATTN_INVALID_TEXT (-9009)      /* a problem text is malformed */
 #define CLATTN_UNSUPPORTED (-9010)       /* sensible, but not offered (on this device) */
 #define CLATTN_INTERNAL (-9011)          /* a defect in clattn: please report the sentence */
@@ -104,13 +105,21 @@ typedef struct clattn_context_desc {
                                 driver makes a queue in the context; retained */
     clattn_notify notify;    /* may be NULL */
     void *user_data;         /* passed to notify */
-    const char *tuning_path; /* tuning file with variants for this device, or NULL */
+    const char *tuning_path; /* a tuning file; NULL: none beside the user's; "": no file at all */
 } clattn_context_desc;
 
 #define CLATTN_CONTEXT_DESC_INIT \
     { sizeof(clattn_context_desc), NULL, NULL, NULL, NULL, NULL }
 
-/* Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
+/* Reads the tuning files, lines that say which variant is fast where (README, "Choosing and
+ * tuning"): tuning_path; the file that the environment variable CLATTN_TUNING names; and
+ * $XDG_CONFIG_HOME/clattn/tuning.txt or ~/.config/clattn/tuning.txt (Windows:
+ * %APPDATA%/clattn/tuning.txt).  A line of an earlier file goes before all lines of later ones.  A
+ * file is a text of at most 4 MiB.  If tuning_path cannot be read, the result is
+ * CLATTN_INVALID_TUNING; if another one cannot, notify gets a remark, but not where the last one is
+ * missing.  A malformed line costs a remark with file and number, and is not used.
+ *
+ * Reads the device's facts.  On NVIDIA it also builds and runs a small kernel
  * on a queue of its own, to learn how much local memory there really is; where there
  * may be a matrix engine (NVIDIA, AMD, Intel) it builds a few lines that use it.
  * *result is NULL on failure. */
@@ -297,6 +306,23 @@ CLATTN_API cl_int clattn_plan_find(clattn_context context, const clattn_desc *de
  * clattn_context_describe. */
 CLATTN_API cl_int clattn_supports(clattn_context context, const clattn_desc *desc, char *text,
                                   size_t capacity, size_t *needed);
+
+/* Receives a variant that can run the problem, with all its parameters, and what it may cost: in
+ * seconds, but of a model that knows neither clock nor caches, so that only the order of costs for
+ * one problem on one device means something.  The text lives until the callback returns.  Returns 0
+ * to go on; anything else ends the call, which then returns CL_SUCCESS. */
+typedef cl_int(CL_CALLBACK *clattn_candidate)(const char *variant, double cost, void *user_data);
+
+/* For tuners: the variants that are worth trying for the problem on the context's device, each
+ * once, on the calling thread.  The first is what clattn would choose from the device's facts,
+ * without any tuning table; the others follow, the lowest cost first: what the solvers' rules
+ * allow, at most 1,024 of each solver.  Where desc.variant names a solver, or gives some
+ * parameters, too, all variants have these; without it there is none of a baseline.  Nothing is
+ * compiled, and so a variant may still fail to build, or be slow; the call takes tens of
+ * milliseconds.  Fails as clattn_supports does, and then notify hears why; the callback is not
+ * called. */
+CLATTN_API cl_int clattn_candidates(clattn_context context, const clattn_desc *desc,
+                                    clattn_candidate callback, void *user_data);
 
 /* Accepts NULL.  Enqueued work may still be running: OpenCL keeps what it needs.  A plan of
  * clattn_plan_find is gone for this caller alone. */

@@ -151,36 +151,65 @@ static cl_int choose_asked(struct search *s, const char *asked, struct status *s
     return attempt(s, solver, &v, "the caller", status);
 }
 
-static bool choose_from_table(struct search *s, const char *table, const char *name) {
-    struct variant v;
-    size_t at = 0, line;
-    while (!s->choice->solver &&
-           tuning_next(table, s->question->problem, s->question->device, &at, &v, &line)) {
-        const struct solver *solver = solvers_find(v.solver);
-        struct status ignored = {0}; /* its sentence is in the solver's reason */
-        struct text origin = {0};
-        text_printf(&origin, "%s:%zu", name, line);
-        if (solver && (solver == s->question->without || !answers(s, solver) ||
-                       !solvers_offers(solver, s->question->problem))) {
-            solver = NULL;
-        } else if (solver && solver->baseline) {
-            text_printf(&s->choice->remarks, "%s is passed over: %s: %s\n", text_chars(&origin),
-                        v.solver, baseline);
-            solver = NULL;
-        } else if (solver) {
-            attempt(s, solver, &v, text_chars(&origin), &ignored);
-        } else {
-            text_printf(&s->choice->remarks, "%s names no solver: %s\n", text_chars(&origin),
-                        v.solver);
-        }
-        if (solver && !s->choice->solver) {
-            text_printf(&s->choice->remarks, "%s is passed over: %s %s\n", text_chars(&origin),
-                        solver->name, text_chars(&s->reasons[index_of(solver)]));
-        }
-        text_destroy(&origin);
-        status_destroy(&ignored);
+/* Tries a line of a table.  False, with a remark, where it is passed over. */
+static bool choose_line(struct search *s, const struct tuning_walk *line, const char *name) {
+    const struct solver *solver = solvers_find(line->variant.solver);
+    struct status ignored = {0}; /* its sentence is in the solver's reason */
+    struct text place = {0}, origin = {0}, *remarks = &s->choice->remarks;
+    text_printf(&place, "%s:%zu", name, line->line);
+    text_printf(&origin, "%s", text_chars(&place));
+    if (line->driver[0] && strcmp(line->driver, s->question->device->driver) != 0) {
+        text_printf(&origin, ", measured with driver %s", line->driver);
     }
+    if (!solver) {
+        text_printf(remarks, "%s names no solver: %s\n", text_chars(&place), line->variant.solver);
+    } else if (solver->baseline) {
+        text_printf(remarks, "%s is passed over: %s: %s\n", text_chars(&place), solver->name,
+                    baseline);
+    } else if (attempt(s, solver, &line->variant, text_chars(&origin), &ignored) != CL_SUCCESS) {
+        text_printf(remarks, "%s is passed over: %s %s\n", text_chars(&place), solver->name,
+                    text_chars(&s->reasons[index_of(solver)]));
+    }
+    text_destroy(&place);
+    text_destroy(&origin);
+    status_destroy(&ignored);
     return s->choice->solver != NULL;
+}
+
+/* Is the line for another solver's problems?  Then nobody needs to hear of it. */
+static bool is_for_others(const struct search *s, const struct tuning_walk *line) {
+    const struct solver *solver = solvers_find(line->variant.solver);
+    return solver && (solver == s->question->without || !answers(s, solver) ||
+                      !solvers_offers(solver, s->question->problem));
+}
+
+static bool choose_from_table(struct search *s, const struct tuning_table *table) {
+    struct tuning_walk line = {.rest = NULL};
+    size_t tried = 0;
+    while (tuning_next(&line, table->text, s->question->problem, s->question->device)) {
+        if (is_for_others(s, &line)) {
+            continue;
+        }
+        if (tried++ == CHOOSE_LINES) {
+            text_printf(&s->choice->remarks,
+                        "%s: %d lines were passed over, and the further ones are not tried\n",
+                        table->name, CHOOSE_LINES);
+            return false;
+        }
+        if (choose_line(s, &line, table->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool choose_from_tables(struct search *s) {
+    const struct tuning_table own = {"tuning.txt", sources_find("tuning.txt")->text};
+    bool chosen = false;
+    for (size_t i = 0; i < s->question->table_count && !chosen; i++) {
+        chosen = choose_from_table(s, &s->question->tables[i]);
+    }
+    return chosen || choose_from_table(s, &own);
 }
 
 static cl_int choose_by_formula(struct search *s, struct status *status) {
@@ -226,8 +255,7 @@ cl_int choose_variant(const struct choose_question *q, struct choice *c, struct 
     cl_int code = CL_SUCCESS;
     if (q->asked) {
         code = choose_asked(&s, q->asked, status);
-    } else if (!(q->user && choose_from_table(&s, q->user->text, q->user->name)) &&
-               !choose_from_table(&s, sources_find("tuning.txt")->text, "tuning.txt")) {
+    } else if (q->by_formula || !choose_from_tables(&s)) {
         code = choose_by_formula(&s, status);
     }
     for (size_t i = 0; i < SOLVERS; i++) {

@@ -3,10 +3,10 @@
  * device need not be there.
  *
  * If the caller asks for a variant, it is the only candidate.  Else the candidates are, in this
- * order: the lines of the user's tuning table that match the problem and the device; such lines of
- * clattn's own table, tuning.txt (of each table the line with the most specific device first); and
- * for each solver of solvers_table the variant that the solver computes itself.  The first
- * candidate that is legal and builds is chosen.
+ * order: the lines of the user's tuning tables that match the problem and the device; such lines of
+ * clattn's own table, tuning.txt (of each table the line with the most specific device first; of a
+ * table no more than CHOOSE_LINES that cannot run); and for each solver of solvers_table the
+ * variant that the solver computes itself.  The first candidate that is legal and builds is chosen.
  */
 #ifndef CHOOSE_H
 #define CHOOSE_H
@@ -31,11 +31,17 @@ struct choose_builder {
     void *data;
 };
 
+/* A table may be anybody's file: so many of its lines may be passed over for one problem, and no
+ * further line of it is tried. */
+enum { CHOOSE_LINES = 32 };
+
 struct choose_question {
     const struct problem *problem;
     const struct device *device;
-    const char *asked;                    /* the variant that the caller asks for; NULL: none */
-    const struct tuning_table *user;      /* the user's table; NULL: none */
+    const char *asked;                 /* the variant that the caller asks for; NULL: none */
+    const struct tuning_table *tables; /* the user's; a line goes before those of later ones */
+    size_t table_count;
+    bool by_formula;                      /* no table is asked, clattn's own neither */
     const struct solver *without;         /* a solver that must not be chosen; NULL: none */
     const struct choose_builder *builder; /* builds each candidate; NULL: every candidate builds */
 };

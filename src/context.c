@@ -8,13 +8,11 @@
 
 #include "engines.h"
 #include "sized.h"
-#include "tuning.h"
 
 static void destroy(clattn_context c) {
     plans_destroy(&c->plans);
     cache_destroy(&c->programs);
-    free(c->tuning);
-    text_destroy(&c->tuning_name);
+    tuning_files_destroy(&c->tuning);
     if (c->id) {
         clReleaseDevice(c->id);
     }
@@ -63,15 +61,19 @@ void context_remark(clattn_context c, const char *sentence) {
     }
 }
 
-void context_remark_lines(clattn_context c, const struct text *lines) {
-    for (const char *at = text_chars(lines); *at;) {
+static void remark_lines(clattn_notify notify, void *user_data, const struct text *lines) {
+    for (const char *at = text_chars(lines); *at && notify;) {
         const size_t length = strcspn(at, "\n");
         struct text line = {0};
         text_append(&line, at, length);
-        context_remark(c, text_chars(&line));
+        notify(CL_SUCCESS, text_chars(&line), user_data);
         text_destroy(&line);
         at += length + (at[length] == '\n');
     }
+}
+
+void context_remark_lines(clattn_context c, const struct text *lines) {
+    remark_lines(c->notify, c->user_data, lines);
 }
 
 /* Is the device in the context's list? */
@@ -137,6 +139,17 @@ static void probe_engines(clattn_context c, const clattn_context_desc *d) {
     text_destroy(&remark);
 }
 
+/* A file that is not the caller's own request, and a line, may be wrong: that is worth a remark. */
+static cl_int read_tuning(clattn_context c, const clattn_context_desc *d, struct status *status) {
+    struct text remarks = {0};
+    const cl_int code = tuning_files_read(&c->tuning, d->tuning_path, &remarks, status);
+    if (code == CL_SUCCESS) {
+        remark_lines(d->notify, d->user_data, &remarks);
+    }
+    text_destroy(&remarks);
+    return code;
+}
+
 static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status *status) {
     cl_int code = check_device(d->context, d->device, status);
     if (code != CL_SUCCESS) {
@@ -159,14 +172,8 @@ static cl_int fill(clattn_context c, const clattn_context_desc *d, struct status
     if (code == CL_SUCCESS) {
         probe_engines(c, d);
     }
-    if (code == CL_SUCCESS && d->tuning_path) {
-        text_printf(&c->tuning_name, "the tuning file %s", d->tuning_path);
-        code = c->tuning_name.failed
-                   ? status_set(status, CL_OUT_OF_HOST_MEMORY, "context: no memory")
-                   : tuning_read(d->tuning_path, &c->tuning, status);
-        if (code == CL_SUCCESS) {
-            code = tuning_check(c->tuning, d->tuning_path, status);
-        }
+    if (code == CL_SUCCESS) {
+        code = read_tuning(c, d, status);
     }
     return code == CL_SUCCESS ? cache_create(&c->programs, status) : code;
 }

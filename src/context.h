@@ -1,6 +1,6 @@
 /*
  * context - the caller's OpenCL context and device, the device's facts, what plans share (the
- * program cache and the user's tuning table), and the plans that may be found again.
+ * program cache and the user's tuning files), and the plans that may be found again.
  */
 #ifndef CONTEXT_H
 #define CONTEXT_H
@@ -9,6 +9,7 @@
 #include "device.h"
 #include "plans.h"
 #include "status.h"
+#include "tuning_files.h"
 
 struct clattn_context_s {
     cl_context context;
@@ -16,8 +17,7 @@ struct clattn_context_s {
     clattn_notify notify;
     void *user_data;
     struct device device;
-    char *tuning;            /* the user's table, or NULL */
-    struct text tuning_name; /* how messages name the user's table */
+    struct tuning_files tuning;
     struct cache programs;
     struct plans plans;
     struct lock lock; /* for plans and references */

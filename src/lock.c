@@ -2,6 +2,17 @@
 
 #if defined(_WIN32)
 
+static BOOL CALLBACK run(PINIT_ONCE once, PVOID function, PVOID *context) {
+    (void)once;
+    (void)context;
+    (*(void (**)(void))function)();
+    return TRUE;
+}
+
+void lock_once(struct lock_once *once, void (*function)(void)) {
+    InitOnceExecuteOnce(&once->flag, run, &function, NULL);
+}
+
 bool lock_init(struct lock *l) {
     InitializeSRWLock(&l->mutex);
     return true;
@@ -21,6 +32,10 @@ void lock_give(struct lock *l) {
 
 #elif defined(__STDC_NO_THREADS__) || defined(__APPLE__)
 
+void lock_once(struct lock_once *once, void (*function)(void)) {
+    pthread_once(&once->flag, function);
+}
+
 bool lock_init(struct lock *l) {
     return pthread_mutex_init(&l->mutex, NULL) == 0;
 }
@@ -38,6 +53,10 @@ void lock_give(struct lock *l) {
 }
 
 #else
+
+void lock_once(struct lock_once *once, void (*function)(void)) {
+    call_once(&once->flag, function);
+}
 
 bool lock_init(struct lock *l) {
     return mtx_init(&l->mutex, mtx_plain) == thrd_success;

@@ -15,17 +15,36 @@
 struct lock {
     SRWLOCK mutex;
 };
+struct lock_once {
+    INIT_ONCE flag;
+};
+#define LOCK_ONCE \
+    { INIT_ONCE_STATIC_INIT }
 #elif defined(__STDC_NO_THREADS__) || defined(__APPLE__)
 #include <pthread.h>
 struct lock {
     pthread_mutex_t mutex;
 };
+struct lock_once {
+    pthread_once_t flag;
+};
+#define LOCK_ONCE \
+    { PTHREAD_ONCE_INIT }
 #else
 #include <threads.h>
 struct lock {
     mtx_t mutex;
 };
+struct lock_once {
+    once_flag flag;
+};
+#define LOCK_ONCE \
+    { ONCE_FLAG_INIT }
 #endif
+
+/* Runs a function once in the process; a static one begins as LOCK_ONCE.  Another thread that comes
+ * meanwhile waits. */
+void lock_once(struct lock_once *once, void (*function)(void));
 
 /* False when the system has no mutex to give. */
 bool lock_init(struct lock *l);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "choose.h"
+#include "log.h"
 
 static void destroy_kernels(struct plan_answer *answer) {
     for (size_t i = 0; i < STAGES; i++) {
@@ -172,7 +173,6 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
 static cl_int choose_answer(clattn_plan plan, const char *asked, const struct solver *without,
                             struct choice *c, struct status *status) {
     clattn_context context = plan->context;
-    const struct tuning_table user = {text_chars(&context->tuning_name), context->tuning};
     const struct choose_builder builder = {plan->on_paper ? measure
                                            : asked        ? build
                                                           : build_or_remark,
@@ -180,7 +180,8 @@ static cl_int choose_answer(clattn_plan plan, const char *asked, const struct so
     const struct choose_question question = {.problem = &plan->problem,
                                              .device = &context->device,
                                              .asked = asked,
-                                             .user = context->tuning ? &user : NULL,
+                                             .tables = context->tuning.tables,
+                                             .table_count = context->tuning.count,
                                              .without = without,
                                              .builder = &builder};
     const cl_int code = choose_variant(&question, c, status);
@@ -291,6 +292,10 @@ cl_int plan_make(clattn_context context, const clattn_desc *desc, clattn_plan *r
         plan_unmake(plan);
         return code;
     }
+    struct text remarks = {0};
+    log_problem(&plan->problem, &remarks);
+    context_remark_lines(context, &remarks);
+    text_destroy(&remarks);
     *result = plan;
     return CL_SUCCESS;
 }

@@ -48,10 +48,19 @@ bool problem_masked(const struct problem *p) {
     return p->band_left != CLATTN_UNBOUNDED || p->band_right != CLATTN_UNBOUNDED;
 }
 
-cl_uint problem_keys(const struct problem *p) {
+/* The most of `length` rows that lie in the band. */
+static cl_uint within_band(const struct problem *p, cl_uint length) {
     const cl_ulong band = (cl_ulong)p->band_left + (cl_ulong)p->band_right + 1;
     const bool open = p->band_left == CLATTN_UNBOUNDED || p->band_right == CLATTN_UNBOUNDED;
-    return open || band > p->seq_kv ? p->seq_kv : (cl_uint)band;
+    return open || band > length ? length : (cl_uint)band;
+}
+
+cl_uint problem_keys(const struct problem *p) {
+    return within_band(p, p->seq_kv);
+}
+
+cl_uint problem_queries(const struct problem *p) {
+    return within_band(p, p->seq_q);
 }
 
 /* Drops a side of the band that can hide nothing.  Opposite key of query i:

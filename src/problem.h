@@ -36,6 +36,9 @@ bool problem_masked(const struct problem *p);
 /* The most keys that a query can see. */
 cl_uint problem_keys(const struct problem *p);
 
+/* The most queries of a head that can see a key. */
+cl_uint problem_queries(const struct problem *p);
+
 /* Of the types of k, v and o those that are 0 become their defaults. */
 void problem_fill_types(struct problem *p);
 

@@ -14,13 +14,21 @@
 
 /* Of 2^12 keys: a row of 2^20 is a sum of 2^8 segments.  With blocks of fewer than 32 keys a
  * segment is at most 64 blocks. */
-cl_uint program_segment(const struct problem *p, const struct variant *v) {
-    cl_uint keys = 4096;
-    const long long block = variant_number(v, "BLOCK_N", keys);
-    while (block < 32 && keys > 64 * block) {
-        keys /= 2;
+static cl_uint segment_of(cl_ulong all, long long block) {
+    cl_uint rows = 4096;
+    while (block < 32 && rows > 64 * block) {
+        rows /= 2;
     }
-    return problem_keys(p) > keys ? keys : 0;
+    return all > rows ? rows : 0;
+}
+
+cl_uint program_segment(const struct problem *p, const struct variant *v) {
+    return segment_of(problem_keys(p), variant_number(v, "BLOCK_N", 32));
+}
+
+static cl_uint segment_of_queries(const struct problem *p, const struct variant *v) {
+    return segment_of((cl_ulong)problem_queries(p) * (p->heads_q / p->heads_kv),
+                      variant_number(v, "BLOCK_M", 32));
 }
 
 static void compose_options(const struct program_recipe *recipe, const struct variant *v,
@@ -116,7 +124,9 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     }
     text_printf(composed, "#define SCORED %d\n", (p->features & feature_scored()) != 0);
     text_printf(composed, "#define SEGMENT %u\n",
-                problem_keys(p) > recipe->segment_from ? program_segment(p, v) : 0);
+                recipe->owns_keys                        ? segment_of_queries(p, v)
+                : problem_keys(p) > recipe->segment_from ? program_segment(p, v)
+                                                         : 0);
     compose_operands(recipe, p, composed);
     text_printf(composed, "%s", recipe->constants);
     if (recipe->pass) {

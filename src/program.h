@@ -30,11 +30,13 @@ struct program_recipe {
     const char *(*variant_options)(
         const struct variant *v); /* further options, which depend on v; NULL: none */
     cl_uint segment_from;         /* SEGMENT is 0 where no row sees more keys than this */
+    bool owns_keys;               /* sums are over queries: SEGMENT counts these */
     bool sm_90a;                  /* its PTX goes through ptx_for_sm_90a */
 };
 
 /* The kernels' parameter SEGMENT: the keys of a segment (cl/state.cl), or 0 where a row is one
- * segment because no row sees more keys. */
+ * segment because no row sees more keys.  For kernels whose recipe says owns_keys, the queries of a
+ * segment, or 0 where no key is seen by more of them, those of all heads that share it counted. */
 cl_uint program_segment(const struct problem *p, const struct variant *v);
 
 /* The set of the operands that the kernel reads or writes: those that the recipe names and the

@@ -8,13 +8,8 @@
 #include "size.h"
 #include "solvers.h"
 
-/* A work-item of bwd_rows_k or bwd_rows_v meets the queries of the whole group. */
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
-    struct problem keys = *p;
-    keys.seq_kv = p->seq_q;
-    const char *rows = solvers_refuse_loops(p, d, 2);
-    return solvers_fitness(
-        rows ? rows : solvers_refuse_loops(&keys, d, 2 * (p->heads_q / p->heads_kv)), NULL, why);
+    return solvers_fitness(solvers_refuse_backward_loops(p, d), NULL, why);
 }
 
 static struct grid grid_rows(const long long *values, const struct params *params) {

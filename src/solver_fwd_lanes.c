@@ -13,7 +13,7 @@ enum { LANES, ROW_VECTORS, KEY_UNROLL, COL_UNROLL, BLOCK_N };
 
 static const struct solver_parameter parameters[] = {
     SOLVERS_NUMBER(LANES, 4, 16),
-    SOLVERS_NUMBER(ROW_VECTORS, 1, 8),
+    SOLVERS_NUMBER_OF(ROW_VECTORS, 1, 8, "1 2 3 4 6 8"),
     SOLVERS_NUMBER(KEY_UNROLL, 1, 16),
     SOLVERS_NUMBER(COL_UNROLL, 1, 16),
     SOLVERS_NUMBER(BLOCK_N, 8, 128), /* longer sums drift, and too many short ones */
@@ -68,6 +68,22 @@ static struct grid grid(const long long *v, const struct params *params) {
         (cl_ulong)params->batch * (cl_ulong)params->heads_q};
 }
 
+/* Sums of o beside those of scores: the larger tile of the two loops, in vectors of the device. */
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    const cl_ulong vectors =
+        (cl_ulong)v[ROW_VECTORS] * size_div_up((cl_ulong)v[LANES], d->float_width);
+    const cl_ulong unroll = (cl_ulong)(v[KEY_UNROLL] + v[COL_UNROLL]);
+    (void)p;
+    (void)stage;
+    to->rows = (cl_ulong)(v[LANES] * v[ROW_VECTORS]);
+    to->met = (cl_ulong)v[BLOCK_N];
+    to->registers = vectors * (unroll / 2 + 1);
+    const double idle =
+        (cl_ulong)v[LANES] < d->float_width ? (double)d->float_width / (double)v[LANES] : 1;
+    to->reads = (1 + 1 / (double)vectors + 2 / (double)unroll) * idle - 1; /* short vectors */
+}
+
 static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
                .reads = "q k v scores",
@@ -96,4 +112,5 @@ const struct solver solver_fwd_lanes = {
     .candidate = candidate,
     .legal = legal,
     .stages = stages,
+    .needs = needs,
 };

@@ -20,12 +20,12 @@ static const char *engine_word(size_t i) {
 }
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_WORD(ENGINE, engine_word),
-    SOLVERS_NUMBER(WAVES, 1, 32),
-    SOLVERS_NUMBER(ROW_FRAGMENTS, 1, 8),
-    SOLVERS_NUMBER(BLOCK_N, 16, 512),
-    SOLVERS_NUMBER(FAST_LOADS, 0, 1),
-    SOLVERS_NUMBER(EMULATED, 0, 1),
+    SOLVERS_WORD_OF(ENGINE, engine_word, ""),
+    SOLVERS_NUMBER_OF(WAVES, 1, 32, "1 2 3 4 6 8 12 16"),
+    SOLVERS_NUMBER_OF(ROW_FRAGMENTS, 1, 8, "1 2 3 4"),
+    SOLVERS_NUMBER_OF(BLOCK_N, 16, 512, "16 32 48 64 80 96 112 128 192 256"),
+    SOLVERS_NUMBER_OF(FAST_LOADS, 0, 1, ""),
+    SOLVERS_NUMBER_OF(EMULATED, 0, 1, ""),
     {0},
 };
 
@@ -88,14 +88,32 @@ static cl_ulong chunks_apart(cl_ulong keys, cl_uint head_dim, cl_ulong threads) 
 }
 
 /* Sums of O and scores, and addresses. */
-static bool fits_registers(const struct problem *p, const long long *v) {
+static cl_ulong registers(const struct problem *p, const long long *v) {
     const struct engine *engine = &engines_table[v[ENGINE]];
     const cl_ulong keys = (cl_ulong)v[BLOCK_N], threads = work_items(v);
     const cl_ulong rows = (cl_ulong)v[ROW_FRAGMENTS] * engine->queries;
     const cl_ulong floats = rows * (width_of(p->head_dim_v) + keys) / engine->lanes;
     const cl_ulong chunks =
         chunks_apart(keys, p->head_dim, threads) + chunks_apart(keys, p->head_dim_v, threads);
-    return keys <= engine->keys && floats + chunks * engine->address <= engine->floats;
+    return floats + chunks * engine->address;
+}
+
+static bool fits_registers(const struct problem *p, const long long *v) {
+    const struct engine *engine = &engines_table[v[ENGINE]];
+    return (cl_ulong)v[BLOCK_N] <= engine->keys && registers(p, v) <= engine->floats;
+}
+
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    const struct engine *engine = &engines_table[v[ENGINE]];
+    (void)d;
+    (void)stage;
+    to->rows = block_rows(v);
+    to->met = (cl_ulong)v[BLOCK_N];
+    to->local_memory = local_bytes(p, v);
+    to->registers = registers(p, v);
+    to->reads = 1 / (double)(v[ROW_FRAGMENTS] * engine->queries);
+    to->engine = engine->architectures && !v[EMULATED] ? 8 : 0;
 }
 
 /* WAVES, ROW_FRAGMENTS, BLOCK_N; from large to small. */
@@ -214,4 +232,5 @@ const struct solver solver_fwd_mma = {
     .candidate = candidate,
     .legal = legal,
     .stages = stages,
+    .needs = needs,
 };

@@ -5,7 +5,6 @@
  * memory, its work-group limit and a budget of registers wins.  The last one needs
  * a work-group of 1 and 612 bytes.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "size.h"
@@ -25,30 +24,22 @@ enum {
 };
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(BLOCK_M, 1, 512),
-    SOLVERS_NUMBER(BLOCK_N, 8, 128),
-    SOLVERS_NUMBER(BLOCK_D, 4, 512),
-    SOLVERS_NUMBER(THREADS_M, 1, 256),
-    SOLVERS_NUMBER(THREADS_N, 1, 256),
+    SOLVERS_NUMBER_OF(BLOCK_M, 1, 512, "8 16 32 64 96 128 192 256"),
+    SOLVERS_NUMBER_OF(BLOCK_N, 8, 128, "8 16 32 64 96 128"),
+    SOLVERS_NUMBER_OF(BLOCK_D, 4, 512, "16 32 64 96 128 256"),
+    SOLVERS_NUMBER_OF(THREADS_M, 1, 256, "1 2 4 8 16 32"),
+    SOLVERS_NUMBER_OF(THREADS_N, 1, 256, "1 2 4 8 16 32"),
     SOLVERS_NUMBER(THREADS_D, 1, 2),
     SOLVERS_NUMBER(Q_RESIDENT, 0, 1),
     SOLVERS_NUMBER(PREFETCH, 0, 1),
-    SOLVERS_NUMBER(STEP_UNROLL, 1, 16),
+    SOLVERS_NUMBER_OF(STEP_UNROLL, 1, 16, "1 2 4 8"),
     SOLVERS_NUMBER(WIDE_READS, 0, 1),
     {0},
 };
 
-/* Wrong results, seldom the same ones twice, in 0 to 4 of 90 kernels a run with PoCL 5.0 (Ubuntu
- * 24.04); 6.0 and 7.1 were seen to miscompile barriers in loops, too; 3.1 never. */
-static bool miscompiled(const struct device *d) {
-    return strcmp(d->platform, "Portable Computing Language") == 0 &&
-           strtol(d->driver, NULL, 10) >= 4;
-}
-
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
-    const char *cannot = d->local_memory < 1024 ? "the device has less than 1 KiB of local memory"
-                         : miscompiled(d)       ? "PoCL after 3.1 miscompiles barriers in loops"
-                                                : solvers_refuse_loops(p, d, 1);
+    const char *tiles = solvers_refuse_tiles(d);
+    const char *cannot = tiles ? tiles : solvers_refuse_loops(p, d, 1);
     const char *could = d->type == DEVICE_CPU
                             ? "a CPU device gains nothing from local memory and pays for barriers"
                             : NULL;
@@ -95,25 +86,31 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
     return solvers_check_group(d, (long long)work_items(v), local_bytes(p, v), status);
 }
 
-/* The smallest slice that 4 * columns (work-items along those of O) divides and that covers the
- * wider head, but at most `most`. */
-static long long slice_for(const struct problem *p, long long columns, long long most) {
-    const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
-    const long long step = 4 * columns;
-    const long long slice = (long long)size_div_up(wider, (cl_ulong)step) * step;
-    const long long cap = most / step * step;
-    return slice < cap ? slice : cap > step ? cap : step;
-}
-
-/* Accumulators, scores and prefetched elements that one work-item keeps; 255 registers is the most
- * that any GPU of today offers without halving its occupancy again. */
-static bool fits_registers(const struct problem *p, const long long *v) {
+/* Accumulators, scores and prefetched elements that one work-item keeps. */
+static long long registers(const struct problem *p, const long long *v) {
     const long long rows = v[BLOCK_M] / v[THREADS_M];
     const long long slices_v = (long long)size_div_up(p->head_dim_v, (cl_ulong)v[BLOCK_D]);
     const long long o = rows * slices_v * v[BLOCK_D] / (v[THREADS_N] * v[THREADS_D]);
     const long long s = rows * (v[BLOCK_N] / v[THREADS_N]);
     const long long next = v[PREFETCH] * v[BLOCK_N] * v[BLOCK_D] / (long long)work_items(v);
-    return o + s + next <= 160;
+    return o + s + next;
+}
+
+/* 255 registers is the most that any GPU of today offers without halving its occupancy again. */
+static bool fits_registers(const struct problem *p, const long long *v) {
+    return registers(p, v) <= 160;
+}
+
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    const long long rows = v[BLOCK_M] / v[THREADS_M], keys = v[BLOCK_N] / v[THREADS_N];
+    (void)d;
+    (void)stage;
+    to->rows = (cl_ulong)v[BLOCK_M];
+    to->met = (cl_ulong)v[BLOCK_N];
+    to->local_memory = (cl_ulong)local_bytes(p, v);
+    to->registers = (cl_ulong)registers(p, v);
+    to->reads = (1 / (double)rows + 1 / (double)(keys ? keys : 1)) / (v[WIDE_READS] ? 4 : 1);
 }
 
 static bool candidate(const struct problem *p, const struct device *d, const long long *given,
@@ -142,10 +139,10 @@ static bool candidate(const struct problem *p, const struct device *d, const lon
             v[STEP_UNROLL] = 1; /* there it only takes long to build */
         }
         /* The caller's THREADS_N and THREADS_D decide which slices there are. */
-        v[BLOCK_D] = slice_for(p,
-                               solvers_given(given[THREADS_N], v[THREADS_N]) *
-                                   solvers_given(given[THREADS_D], v[THREADS_D]),
-                               v[BLOCK_D]);
+        v[BLOCK_D] = solvers_tile_strip(p,
+                                        solvers_given(given[THREADS_N], v[THREADS_N]) *
+                                            solvers_given(given[THREADS_D], v[THREADS_D]),
+                                        v[BLOCK_D]);
         /* Few query rows: no block twice as high as they need. */
         const bool too_high = v[BLOCK_M] >= 2 * (long long)p->seq_q && v[BLOCK_M] > 16;
         /* Sums over a short head are not worth sharing (H200, 2026-11-21, f32 D 64 full: 30.7
@@ -164,20 +161,16 @@ static struct grid grid(const long long *v, const struct params *params) {
     return (struct grid){solvers_blocks(params, (cl_ulong)v[BLOCK_M]), 1};
 }
 
-/* An option of the compiler, denormal floats may become 0, which OpenCL
- * allows a device anyway.  NVIDIA's exp2 is one instruction with the option, and four without it
- * (H200, 2026-11-21, f32 D 64 without a mask: 37.8 TFLOP/s with the option, 36.2 without it). */
-#define TILE_OPTIONS "-cl-denorms-are-zero"
-
 static const struct stage only = {
     .recipe = {.kernel = "fwd_tile",
                .reads = "q k v scores",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
-                         "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "fwd_tile.cl"},
-               .constants = "#define LANES 1\n",
+                         "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "tile_state.cl",
+                         "fwd_tile.cl"},
+               .constants = SOLVERS_TILE_OF_QUERIES,
                .pass = "0",
-               .options = TILE_OPTIONS},
+               .options = SOLVERS_TILE_OPTIONS},
     .work_items = work_items,
     .grid = grid,
 };
@@ -198,4 +191,5 @@ const struct solver solver_fwd_tile = {
     .candidate = candidate,
     .legal = legal,
     .stages = stages,
+    .needs = needs,
 };

@@ -24,9 +24,13 @@ enum {
 enum { BLOCK_M, BLOCK_N, SLOTS, TURNS, GROUPS };
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(BLOCK_M, 64, 192), SOLVERS_NUMBER(BLOCK_N, 16, 256),
-    [SLOTS] = {"STAGES", 2, 8, NULL}, SOLVERS_NUMBER(TURNS, 0, 1),
-    SOLVERS_NUMBER(GROUPS, 1, 65536), {0},
+    SOLVERS_NUMBER_OF(BLOCK_M, 64, 192, "64 128 192"),
+    SOLVERS_NUMBER_OF(BLOCK_N, 16, 256,
+                      "16 32 48 64 80 96 112 128 144 160 176 192 208 224 240 256"),
+    [SLOTS] = {"STAGES", 2, 8, NULL, "2 3 4 5 6"},
+    SOLVERS_NUMBER(TURNS, 0, 1),
+    SOLVERS_NUMBER_OF(GROUPS, 1, 65536, ""),
+    {0},
 };
 
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
@@ -58,11 +62,28 @@ static size_t work_items(const long long *v) {
     return (size_t)(v[BLOCK_M] / ROWS + 1) * WARPGROUP;
 }
 
+/* Scores, weights in pairs and sums that a work-item of a consumer holds. */
+static long long registers_of(const struct problem *p, const long long *v) {
+    return v[BLOCK_N] * 3 / 4 + row_bytes(p->head_dim_v) / 4;
+}
+
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    (void)d;
+    if (stage == 1) { /* the other one writes the maps */
+        to->rows = (cl_ulong)v[BLOCK_M];
+        to->met = (cl_ulong)v[BLOCK_N];
+        to->local_memory = (cl_ulong)local_bytes(p, v);
+        to->registers = (cl_ulong)registers_of(p, v);
+        to->reads = 1 / (double)ROWS;
+        to->engine = 16;
+    }
+}
+
 static cl_int legal(const struct problem *p, const struct device *d, const long long *v,
                     struct status *status) {
-    /* Scores, weights in pairs and sums that a work-item of a consumer holds, and what setmaxnreg
-     * leaves for them. */
-    const long long registers = v[BLOCK_N] * 3 / 4 + row_bytes(p->head_dim_v) / 4;
+    const long long registers = registers_of(p, v);
+    /* What setmaxnreg leaves for them. */
     const long long most = v[BLOCK_M] > 2 * ROWS ? 128 : 200;
     const cl_int invalid = CLATTN_INVALID_VARIANT;
     const cl_ulong heads = (cl_ulong)p->batch * p->heads_q; /* below 2^30 */
@@ -202,6 +223,7 @@ const struct solver solver_fwd_wgmma = {
     .candidate = candidate,
     .legal = legal,
     .stages = stages,
+    .needs = needs,
     .workspace = workspace,
     .accepts = accepts,
 };

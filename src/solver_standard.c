@@ -71,7 +71,7 @@ static const char *softmax_word(size_t i) {
 static const struct solver_parameter parameters[] = {
     SOLVERS_WORD(SOFTMAX, softmax_word),
     SOLVERS_NUMBER(WORK_GROUP, 1, 1024),
-    SOLVERS_NUMBER(LANES, 1, 16),
+    SOLVERS_NUMBER_OF(LANES, 1, 16, "1 4 8 16"),
     {0},
 };
 

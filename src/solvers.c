@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "size.h"
@@ -25,9 +26,8 @@ bool solvers_offers(const struct solver *solver, const struct problem *p) {
 
 static const struct variant no_parameters;
 
-/* The solver that has the members from fits to legal. */
-static const struct solver *rules_of(const struct solver *solver, const struct device *d,
-                                     const struct variant *v) {
+const struct solver *solvers_rules(const struct solver *solver, const struct device *d,
+                                   const struct variant *v) {
     return solver->like ? solver->like(d, v) : solver;
 }
 
@@ -43,7 +43,7 @@ enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
         problem_format_types(p, why);
         return CANNOT;
     }
-    return rules_of(solver, d, v ? v : &no_parameters)->fits(p, d, why);
+    return solvers_rules(solver, d, v ? v : &no_parameters)->fits(p, d, why);
 }
 
 enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why) {
@@ -88,6 +88,32 @@ const char *solvers_refuse_loops(const struct problem *p, const struct device *d
                ? "the device silently stops a work-item after loop_limit loop iterations, which "
                  "are too few"
                : NULL;
+}
+
+/* A work-item that owns a key meets the queries of the whole group. */
+const char *solvers_refuse_backward_loops(const struct problem *p, const struct device *d) {
+    struct problem keys = *p;
+    keys.seq_kv = p->seq_q;
+    const char *rows = solvers_refuse_loops(p, d, 2);
+    return rows ? rows : solvers_refuse_loops(&keys, d, 2 * (p->heads_q / p->heads_kv));
+}
+
+/* PoCL: wrong results, seldom the same ones twice, in 0 to 4 of 90 kernels a run with PoCL 5.0
+ * (Ubuntu 24.04); 6.0 and 7.1 were seen to miscompile barriers in loops, too; 3.1 never. */
+const char *solvers_refuse_tiles(const struct device *d) {
+    const bool miscompiled =
+        strcmp(d->platform, "Portable Computing Language") == 0 && strtol(d->driver, NULL, 10) >= 4;
+    return d->local_memory < 1024 ? "the device has less than 1 KiB of local memory"
+           : miscompiled          ? "PoCL after 3.1 miscompiles barriers in loops"
+                                  : NULL;
+}
+
+long long solvers_tile_strip(const struct problem *p, long long columns, long long most) {
+    const cl_uint wider = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
+    const long long step = 4 * columns;
+    const long long strip = (long long)size_div_up(wider, (cl_ulong)step) * step;
+    const long long cap = most / step * step;
+    return strip < cap ? strip : cap > step ? cap : step;
 }
 
 cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
@@ -157,8 +183,7 @@ long long solvers_given(long long given, long long otherwise) {
 
 /* ---- Variants and their values ---- */
 
-/* SOLVERS_MISSING where the text is none of the parameter's values. */
-static long long read_value(const struct solver_parameter *parameter, const char *value) {
+long long solvers_read(const struct solver_parameter *parameter, const char *value) {
     long long number = SOLVERS_MISSING;
     if (!parameter->word) {
         text_number(value, strlen(value), parameter->low, parameter->high, &number);
@@ -183,13 +208,12 @@ static void refuse_value(const struct solver_parameter *parameter, const char *v
     }
 }
 
-/* The values of a variant's parameters, which may be some or none. */
-static cl_int read_values(const struct solver_parameter *parameters, const struct variant *v,
+cl_int solvers_read_given(const struct solver_parameter *parameters, const struct variant *v,
                           long long *values, struct status *status) {
     size_t known = 0;
     for (size_t i = 0; parameters[i].name; i++) {
         const char *value = variant_find(v, parameters[i].name);
-        values[i] = value ? read_value(&parameters[i], value) : SOLVERS_MISSING;
+        values[i] = value ? solvers_read(&parameters[i], value) : SOLVERS_MISSING;
         known += value != NULL;
         if (value && values[i] == SOLVERS_MISSING) {
             refuse_value(&parameters[i], value, status);
@@ -208,8 +232,8 @@ static cl_int read_values(const struct solver_parameter *parameters, const struc
     return CL_SUCCESS;
 }
 
-static void write_values(const struct solver_parameter *parameters, const long long *values,
-                         struct variant *v) {
+void solvers_write(const struct solver_parameter *parameters, const long long *values,
+                   struct variant *v) {
     v->count = 0;
     for (size_t i = 0; parameters[i].name; i++) {
         const struct solver_parameter *p = &parameters[i];
@@ -222,15 +246,15 @@ static void write_values(const struct solver_parameter *parameters, const long l
 void solvers_decode(const struct solver *solver, const struct variant *v,
                     long long values[VARIANT_PARAMETERS]) {
     struct status status = {0};
-    const cl_int code = read_values(rules_of(solver, NULL, v)->parameters, v, values, &status);
+    const cl_int code =
+        solvers_read_given(solvers_rules(solver, NULL, v)->parameters, v, values, &status);
     assert(code == CL_SUCCESS);
     (void)code;
     status_destroy(&status);
 }
 
-/* Puts the given values over the candidate's.  Were they the same? */
-static bool take_given(const struct solver_parameter *parameters, const long long *given,
-                       long long *values) {
+bool solvers_take_given(const struct solver_parameter *parameters, const long long *given,
+                        long long *values) {
     bool same = true;
     for (size_t i = 0; parameters[i].name; i++) {
         const long long value = solvers_given(given[i], values[i]);
@@ -243,16 +267,16 @@ static bool take_given(const struct solver_parameter *parameters, const long lon
 cl_int solvers_complete(const struct solver *solver, const struct problem *p,
                         const struct device *d, struct variant *v, struct text *far,
                         struct status *status) {
-    const struct solver *rules = rules_of(solver, d, v);
+    const struct solver *rules = solvers_rules(solver, d, v);
     const struct solver_parameter *const parameters = rules->parameters;
     long long given[VARIANT_PARAMETERS], values[VARIANT_PARAMETERS];
-    cl_int code = read_values(parameters, v, given, status);
+    cl_int code = solvers_read_given(parameters, v, given, status);
     if (code != CL_SUCCESS) {
         return code;
     }
     for (int exact = 1; exact >= 0; exact--) {
         for (size_t i = 0; rules->candidate(p, d, given, i, values); i++) {
-            if (take_given(parameters, given, values) != (exact == 1)) {
+            if (solvers_take_given(parameters, given, values) != (exact == 1)) {
                 continue;
             }
             struct status other = {0}; /* the first candidate's sentence is the one to tell */
@@ -262,7 +286,7 @@ cl_int solvers_complete(const struct solver *solver, const struct problem *p,
             if (refused == CL_SUCCESS) {
                 const size_t had = v->count;
                 status_destroy(status);
-                write_values(parameters, values, v);
+                solvers_write(parameters, values, v);
                 if (!exact && v->count > had) {
                     text_printf(far, "%s itself would choose no variant with these values",
                                 v->solver);

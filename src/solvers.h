@@ -28,6 +28,20 @@ struct solver_parameter {
     const char *name; /* NULL: behind the last parameter */
     long long low, high;
     const char *(*word)(size_t i); /* word i, NULL behind the last one; NULL: a number */
+
+    /* What the candidates of clattn_candidates have here, beside what the formula has: words,
+     * "16 32 48".  "": nothing else.  NULL: 0 and the powers of two in the range, or all words. */
+    const char *values;
+};
+
+/* What a work-group of a launch takes, for the order of candidates (cost.h).  0: not known. */
+struct solver_needs {
+    cl_ulong rows; /* that it owns: query rows, or keys where the launch writes d_k or d_v */
+    cl_ulong met;  /* rows of the other side in a block, behind which sums are rescaled */
+    cl_ulong local_memory; /* bytes */
+    cl_ulong registers;    /* 32-bit values that a work-item holds; on CPU devices vectors */
+    double reads;          /* operands that a work-item reads for each product that it forms */
+    double engine; /* how often a matrix engine is faster at the products; 0: there is none */
 };
 
 /*
@@ -67,7 +81,7 @@ struct solver {
                       size_t i, long long *values);
 
     /* Can a kernel with these values be built and run?  Only a parameter for which `candidate` has
-     * no value is missing. */
+     * no value is missing.  status: NULL where nobody wants the sentence. */
     cl_int (*legal)(const struct problem *p, const struct device *d, const long long *values,
                     struct status *status);
 
@@ -85,9 +99,13 @@ struct solver {
 
     /* Enqueues all launches.  NULL: launch_chain enqueues each stage once. */
     cl_int (*enqueue)(const struct launch *l, struct status *status);
+
+    /* Fills in what is known of a stage's work-groups, in a zeroed struct.  NULL: nothing is. */
+    void (*needs)(const struct problem *p, const struct device *d, const long long *values,
+                  size_t stage, struct solver_needs *needs);
 };
 
-enum { SOLVERS = 8 };
+enum { SOLVERS = 9 };
 
 /* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
  * come last.
@@ -116,6 +134,25 @@ cl_int solvers_complete(const struct solver *solver, const struct problem *p,
                         const struct device *d, struct variant *v, struct text *far,
                         struct status *status);
 
+/* The solver that has the members from fits to legal. */
+const struct solver *solvers_rules(const struct solver *solver, const struct device *d,
+                                   const struct variant *v);
+
+/* The value of a parameter that the text names, SOLVERS_MISSING where it names none. */
+long long solvers_read(const struct solver_parameter *parameter, const char *value);
+
+/* The values of a variant that may lack parameters: these become SOLVERS_MISSING. */
+cl_int solvers_read_given(const struct solver_parameter *parameters, const struct variant *v,
+                          long long *values, struct status *status);
+
+/* Puts the given values over the others.  Were they the same? */
+bool solvers_take_given(const struct solver_parameter *parameters, const long long *given,
+                        long long *values);
+
+/* Gives v, which has a solver's name, the parameters with these values. */
+void solvers_write(const struct solver_parameter *parameters, const long long *values,
+                   struct variant *v);
+
 /* The values of a variant, which has to have passed solvers_complete. */
 void solvers_decode(const struct solver *solver, const struct variant *v,
                     long long values[VARIANT_PARAMETERS]);
@@ -135,8 +172,10 @@ cl_int solvers_check_arguments(const struct solver *solver, const struct problem
 enum { SOLVERS_ENGINE_KEYS = 16384 };
 
 /* A line of a solver's parameters, in which the parameter's place has the parameter's name. */
-#define SOLVERS_NUMBER(name, low, high) [name] = {#name, low, high, NULL}
-#define SOLVERS_WORD(name, word) [name] = {#name, 0, 0, word}
+#define SOLVERS_NUMBER(name, low, high) SOLVERS_NUMBER_OF(name, low, high, NULL)
+#define SOLVERS_NUMBER_OF(name, low, high, values) [name] = {#name, low, high, NULL, values}
+#define SOLVERS_WORD(name, word) SOLVERS_WORD_OF(name, word, NULL)
+#define SOLVERS_WORD_OF(name, word, values) [name] = {#name, 0, 0, word, values}
 
 /* The number of blocks of `rows` query rows, or of `keys` keys, over all heads and batches: for
  * most solvers the number of work-groups. */
@@ -149,6 +188,10 @@ cl_ulong solvers_blocks_of_keys(const struct params *params, cl_ulong keys);
 const char *solvers_refuse_loops(const struct problem *p, const struct device *d,
                                  cl_ulong per_element);
 
+/* For solvers of backward whose work-items meet all keys that a query sees, and all queries, of the
+ * whole group, that see a key: likewise. */
+const char *solvers_refuse_backward_loops(const struct problem *p, const struct device *d);
+
 /* What `fits` answers: CANNOT with the sentence `cannot`, else COULD with `could`, else SHOULD.
  * NULL: no sentence. */
 enum fitness solvers_fitness(const char *cannot, const char *could, struct text *why);
@@ -157,6 +200,30 @@ enum fitness solvers_fitness(const char *cannot, const char *could, struct text 
  */
 cl_int solvers_check_group(const struct device *d, long long work_items, long long local_bytes,
                            struct status *status);
+
+/* For solvers with tiles in local memory.  One sentence where the device is not to run them, else
+ * NULL. */
+const char *solvers_refuse_tiles(const struct device *d);
+
+/* Constants of their programs (cl/tile_copy.cl): a work-group owns queries and meets keys, or the
+ * other way round. */
+#define SOLVERS_TILE_OF_QUERIES                                  \
+    "#define LANES 1\n"                                          \
+    "#define BLOCK_OWN BLOCK_M\n#define THREADS_OWN THREADS_M\n" \
+    "#define BLOCK_MET BLOCK_N\n#define THREADS_MET THREADS_N\n"
+#define SOLVERS_TILE_OF_KEYS                                     \
+    "#define LANES 1\n"                                          \
+    "#define BLOCK_OWN BLOCK_N\n#define THREADS_OWN THREADS_N\n" \
+    "#define BLOCK_MET BLOCK_M\n#define THREADS_MET THREADS_M\n"
+
+/* An option of the compiler, denormal floats may become 0, which OpenCL
+ * allows a device anyway.  NVIDIA's exp2 is one instruction with the option, and four without it
+ * (H200, 2026-11-21, f32 D 64 without a mask: 37.8 TFLOP/s with the option, 36.2 without it). */
+#define SOLVERS_TILE_OPTIONS "-cl-denorms-are-zero"
+
+/* The smallest strip of heads that 4 * columns (work-items along a row) divides and that covers the
+ * wider head, but at most `most`. */
+long long solvers_tile_strip(const struct problem *p, long long columns, long long most);
 
 /* For solvers with a work-item for each row: their one parameter is the size of the work-group. */
 enum { SOLVERS_ROWS_WORK_GROUP };

@@ -5,6 +5,9 @@
 
 cl_int status_set(struct status *s, cl_int code, const char *format, ...) {
     assert(code != CL_SUCCESS); /* a sentence says what went wrong */
+    if (!s) {
+        return code;
+    }
     text_destroy(&s->sentence);
     s->code = code;
     va_list values;

@@ -15,7 +15,7 @@ struct status {
     struct text sentence; /* with the build log behind it, where there is one */
 };
 
-/* Replaces what s holds and returns code. */
+/* Replaces what s holds, unless s is NULL, and returns code. */
 cl_int status_set(struct status *s, cl_int code, const char *format, ...) TEXT_PRINTF(3, 4);
 
 void status_destroy(struct status *s);

@@ -10,7 +10,7 @@
 
 #include "status.h"
 
-enum { VARIANT_PARAMETERS = 16, VARIANT_WORD = 24 };
+enum { VARIANT_PARAMETERS = 24, VARIANT_WORD = 24 };
 
 struct variant {
     char solver[VARIANT_WORD];

@@ -149,6 +149,34 @@ const struct test_case cases_table[] = {
     {"f32 kf16 vbf16 of16 df16 h2 q33 k65 d16 causal", "bshd", "", "bwd_rows WORK_GROUP=8"},
     {"bf16 b2 h3 q150 k130 d40 causal softcap3", "bshd", "", "bwd_rows WORK_GROUP=256"},
     {"f32 h2 q17 k33 d10:6 causal", "padded", "",
+     "bwd_tile WORK_GROUP=1 DKV_BLOCK_M=4 DKV_BLOCK_N=1 DKV_BLOCK_D=4 DKV_THREADS_M=1 "
+     "DKV_THREADS_N=1 DKV_OWN_RESIDENT=0 DKV_SUMS_RESIDENT=0 DQ_BLOCK_M=1 DQ_BLOCK_N=4 "
+     "DQ_BLOCK_D=4 DQ_THREADS_M=1 DQ_THREADS_N=1 DQ_OWN_RESIDENT=0 DQ_SUMS_RESIDENT=0"},
+    {"f16 df32 h6:2 q33 k65 d40:24 window20,5 softcap3", "padded", "",
+     "bwd_tile DKV_BLOCK_M=12 DKV_BLOCK_N=15 DKV_BLOCK_D=24 DKV_THREADS_M=6 DKV_THREADS_N=5 "
+     "DKV_OWN_RESIDENT=1 DKV_SUMS_RESIDENT=0 DQ_BLOCK_M=15 DQ_BLOCK_N=12 DQ_BLOCK_D=24 "
+     "DQ_THREADS_M=5 DQ_THREADS_N=6 DQ_OWN_RESIDENT=1 DQ_SUMS_RESIDENT=0 WIDE_READS=1"},
+    {"bf16 h2 q130 k200 d72 causal", "bhsd", "",
+     "bwd_tile DKV_BLOCK_M=64 DKV_BLOCK_N=64 DKV_BLOCK_D=32 DKV_THREADS_M=8 DKV_THREADS_N=8 "
+     "DKV_OWN_RESIDENT=0 DKV_SUMS_RESIDENT=1 DQ_BLOCK_M=64 DQ_BLOCK_N=64 DQ_BLOCK_D=32 "
+     "DQ_THREADS_M=8 DQ_THREADS_N=8 DQ_OWN_RESIDENT=0 DQ_SUMS_RESIDENT=1 WIDE_READS=1"},
+    {"f32 h4:1 q200 k70 d64 causal", "bshd", "",
+     "bwd_tile DKV_BLOCK_M=64 DKV_BLOCK_N=32 DKV_BLOCK_D=64 DKV_THREADS_M=8 DKV_THREADS_N=8 "
+     "DKV_OWN_RESIDENT=0 DKV_SUMS_RESIDENT=0 DKV_STEP_UNROLL=2 DQ_BLOCK_M=16 DQ_BLOCK_N=128 "
+     "DQ_BLOCK_D=64 DQ_THREADS_M=4 DQ_THREADS_N=16 DQ_OWN_RESIDENT=0 DQ_SUMS_RESIDENT=0"},
+    {"f32 kf16 vbf16 of16 df16 h4:2 q33 k65 d40:75 alibi", "padded", "unordered",
+     "bwd_tile DKV_BLOCK_M=16 DKV_BLOCK_N=8 DKV_BLOCK_D=16 DKV_THREADS_M=4 DKV_THREADS_N=8 "
+     "DQ_BLOCK_M=8 DQ_BLOCK_N=16 DQ_BLOCK_D=16 DQ_THREADS_M=8 DQ_THREADS_N=4 WIDE_READS=1"},
+    /* sums of several segments: with blocks of 8 a segment has 512 */
+    {"f32 h4:2 q600 k700 d8:16", "bhsd", "",
+     "bwd_tile DKV_BLOCK_M=8 DKV_BLOCK_N=32 DKV_BLOCK_D=8 DKV_THREADS_M=2 DKV_THREADS_N=8 "
+     "DKV_SUMS_RESIDENT=1 DQ_BLOCK_M=32 DQ_BLOCK_N=8 DQ_BLOCK_D=8 DQ_THREADS_M=8 DQ_THREADS_N=2 "
+     "DQ_SUMS_RESIDENT=0"},
+    {"f32 h2 q1100 k600 d8 causal", "packed", "",
+     "bwd_tile DKV_BLOCK_M=8 DKV_BLOCK_N=32 DKV_BLOCK_D=8 DKV_THREADS_M=2 DKV_THREADS_N=8 "
+     "DKV_SUMS_RESIDENT=0 DQ_BLOCK_M=32 DQ_BLOCK_N=8 DQ_BLOCK_D=8 DQ_THREADS_M=8 DQ_THREADS_N=2 "
+     "DQ_SUMS_RESIDENT=1"},
+    {"f32 h2 q17 k33 d10:6 causal", "padded", "",
      "fwd_tile BLOCK_M=1 BLOCK_N=8 BLOCK_D=4 THREADS_M=1 THREADS_N=1 Q_RESIDENT=0"},
     {"f32 h2 q65 k130 d40 window33,17", "padded", "",
      "fwd_tile BLOCK_M=16 BLOCK_N=8 BLOCK_D=16 THREADS_M=8 THREADS_N=4 Q_RESIDENT=0"},
@@ -249,6 +277,7 @@ const struct cases_solver cases_solvers[] = {
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
+    {"bwd_tile", "bwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
     {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;

@@ -303,19 +303,30 @@ static void judge_chosen(const struct target *target, const struct device *d) {
         const struct problem p = fixtures_problem(problems[i]);
         struct choice c = {0};
         struct status status = {0};
-        struct text name = {0}, variant_text = {0};
-        size_t found = 0;
+        struct text variant_text = {0};
+        size_t found = 0, stage_count = 0;
         bool engine = false;
+        struct stage stages[STAGES];
         const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && !problem_mixed(&p) &&
                                 p.head_dim_v <= 128 && p.pass == CLATTN_FORWARD;
         if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
             CL_SUCCESS) {
             variant_format(&c.variant, &variant_text);
+            stage_count = c.solver->stages(&c.variant, stages);
+        }
+        for (size_t stage = 0; stage < stage_count; stage++) {
+            const struct program_recipe *recipe = &stages[stage].recipe;
+            const struct variant taken =
+                recipe->takes ? variant_take(&c.variant, recipe->kernel, recipe->takes) : c.variant;
+            struct text name = {0}, taken_text = {0};
+            variant_format(&taken, &taken_text);
             name_program(&name, &p, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
-                         p.softcap != 0, text_chars(&variant_text));
+                         p.softcap != 0, text_chars(&taken_text));
+            text_printf(&name, "%s", recipe->kernel);
             for (size_t n = 0; n < programs_count; n++) {
                 const char *const start = text_chars(&name);
-                if (strncmp(programs[n].name, start, strlen(start)) == 0) {
+                const char *const end = programs[n].name + strlen(start); /* " PASS=1" or "" */
+                if (strncmp(programs[n].name, start, strlen(start)) == 0 && strchr(" ", *end)) {
                     found++;
                     engine = engine || has_engine(&programs[n]);
                     if (target->registers && !programs[n].failed) {
@@ -327,6 +338,8 @@ static void judge_chosen(const struct target *target, const struct device *d) {
                     }
                 }
             }
+            text_destroy(&name);
+            text_destroy(&taken_text);
         }
         if (!found) {
             COMPLAIN("%s: %s\n    is chosen, but was not composed\n", problems[i],
@@ -335,7 +348,6 @@ static void judge_chosen(const struct target *target, const struct device *d) {
             COMPLAIN("%s: %s\n    is chosen, although the device has the engine %s\n", problems[i],
                      text_chars(&variant_text), d->matrix);
         }
-        text_destroy(&name);
         text_destroy(&variant_text);
         choose_destroy(&c);
         status_destroy(&status);

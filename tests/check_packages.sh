@@ -33,7 +33,7 @@ misses() {
 }
 all='sh tools/setup.sh'
 misses OpenCL 'ocl-icd-opencl-dev opencl-headers libc6-dev' "$all" '' -DCMAKE_DISABLE_FIND_PACKAGE_OpenCL=ON
-misses CLBlast libclblast-dev "$all --tests" -DCLATTN_WITH_CLBLAST=OFF -DCLATTN_WITH_CLBLAST=ON \
+misses CLBlast libclblast-dev "$all" -DCLATTN_WITH_CLBLAST=OFF -DCLATTN_WITH_CLBLAST=ON \
     -DCMAKE_DISABLE_FIND_PACKAGE_CLBlast=ON
 misses cmocka libcmocka-dev "$all --tests" -DCLATTN_BUILD_TESTS=OFF -DCLATTN_BUILD_TESTS=ON
 misses libpng libpng-dev "$all" -DCLATTN_BUILD_EXAMPLES=OFF -DCLATTN_BUILD_EXAMPLES=ON

@@ -39,12 +39,12 @@ void compose_all(const struct problem *p, const struct device *d, bool suited, u
         }
         text_destroy(&why);
     }
-    struct variant v;
-    size_t at = 0, line = 0;
-    while (tuning_next(sources_find("tuning.txt")->text, p, d, &at, &v, &line)) {
-        const struct solver *solver = solvers_find(v.solver);
-        if (solver && compose(solver, p, d, v, composed) && seen && line < COMPOSE_LINES) {
-            seen[line] = true;
+    struct tuning_walk line = {.rest = NULL};
+    while (tuning_next(&line, sources_find("tuning.txt")->text, p, d)) {
+        const struct solver *solver = solvers_find(line.variant.solver);
+        if (solver && compose(solver, p, d, line.variant, composed) && seen &&
+            line.line < COMPOSE_LINES) {
+            seen[line.line] = true;
         }
     }
 }

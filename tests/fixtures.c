@@ -113,6 +113,47 @@ static bool tile_runnable(const struct problem *p, const struct device *d, const
     return true;
 }
 
+/* cl/bwd_tile_kv.cl, cl/bwd_tile_q.cl: likewise, for the parameters that begin with `prefix`.  own:
+ * M or N, what a work-group owns; the other one is met. */
+static bool tile_half_runnable(const struct problem *p, const struct device *d,
+                               const struct variant *v, const char *prefix, char own,
+                               struct text *why) {
+    static const char *const words[] = {"BLOCK_M",       "BLOCK_N",    "BLOCK_D",
+                                        "THREADS_M",     "THREADS_N",  "OWN_RESIDENT",
+                                        "SUMS_RESIDENT", "STEP_UNROLL"};
+    enum { M, N, SLICE, THREADS_M, THREADS_N, OWN, SUMS, UNROLL, WORDS };
+    long long n[WORDS];
+    for (size_t i = 0; i < WORDS; i++) {
+        char name[VARIANT_WORD];
+        snprintf(name, sizeof name, "%s_%s", prefix, words[i]);
+        n[i] = variant_number(v, name, -1);
+        if (n[i] < (i != OWN && i != SUMS) || ((i == OWN || i == SUMS) && n[i] > 1)) {
+            text_printf(why, "%s is missing or makes no sense", name);
+            return false;
+        }
+    }
+    const bool keys = own == 'N';
+    const long long owned = keys ? n[N] : n[M], met = keys ? n[M] : n[N];
+    const long long across = keys ? n[THREADS_M] : n[THREADS_N];
+    if (owned % (keys ? n[THREADS_N] : n[THREADS_M]) || met % 4 || met % across ||
+        n[SLICE] % (4 * across)) {
+        text_printf(why, "%s: the work-items do not divide the block", prefix);
+        return false;
+    }
+    const long long row = n[SLICE] + 4;
+    const long long slices = ((long long)p->head_dim + n[SLICE] - 1) / n[SLICE] +
+                             ((long long)p->head_dim_v + n[SLICE] - 1) / n[SLICE];
+    const long long tile_own = (n[OWN] ? slices : 1) * owned * row, tile_met = met * row;
+    const long long tile_p = owned * (met + (across == 8 ? 8 : 4));
+    const long long tile_slope = !keys ? 0 : p->softcap != 0 ? tile_p : 1;
+    const long long bytes = 4 * (tile_own + tile_met + tile_p + tile_slope + 2 * n[M]);
+    if (bytes > (long long)d->local_memory) {
+        text_printf(why, "%s: %lld bytes of local memory", prefix, bytes);
+        return false;
+    }
+    return true;
+}
+
 /* The number that a part defines. */
 static long long part_number(const struct source *part, const char *word) {
     struct text line = {0};
@@ -265,6 +306,11 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
     }
     if (strcmp(solver->name, "fwd_tile") == 0 || tile) {
         if (!tile_runnable(p, d, v, why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "bwd_tile") == 0) {
+        if (!tile_half_runnable(p, d, v, "DKV", 'N', why) ||
+            !tile_half_runnable(p, d, v, "DQ", 'M', why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_lanes") == 0 || vectors) {

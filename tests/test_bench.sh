@@ -133,7 +133,8 @@ printf '# mine\n* ; f32 nonsense ; fwd_rows\n' >malformed.txt
 answers 0 "$@" --csv --tuning=tuning.txt "$full"
 grep -q 'fwd_rows WORK_GROUP=2' out.txt || complain "tuning: another variant: $(cat out.txt)"
 refuses 2 'cannot open "no_such_file.txt"' "$@" --tuning=no_such_file.txt "$full"
-refuses 2 'malformed.txt:2: ' "$@" --tuning=malformed.txt "$full"
+answers 0 "$@" --csv --tuning=malformed.txt "$full"
+grep -q 'note: malformed.txt:2: ' err.txt || complain "a malformed line of a tuning file: $(cat err.txt)"
 refuses 2 '--tuning' "$@" --tuning '' "$full"
 
 echo "== CSV, and a preset that is cut before it begins"

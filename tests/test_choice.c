@@ -100,13 +100,15 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     const bool hopper = strcmp(f->device.architecture, "nvidia/9.0") == 0 && p->head_dim % 8 == 0 &&
                         p->head_dim_v % 8 == 0;
     const bool backward = p->pass == CLATTN_BACKWARD;
-    const char *home = backward        ? "bwd_rows"
+    const char *home = backward && cpu ? "bwd_rows"
+                       : backward      ? "bwd_tile"
                        : cpu           ? "fwd_lanes"
                        : mma && hopper ? "fwd_wgmma"
                        : mma           ? "fwd_mma"
                                        : "fwd_tile";
     const bool rows_will_do =
-        f->device.loop_limit && strcmp(a.choice.solver->name, "fwd_rows") == 0;
+        f->device.loop_limit &&
+        strcmp(a.choice.solver->name, backward ? "bwd_rows" : "fwd_rows") == 0;
     if (!within_loops(p, &f->device) || a.choice.solver->baseline ||
         (strcmp(a.choice.solver->name, home) != 0 && !rows_will_do)) {
         fail_msg("%s, %s: chose %s", f->name, words, text_chars(&a.variant_text));

@@ -1,10 +1,11 @@
 #!/bin/sh
-# test_examples.sh EXAMPLES PHOTO: the examples in the directory EXAMPLES give the answers
-# that they must, and 03_denoise refuses what it should, with one sentence and no picture.
-# (test_denoise checks its pictures.)
+# test_examples.sh EXAMPLES PHOTO TEXT: the examples in the directory EXAMPLES give the answers
+# that they must, and 03_denoise and 04_train refuse what they should, with one sentence and no
+# file.  (test_denoise checks the pictures, test_train the training.)
 set -eu
 examples=$1
 photo=$2
+text=$3
 failed=0
 complain() { echo "FAILED: $*"; failed=1; }
 
@@ -35,17 +36,20 @@ for line in '^device ' '^variant fwd_' '^S 2304, D 78, Dv 3$' '^time .* GFLOP/s$
 done
 [ -s small.png ] && [ -s small-noisy.png ] || complain "03_denoise: a picture is missing"
 
-# Exit code, then the arguments.
+# Exit code, then the arguments of $example.
+example=03_denoise
 refuses() {
     wanted=$1
     shift
-    rm -f refused.png refused-noisy.png
+    rm -f refused.* refused-noisy.png
     code=0
-    "$examples/03_denoise" "$@" >out.txt 2>err.txt || code=$?
-    [ "$code" = "$wanted" ] || complain "03_denoise $*: exit code $code, not $wanted"
-    [ "$(grep -c . err.txt)" = 1 ] || complain "03_denoise $*: not one sentence: $(cat err.txt)"
-    grep -q '^03_denoise: ' err.txt || complain "03_denoise $*: $(cat err.txt)"
-    [ ! -e refused.png ] || complain "03_denoise $*: wrote a picture"
+    "$examples/$example" "$@" >out.txt 2>err.txt || code=$?
+    [ "$code" = "$wanted" ] || complain "$example $*: exit code $code, not $wanted"
+    [ "$(grep -c . err.txt)" = 1 ] || complain "$example $*: not one sentence: $(cat err.txt)"
+    grep -q "^$example: " err.txt || complain "$example $*: $(cat err.txt)"
+    for file in refused.*; do
+        [ ! -e "$file" ] || complain "$example $*: wrote $file"
+    done
 }
 head -c 30000 "$photo" >truncated.png
 head -c 100 "$photo" >header.png
@@ -72,4 +76,32 @@ refuses 2 --h 0 "$photo" refused.png
 refuses 2 --reach
 refuses 2 --nonsense 1 "$photo" refused.png
 refuses 2 "$photo" refused.png third.png
+
+if [ -x "$examples/04_train" ]; then
+    echo "== 04_train"
+    example=04_train
+    head -c 640 "$text" >short.txt
+    head -c 10000 /dev/zero >zeros.txt
+    for file in short.txt zeros.txt empty.png missing .; do
+        refuses 1 -o refused.safetensors --plot refused.svg $file
+    done
+    refuses 1 -o no/such/directory/refused "$text"
+    refuses 1 --plot no/such/directory/refused "$text"
+    refuses 1 -o . "$text"
+    refuses 1 --device 'no such device' "$text"
+    refuses 2 --steps 0 "$text"
+    refuses 2 --steps 2.5 "$text"
+    refuses 2 --batch many "$text"
+    refuses 2 --seed -1 "$text"
+    refuses 2 --rate nan "$text"
+    refuses 2 --rate -1 "$text"
+    refuses 2 --temperature 0 "$text"
+    refuses 2 --heads 3 "$text"
+    refuses 2 --heads 8 "$text"
+    refuses 2 --width 1024 --heads 1 "$text"
+    refuses 2 --batch 4096 --context 65536 "$text"
+    refuses 2 --nonsense 1 "$text"
+    refuses 2 "$text" --steps
+    refuses 2 "$text" second.txt
+fi
 exit $failed

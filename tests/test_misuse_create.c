@@ -360,34 +360,14 @@ static void device_outside_the_context_is_refused(void **state) {
     refuse_context(&desc, CL_INVALID_DEVICE, "device", "another device");
 }
 
+/* More: test_tuning_files.c. */
 static void wrong_tuning_files_are_refused(void **state) {
     (void)state;
-    static const char *const malformed[] = {
-        "nonsense\n",
-        "* ; *\n",
-        "* ; * ;\n",
-        "* ; * ; fwd_rows ; more\n",
-        " ; * ; fwd_rows\n",
-        "* ; f99 ; fwd_rows\n",
-        "* ; q1-x ; fwd_rows\n",
-        "* ; * ; fwd_rows WORK_GROUP\n",
-        "* ; * ; fwd_rows WORK_GROUP=1 WORK_GROUP=1\n",
-        "# right\n* ; * ; fwd_rows\n\x01\x02\xff\n",
-    };
     clattn_context_desc desc = good_context();
     desc.tuning_path = "no/such/tuning.txt";
     refuse_context(&desc, CLATTN_INVALID_TUNING, "no/such/tuning.txt", "file missing");
     desc.tuning_path = ".";
     refuse_context(&desc, CLATTN_INVALID_TUNING, "tuning_path", "a directory");
-    desc.tuning_path = "malformed_tuning.txt";
-    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
-        FILE *file = fopen(desc.tuning_path, "wb");
-        assert_non_null(file);
-        assert_true(fputs(malformed[i], file) >= 0);
-        assert_int_equal(fclose(file), 0);
-        refuse_context(&desc, CLATTN_INVALID_TUNING, "malformed_tuning.txt", malformed[i]);
-    }
-    remove(desc.tuning_path);
 }
 
 static void tuning_lines_that_are_passed_over_are_remarked(void **state) {

@@ -3,7 +3,7 @@
 # reports data races, divergent barriers, accesses out of bounds and the use of
 # uninitialised values.
 #
-#     test_oclgrind.sh TEST_ATTENTION
+#     test_oclgrind.sh TEST_ATTENTION [04_train TEXT]
 #
 # "tight" leaves no guard zone around a tensor, so that every access beyond it is
 # out of bounds.  By the standard, work-items that write the same value are a race,
@@ -52,5 +52,25 @@ check "fwd_mma ENGINE=intel_dpas8 EMULATED=1 WAVES=2 BLOCK_N=16" "f16 q9 k17 d8"
 check "fwd_mma ENGINE=amd_wmma11 EMULATED=1 WAVES=1 BLOCK_N=16" "bf16 q9 k19 d10:12 causal" bshd
 check bwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd
 check bwd_rows "f16 q5 k7 d8 softcap3" bhsd
+keys="DKV_BLOCK_M=8 DKV_BLOCK_N=4 DKV_BLOCK_D=8 DKV_THREADS_M=2 DKV_THREADS_N=2"
+rows="DQ_BLOCK_M=4 DQ_BLOCK_N=8 DQ_BLOCK_D=8 DQ_THREADS_M=2 DQ_THREADS_N=2"
+check "bwd_tile $keys DKV_OWN_RESIDENT=1 $rows DQ_OWN_RESIDENT=1" "f32 h2:1 q9 k13 d10:12 causal" bshd
+check "bwd_tile $keys DKV_OWN_RESIDENT=0 $rows DQ_OWN_RESIDENT=0" "f16 q9 k11 d8:12 softcap3" bhsd
+
+# The kernels of the example.  Those of CLBlast, which it calls, read what nothing wrote, where it
+# does not matter: values are not followed here.
+if [ $# -eq 3 ]; then
+    rm -f "$log"
+    head -c 600 "$3" >short.txt
+    oclgrind --data-races --uniform-writes --build-options -cl-opt-disable --log "$log" "$2" \
+        --device Oclgrind --layers 1 --width 32 --heads 1 --batch 1 --context 16 --steps 1 \
+        --sample 1 short.txt
+    result=$?
+    if [ "$result" -ne 0 ] || [ ! -e "$log" ] || [ -s "$log" ]; then
+        echo "FAILED: 04_train: exit code $result; oclgrind says"
+        head -n 40 "$log"
+        failures=$((failures + 1))
+    fi
+fi
 
 [ "$failures" -eq 0 ]

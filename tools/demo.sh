@@ -1,7 +1,8 @@
 #!/bin/sh
 # demo.sh: clattn's main job on real input, from a fresh machine.  Installs what the
 # build needs, builds into build/, computes attention on the sample tensors and checks
-# it against the double reference, and denoises a photograph.  Results: build/demo/.
+# it against the double reference, denoises a photograph, and trains a small language
+# model for about a minute.  Results: build/demo/.
 set -eu
 cd "$(dirname "$0")/.."
 sh tools/setup.sh
@@ -20,4 +21,11 @@ echo "demo: attention on examples/data/sample.safetensors"
 build/tools/clattn-run examples/data/sample.safetensors -o "$out/attention.safetensors" --verify
 echo "demo: denoising examples/data/photo.png"
 build/examples/03_denoise examples/data/photo.png "$out/denoised.png"
+if [ -x build/examples/04_train ]; then
+    echo "demo: training on examples/data/alice.txt; CLBlast compiles its kernels first"
+    build/examples/04_train examples/data/alice.txt --steps 400 --sample 200 \
+        --plot "$out/loss.svg" -o "$out/model.safetensors"
+else
+    echo "demo: no training: the build found no CLBlast"
+fi
 echo "demo: the tensors are in $out/attention.safetensors, the picture in $out/denoised.png"

@@ -1,21 +1,21 @@
 #!/bin/sh
 # setup.sh [--tests]: installs what building clattn needs on Debian 12 or later and
-# Ubuntu 24.04 or later, with PoCL as an OpenCL device on the CPU.  --tests adds what
-# only the tests use.  As root, or as a user with sudo.  When all is there already it
+# Ubuntu 24.04 or later, with PoCL as an OpenCL device on the CPU, and CLBlast for the
+# example 04_train and the baseline standard.  --tests adds what only the tests use.  As root, or as a user with sudo.  When all is there already it
 # changes nothing and needs no network.
 set -eu
 
 needed="gcc libc6-dev make cmake pkg-config git
     ocl-icd-opencl-dev opencl-headers pocl-opencl-icd
     libpopt-dev libjansson-dev libpng-dev"
-# Tests that want one of these are skipped without it.
-optional=""
+# What wants one of these is left out without it.
+optional="libclblast-dev"
 compilers=""
 case ${1-} in
 "") ;;
 --tests)
     needed="$needed g++ libcmocka-dev clang"
-    optional="clang-format-14 oclgrind mesa-opencl-icd libclblast-dev
+    optional="$optional clang-format-14 oclgrind mesa-opencl-icd
         libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip"
     compilers=$(dirname "$0")/setup_compilers.sh
     ;;
@@ -29,8 +29,8 @@ if ! command -v apt-get >/dev/null; then
     cat >&2 <<END
 setup.sh knows only Debian and Ubuntu.  Elsewhere, please install: a C11 compiler,
 CMake 3.21, make or ninja, pkg-config, the OpenCL headers and loader, an OpenCL
-implementation such as PoCL; for the tools popt and jansson; for the examples libpng;
-for the tests cmocka, clang and a C++ compiler.
+implementation such as PoCL; for the tools popt and jansson; for the examples libpng
+and CLBlast; for the tests cmocka, clang and a C++ compiler.
 END
     exit 1
 fi
