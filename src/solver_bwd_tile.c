@@ -29,15 +29,21 @@ enum {
     PLACES(DQ_, DQ),
 };
 
-#define NUMBERS(prefix)                                                                        \
-    SOLVERS_NUMBER(prefix##BLOCK_M, 1, 512), SOLVERS_NUMBER(prefix##BLOCK_N, 1, 512),          \
-        SOLVERS_NUMBER(prefix##BLOCK_D, 4, 512), SOLVERS_NUMBER(prefix##THREADS_M, 1, 256),    \
-        SOLVERS_NUMBER(prefix##THREADS_N, 1, 256), SOLVERS_NUMBER(prefix##OWN_RESIDENT, 0, 1), \
-        SOLVERS_NUMBER(prefix##SUMS_RESIDENT, 0, 1), SOLVERS_NUMBER(prefix##STEP_UNROLL, 1, 16)
+#define NUMBERS(prefix)                                                                          \
+    SOLVERS_NUMBER_OF(prefix##BLOCK_M, 1, 512, "16 32 64 128"),                                  \
+        SOLVERS_NUMBER_OF(prefix##BLOCK_N, 1, 512, "16 32 64 128"),                              \
+        SOLVERS_NUMBER_OF(prefix##BLOCK_D, 4, 512, "16 32 64 128"),                              \
+        SOLVERS_NUMBER_OF(prefix##THREADS_M, 1, 256, "4 8 16 32"),                               \
+        SOLVERS_NUMBER_OF(prefix##THREADS_N, 1, 256, "4 8 16 32"),                               \
+        SOLVERS_NUMBER(prefix##OWN_RESIDENT, 0, 1), SOLVERS_NUMBER(prefix##SUMS_RESIDENT, 0, 1), \
+        SOLVERS_NUMBER_OF(prefix##STEP_UNROLL, 1, 16, "1 2 4")
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(WORK_GROUP, 1, 1024), NUMBERS(DKV_), NUMBERS(DQ_),
-    SOLVERS_NUMBER(WIDE_READS, 0, 1),    {0},
+    SOLVERS_NUMBER_OF(WORK_GROUP, 1, 1024, "32 64 128 256"),
+    NUMBERS(DKV_),
+    NUMBERS(DQ_),
+    SOLVERS_NUMBER(WIDE_READS, 0, 1),
+    {0},
 };
 
 /* The two kernels: who owns what. */
@@ -117,6 +123,22 @@ static long long registers(const struct problem *p, const struct half *h, const 
     const long long columns = v[D] / v[h->threads_met], keys = v[h->met] / v[h->threads_met];
     const long long all = strips(p->head_dim, v) + (h->at == DKV ? strips(p->head_dim_v, v) : 0);
     return rows * (columns > keys ? columns : keys) + 4 * keys + all * rows * columns;
+}
+
+static void needs(const struct problem *p, const struct device *d, const long long *values,
+                  size_t stage, struct solver_needs *to) {
+    const struct half *h = &halves[stage == 2 ? 0 : 1]; /* as stages() has them */
+    const long long *v = values + h->at;
+    const double rows = (double)v[h->own] / (double)v[h->threads_own];
+    const double met = (double)v[h->met] / (double)v[h->threads_met];
+    (void)d;
+    if (stage > 0) {
+        to->rows = (cl_ulong)v[h->own];
+        to->met = (cl_ulong)v[h->met];
+        to->local_memory = (cl_ulong)local_bytes(p, h, v);
+        to->registers = v[SUMS_RESIDENT] ? (cl_ulong)registers(p, h, v) : 0;
+        to->reads = (1 / rows + 1 / met) / (values[WIDE_READS] ? 4 : 1);
+    }
 }
 
 /* Rows that are owned, that are met, BLOCK_D at most, work-items along both. */
@@ -227,4 +249,5 @@ const struct solver solver_bwd_tile = {
     .legal = legal,
     .stages = stages,
     .workspace = solvers_delta_workspace,
+    .needs = needs,
 };

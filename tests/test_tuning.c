@@ -263,6 +263,8 @@ static void check_used(const char *table, bool used) {
     assert_true(!used || strcmp(line.variant.solver, "fwd_rows") == 0);
 }
 
+#define LONG "123456789012345678901234567890123456789012345678901234567890"
+
 static void malformed_lines_are_remarked(void **state) {
     (void)state;
     static const char *const lines[] = {
@@ -284,8 +286,7 @@ static void malformed_lines_are_remarked(void **state) {
         "* ; * ; fwd_rows ; driver=\"\x1B[2J\"",
         "* ; * ; fwd_rows ; Driver=1",
         "* ; * ; fwd_rows ; driver= 1",
-        "* ; * ; fwd_rows ; note=123456789012345678901234567890123456789012345678901234567890"
-        "12345678901234567890123456789012345678901234567890123456789012345678",
+        "* ; * ; fwd_rows ; note=" LONG LONG LONG,
         " ; * ; fwd_rows",
         "\"a device ; * ; fwd_rows",
         "\"a \"device\"\" ; * ; fwd_rows",
