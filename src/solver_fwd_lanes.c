@@ -90,7 +90,7 @@ static const struct stage only = {
                .reads = "q k v scores",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
-                         "state.cl", "ahead.cl", "fwd_lanes.cl"},
+                         "state.cl", "lanes.cl", "ahead.cl", "fwd_lanes.cl"},
                .constants = "",
                .pass = "0"},
     .work_items = work_items,
