@@ -24,8 +24,8 @@ struct rates {
 static struct rates rates_of(const struct device *d, bool vectors) {
     static const struct rates gpu = {1.5e9, 128, 2, 16, 1000, 200, 256, 5e-6};
     const double width = (double)d->float_width;
-    const struct rates cpu = {3e9,  vectors ? 2 * width : 2, 1, 8,
-                              2000, width < 16 ? 16 : 32,    1, 5e-6};
+    const struct rates cpu = {3e9,  vectors ? 2 * width : 2, 0.25, 8,
+                              2000, width < 16 ? 16 : 32,    1,    5e-6};
     return d->type == DEVICE_CPU ? cpu : gpu;
 }
 
