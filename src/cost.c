@@ -108,9 +108,10 @@ static double cost_of_stage(const struct problem *p, const struct device *d,
     const struct grid grid = stage->grid(values, &params);
     const double groups = (double)grid.x * (double)grid.y;
     const double items = (double)stage->work_items(values);
-    const bool whole =
-        (operand_set(stage->recipe.writes) & ~OPERAND_BIT(OPERAND_WORKSPACE)) != 0 && groups > 0;
-    if (!whole) { /* what is done once for each row, or less */
+    const cl_uint reads = operand_set(stage->recipe.reads);
+    const cl_uint writes = operand_set(stage->recipe.writes) & ~OPERAND_BIT(OPERAND_WORKSPACE);
+    const bool pairs_rows = writes && (reads & OPERAND_BIT(OPERAND_K)) && groups > 0;
+    if (!pairs_rows) { /* what is done once for each row, or less */
         return r.launch;
     }
     const double total = (double)s.heads * (double)s.own;

@@ -16,13 +16,13 @@ enum { SWEEP_MOST = 16 };
 enum { WORK_GROUP, SWEEP, LANES, VECTORS, TILE_ROWS, DOT_UNROLL, SUM_UNROLL };
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(WORK_GROUP, 1, 1024), /* of delta */
+    SOLVERS_NUMBER_OF(WORK_GROUP, 1, 1024, "16 64"), /* of delta */
     SOLVERS_NUMBER(SWEEP, 0, SWEEP_MOST),
     SOLVERS_NUMBER(LANES, 4, 16),
-    SOLVERS_NUMBER(VECTORS, 1, 8),
+    SOLVERS_NUMBER_OF(VECTORS, 1, 8, "1 2 3 4 6 8"),
     SOLVERS_NUMBER(TILE_ROWS, 8, 64), /* longer sums drift, and too many short ones */
-    SOLVERS_NUMBER(DOT_UNROLL, 1, 16),
-    SOLVERS_NUMBER(SUM_UNROLL, 1, 16),
+    SOLVERS_NUMBER_OF(DOT_UNROLL, 1, 16, "1 2 4 6 8 16"),
+    SOLVERS_NUMBER_OF(SUM_UNROLL, 1, 16, "1 2 4 6 8 16"),
     {0},
 };
 
@@ -98,6 +98,24 @@ static bool candidate(const struct problem *p, const struct device *d, const lon
     v[DOT_UNROLL] = unroll;
     v[SUM_UNROLL] = unroll;
     return i < 2;
+}
+
+/* As solver_fwd_lanes.c; a part of a sweep is one work-group. */
+static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
+                  struct solver_needs *to) {
+    const cl_ulong width = d->float_width, lanes = (cl_ulong)v[LANES];
+    const cl_ulong vectors = (cl_ulong)v[VECTORS] * size_div_up(lanes, width);
+    const long long larger = v[DOT_UNROLL] > v[SUM_UNROLL] ? v[DOT_UNROLL] : v[SUM_UNROLL];
+    const double reads =
+        1 / (double)vectors + 0.5 / (double)v[DOT_UNROLL] + 0.5 / (double)v[SUM_UNROLL];
+    if (stage == 0 || (stage == 2 && v[SWEEP])) { /* delta, and the sums of a sweep */
+        return;
+    }
+    to->rows = v[SWEEP] ? size_div_up(p->seq_kv ? p->seq_kv : 1, (cl_ulong)v[SWEEP])
+                        : lanes * (cl_ulong)v[VECTORS];
+    to->met = (cl_ulong)v[TILE_ROWS];
+    to->registers = vectors * (cl_ulong)(larger + 1);
+    to->reads = (1 + reads) * (width > lanes ? (double)width / (double)lanes : 1) - 1;
 }
 
 static size_t one_work_item(const long long *v) {
@@ -181,4 +199,5 @@ const struct solver solver_bwd_lanes = {
     .legal = legal,
     .stages = stages,
     .workspace = workspace,
+    .needs = needs,
 };
