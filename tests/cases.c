@@ -287,6 +287,11 @@ const struct test_case cases_table[] = {
     {"f16 h2 q65 k300 d40:33 window33,17", "bshd", "unordered",
      "standard SOFTMAX=online WORK_GROUP=32 LANES=1"},
     {"bf16 h4:2 q17 k65 d24 softcap3", "bhsd", "", "standard SOFTMAX=online WORK_GROUP=2 LANES=8"},
+    /* bwd_standard: blocks of 128 rows, of the last one a part; rows of 16, which are padded */
+    {"f32 h4:2 q130 k300 d16:32 window33,17", "padded", "", "bwd_standard WORK_GROUP=16 LANES=1"},
+    {"f16 b2 h6:2 q65 k16 d40:33 causal softcap3 alibi", "bshd", "unordered",
+     "bwd_standard WORK_GROUP=32 LANES=4"},
+    {"bf16 df32 h4:1 q33 k128 d128", "bhsd", "", "bwd_standard WORK_GROUP=2 LANES=8"},
 };
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
@@ -299,6 +304,7 @@ const struct cases_solver cases_solvers[] = {
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
+    {"bwd_standard", "bwd_standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_BACKWARD},
     {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
     {"bwd_mma", "bwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_BACKWARD},
     {"bwd_lanes", "bwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_BACKWARD},

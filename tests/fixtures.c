@@ -294,13 +294,14 @@ static bool bwd_lanes_runnable(const struct variant *v, struct text *why) {
     return good;
 }
 
-/* cl/standard_softmax.cl. */
-static bool softmax_runnable(const struct device *d, const struct variant *v, struct text *why) {
+/* cl/standard_softmax.cl, cl/bwd_standard_weigh.cl. */
+static bool softmax_runnable(const struct device *d, const struct variant *v, bool backward,
+                             struct text *why) {
     const long long group = variant_number(v, "WORK_GROUP", -1),
                     lanes = variant_number(v, "LANES", -1);
     const bool power = group > 0 && (group & (group - 1)) == 0;
-    if (!power || lanes < 1 || 16 % lanes || !variant_find(v, "SOFTMAX") ||
-        4 * group > (long long)d->local_memory) {
+    if (!power || lanes < 1 || 16 % lanes || !variant_find(v, "SOFTMAX") != backward ||
+        (!backward && 4 * group > (long long)d->local_memory)) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -374,8 +375,8 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
         if (!wgmma_runnable(p, d, v, why)) {
             return false;
         }
-    } else if (strcmp(solver->name, "standard") == 0) {
-        if (!softmax_runnable(d, v, why)) {
+    } else if (strstr(solver->name, "standard")) {
+        if (!softmax_runnable(d, v, solver->pass == CLATTN_BACKWARD, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_rows") != 0 && strcmp(solver->name, "bwd_rows") != 0) {
