@@ -55,100 +55,6 @@
 #define SOURCE_V const float *
 #endif
 
-/* Converts `rows` rows of `columns` elements into tile[row][TILE_ROW]. */
-INLINE void lanes_convert(float *tile, __global const void *from, const int type, long stride,
-                          int rows, const int columns) {
-    for (int row = 0; row < rows; row++) {
-        __global const void *elements = storage_at(from, row * stride, type);
-        int d = 0;
-        for (; d + LANES <= columns; d += LANES) {
-            BASE_CONCAT(vstore, LANES)
-            (loadn(storage_at(elements, d, type), type), 0, tile + row * TILE_ROW + d);
-        }
-        for (; d < columns; d++) {
-            tile[row * TILE_ROW + d] = load(storage_at(elements, d, type), type);
-        }
-    }
-}
-
-/*
- * Transposes LANES vectors of LANES: log2(LANES) times, shuffle the first half of the
- * vectors with the second as one shuffles cards.
- */
-INLINE void lanes_transpose(floatn x[LANES]) {
-    UNROLL
-    for (int round = 1; round < LANES; round *= 2) {
-        floatn y[LANES];
-        UNROLL
-        for (int i = 0; i < LANES / 2; i++) {
-            y[2 * i].even = x[i].lo;
-            y[2 * i].odd = x[i + LANES / 2].lo;
-            y[2 * i + 1].even = x[i].hi;
-            y[2 * i + 1].odd = x[i + LANES / 2].hi;
-        }
-        UNROLL
-        for (int i = 0; i < LANES; i++) {
-            x[i] = y[i];
-        }
-    }
-}
-
-/* Q^T of BLOCK_M rows; rows past the end repeat the last one. */
-INLINE void lanes_load_q(floatn *q_t, __global const element_q *q, const struct params *p,
-                         int rows_here) {
-    for (int i = 0; i < ROW_VECTORS; i++) {
-        int d = 0;
-        for (; d + LANES <= HEAD_DIM; d += LANES) {
-            floatn x[LANES];
-            UNROLL
-            for (int row = 0; row < LANES; row++) {
-                x[row] = loadn(q + min(i * LANES + row, rows_here - 1) * p->q.row + d, TYPE_Q);
-            }
-            lanes_transpose(x);
-            UNROLL
-            for (int j = 0; j < LANES; j++) {
-                q_t[(d + j) * ROW_VECTORS + i] = x[j];
-            }
-        }
-        for (; d < HEAD_DIM; d++) {
-            float *rows = (float *)(q_t + d * ROW_VECTORS + i);
-            for (int row = 0; row < LANES; row++) {
-                rows[row] = load(q + min(i * LANES + row, rows_here - 1) * p->q.row + d, TYPE_Q);
-            }
-        }
-    }
-}
-
-/* O from O^T times each row's normaliser. */
-INLINE void lanes_store_o(__global element_o *o, const floatn *o_t, const floatn *normalisers,
-                          const struct params *p, int rows_here) {
-    for (int i = 0; i < ROW_VECTORS; i++) {
-        const int rows = min(LANES, rows_here - i * LANES);
-        int d = 0;
-        for (; d + LANES <= HEAD_DIM_V; d += LANES) {
-            floatn x[LANES];
-            UNROLL
-            for (int j = 0; j < LANES; j++) {
-                x[j] = o_t[(d + j) * ROW_VECTORS + i] * normalisers[i];
-            }
-            lanes_transpose(x);
-            UNROLL
-            for (int row = 0; row < LANES; row++) {
-                if (row < rows) {
-                    storen(o + (i * LANES + row) * p->o.row + d, x[row], TYPE_O);
-                }
-            }
-        }
-        for (; d < HEAD_DIM_V; d++) {
-            const floatn x = o_t[d * ROW_VECTORS + i] * normalisers[i];
-            const float *of_row = (const float *)&x;
-            for (int row = 0; row < rows; row++) {
-                store(o + (i * LANES + row) * p->o.row + d, of_row[row], TYPE_O);
-            }
-        }
-    }
-}
-
 struct lanes_rows {
     floatn m[ROW_VECTORS], l[ROW_VECTORS];             /* with this segment */
     floatn m_total[ROW_VECTORS], l_total[ROW_VECTORS]; /* before it */
@@ -262,7 +168,7 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
     const long k_stride = p->k.row;
     SOURCE_K k_rows = k;
 #else
-    lanes_convert(tile, k, TYPE_K, p->k.row, keys, HEAD_DIM);
+    lanes_convert(tile, TILE_ROW, k, TYPE_K, p->k.row, keys, HEAD_DIM);
     const long k_stride = TILE_ROW;
     SOURCE_K k_rows = tile;
 #endif
@@ -346,7 +252,7 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
     const long v_stride = p->v.row;
     SOURCE_V v_rows = v;
 #else
-    lanes_convert(tile, v, TYPE_V, p->v.row, keys, HEAD_DIM_V);
+    lanes_convert(tile, TILE_ROW, v, TYPE_V, p->v.row, keys, HEAD_DIM_V);
     const long v_stride = TILE_ROW;
     SOURCE_V v_rows = tile;
 #endif
@@ -377,7 +283,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
     floatn total_t[SEGMENT ? COLS * ROW_VECTORS : 1];
     float tile[TILE];
     struct lanes_rows rows;
-    lanes_load_q(q_t, q, &p, rows_here);
+    lanes_load(q_t, q, TYPE_Q, p.q.row, rows_here, HEAD_DIM, ROW_VECTORS);
     int *begin_of = (int *)rows.begin, *end_of = (int *)rows.end;
     for (int i = 0; i < BLOCK_M; i++) {
         const int2 keys = span_of_row(&s.band, row0 + min(i, rows_here - 1));
@@ -431,6 +337,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
         }
     }
     if (PASS != 1) {
-        lanes_store_o(o, SEGMENT ? total_t : o_t, normalisers, &p, rows_here);
+        lanes_store(o, TYPE_O, p.o.row, SEGMENT ? total_t : o_t, normalisers, rows_here, HEAD_DIM_V,
+                    ROW_VECTORS);
     }
 }

@@ -33,13 +33,6 @@
  * Grid: dimension 0 runs over blocks of rows (the longest first where a band can shorten them),
  * then heads, then batch.
  */
-#ifndef BLOCK_N
-#error "BLOCK_N: keys per block; a multiple of 16"
-#endif
-#ifndef ROW_FRAGMENTS
-#error "ROW_FRAGMENTS: fragments of query rows per wave"
-#endif
-
 /* Bits of `found`, what a pass over the keys finds: a sum that is NaN or Inf; a row that is far
  * (state_is_far); a sum so large that an element of O may exceed F16's range. */
 #define NOT_FINITE 1
@@ -47,11 +40,8 @@
 #define LARGE 4
 
 #define BLOCK_M (WAVES * ROW_FRAGMENTS * ENGINE_QUERIES)
-#define WIDTH ((HEAD_DIM + 15) / 16 * 16)
-#define WIDTH_V ((HEAD_DIM_V + 15) / 16 * 16)
 #define WIDTH_Q (WIDTH > WIDTH_V ? WIDTH : WIDTH_V)
 #define DEPTHS (WIDTH / 16)
-#define KEYS (BLOCK_N / 16)
 #define COLS (WIDTH_V / 16)
 #define COLS_FIRST (ENGINE_HALVES ? COLS / 2 : COLS)
 
@@ -59,54 +49,6 @@
  * block of keys?  Two fragments of rows leave no registers for the numbers: NVIDIA's driver 580
  * would spill 8 to 16 bytes. */
 #define FULL_KEPT (ROW_FRAGMENTS > 1)
-
-/* s = Q K^T of one block of keys. */
-INLINE void mma_scores(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
-                       __local const element *tile_q, __local const element *tile_k,
-                       struct engine_wave w) {
-    ENGINE_UNROLL
-    for (int a = 0; a < ROW_FRAGMENTS; a++) {
-        ENGINE_UNROLL
-        for (int n = 0; n < KEYS; n++) {
-            ENGINE_UNROLL
-            for (int f = 0; f < ENGINE_SPLIT; f++) {
-                ENGINE_UNROLL
-                for (int e = 0; e < ENGINE_ACC; e++) {
-                    s[a][n][f][e] = 0.0f;
-                }
-            }
-        }
-    }
-    ENGINE_UNROLL
-    for (int k = 0; k < DEPTHS; k++) {
-        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2];
-        ENGINE_UNROLL
-        for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            engine_load_left(left[a], tile_q + a * ENGINE_QUERIES * (WIDTH_Q + ENGINE_PAD) + k * 16,
-                             WIDTH_Q + ENGINE_PAD, w.lane);
-        }
-        ENGINE_UNROLL
-        for (int n = 0; n < KEYS; n++) {
-            uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
-            engine_load_rows(right, tile_k + n * 16 * (WIDTH + ENGINE_PAD) + k * 16,
-                             WIDTH + ENGINE_PAD, w.lane);
-            ENGINE_UNROLL
-            for (int a = 0; a < ROW_FRAGMENTS; a++) {
-                ENGINE_UNROLL
-                for (int f = 0; f < ENGINE_SPLIT; f++) {
-                    engine_multiply(s[a][n][f], left[a], right[f], w);
-                }
-            }
-        }
-    }
-    ENGINE_UNROLL
-    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
-        ENGINE_UNROLL
-        for (int e = 0; e < ENGINE_ACC; e++) {
-            ENGINE_SETTLE(s[n / ENGINE_SPLIT / KEYS][n / ENGINE_SPLIT % KEYS][n % ENGINE_SPLIT][e]);
-        }
-    }
-}
 
 /* Products of this wave's rows, from `row` on, and the keys from key0 on become scores. */
 INLINE void mma_make_whole(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC],
@@ -124,14 +66,6 @@ INLINE void mma_make_whole(float s[ROW_FRAGMENTS][KEYS][ENGINE_SPLIT][ENGINE_ACC
         }
     }
 }
-
-/* The numbers of this work-item's lane and wave, for code that seldom runs.  The macros compute
- * them anew at each use, so that no register holds them through the loop over the keys.  The kernel
- * computes the lane and the wave of the loop in signed arithmetic, the macros use unsigned
- * arithmetic: from two equal expressions a compiler would make one value and keep it in a
- * register. */
-#define MMA_LANE ((int)((uint)get_local_id(0) % ENGINE_LANES))
-#define MMA_WAVE ((int)((uint)get_local_id(0) / ENGINE_LANES))
 
 /* Sets the scores of keys that a row does not see to -INFINITY: where `after` (a literal) is 1, of
  * the keys behind the row's last key, else of the keys before its first key.  Blocks of a causal
@@ -255,24 +189,6 @@ INLINE int mma_rises(float rescale[ROW_FRAGMENTS][ENGINE_SLOTS]) {
     return rises;
 }
 
-/* o += P V of 16 keys and the columns first * 16 ... end * 16 - 1. */
-INLINE void mma_columns(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
-                        uint left[ROW_FRAGMENTS][ENGINE_LEFT / 2], __local const element *rows,
-                        const int first, const int end, struct engine_wave w) {
-    ENGINE_UNROLL
-    for (int c = first; c < end; c++) {
-        uint right[ENGINE_SPLIT][ENGINE_RIGHT / 2];
-        engine_load_columns(right, rows + c * 16, WIDTH_V + ENGINE_PAD, w.lane);
-        ENGINE_UNROLL
-        for (int a = 0; a < ROW_FRAGMENTS; a++) {
-            ENGINE_UNROLL
-            for (int f = 0; f < ENGINE_SPLIT; f++) {
-                engine_multiply(o[a][c][f], left[a], right[f], w);
-            }
-        }
-    }
-}
-
 /* o += P V of one block of keys, with the weights of the scores s. */
 INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC],
                            float l[ROW_FRAGMENTS][ENGINE_SLOTS],
@@ -293,8 +209,8 @@ INLINE void mma_accumulate(float o[ROW_FRAGMENTS][COLS][ENGINE_SPLIT][ENGINE_ACC
             engine_weights(left[a], s[a][n], w);
         }
         __local const element *rows = tile_v + n * 16 * (WIDTH_V + ENGINE_PAD);
-        mma_columns(o, left, rows, 0, COLS_FIRST, w);
-        mma_columns(o, left, rows, COLS_FIRST, COLS, w);
+        mma_columns(o[0], COLS, left, rows, WIDTH_V + ENGINE_PAD, 0, COLS_FIRST, w);
+        mma_columns(o[0], COLS, left, rows, WIDTH_V + ENGINE_PAD, COLS_FIRST, COLS, w);
     }
     ENGINE_UNROLL
     for (int i = 0; i < ROW_FRAGMENTS * ENGINE_SLOTS; i++) {
@@ -518,7 +434,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                                              last V */
             engine_copy(tile_v, v + kept.v, p.v.row, key0, last, BLOCK_N, HEAD_DIM_V, WIDTH_V,
                         WIDTH_V, p.aligned & OPERAND_V);
-            mma_scores(s, rows, tile_k, w);
+            mma_products(s, rows, WIDTH_Q + ENGINE_PAD, tile_k, WIDTH + ENGINE_PAD, DEPTHS, w);
             engine_copied();
             if ((FULL_KEPT || (MASKED && key0 < span.z) || key0 + BLOCK_N > plain_end) &&
                 kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > kept.full[1])) {

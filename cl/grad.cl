@@ -43,3 +43,57 @@ INLINE int grad_segment_ends(int before) {
 INLINE long grad_delta_at(const struct params *p, const struct slice *s, int row) {
     return p->workspace + s->rows_before + row;
 }
+
+/*
+ * ---- For matrix engines, which round dS to 16 bits ----
+ *
+ * A pair comes as q.k and dP - delta: the sum of d_o.v begins with -delta.  Hidden pairs are taken
+ * out between two steps:
+ *
+ *     grad_prepare   q.k becomes score - lse, dP - delta is multiplied by the slope
+ *     (hidden        -INFINITY and 0: whatever the products were, NaN included)
+ *     grad_finish    the first becomes P, the second dS
+ *
+ * P lies in [0, 1].  dS has no such range: F16 ends at 65504, which dS exceeds where d_o and V are
+ * large, and loses bits below 2^-14, where dS of a long row with small gradients lie.  So each row
+ * of sums (of a query's d_q, of a key's d_k) has a unit, a power of two.  dS are multiplied by the
+ * unit before they are rounded, and the finished sums are divided by it: both are exact.  The unit
+ * begins with the largest that it can be.  When the largest |dS| of a block times the unit exceeds
+ * F16's range, the unit becomes the one that makes this |dS| 2^12 to 2^13, and the sums so far are
+ * multiplied by new / old.  Then no dS becomes Inf, and with the largest |dS| of the row so far, M,
+ * the error of a rounded dS is at most 2^-12 |dS| or 2^-37 M, whichever is more.  BF16 has the
+ * range of floats, and no unit.
+ */
+#define GRAD_UNIT_FIRST 0x1p100f
+
+INLINE void grad_prepare(const struct params *p, const struct scene *scene, floatn *product,
+                         floatn *difference, floatn reference, intn row, intn col) {
+    if (SCORE_WHOLE) {
+        const floatn score = score_of_product(p, *product);
+        *difference *= score_slope(p, score);
+        *product = score_at(scene, score, row, col) - reference;
+    } else {
+        *product = fma(*product, (floatn)(p->factor), -reference);
+    }
+}
+
+INLINE void grad_finish(floatn *distance, floatn *difference) {
+    *distance = base_exp2_native(*distance > (floatn)(0.0f) ? (floatn)(0.0f) : *distance);
+    *difference *= *distance;
+}
+
+/* Is a block's largest |dS| too large for the unit? */
+INLINE int grad_exceeds(float most, float unit) {
+    return most * unit > 65504.0f;
+}
+
+/* The unit for such a block. */
+INLINE float grad_unit(float most) {
+    const uint exponent = clamp(as_uint(most) >> 23, 40u, 230u); /* +Inf: any unit will do */
+    return as_float((127u + 127u + 12u - exponent) << 23);
+}
+
+/* 1 / unit. */
+INLINE float grad_unit_inverse(float unit) {
+    return as_float(0x7f000000u - as_uint(unit));
+}

@@ -17,44 +17,11 @@
 #ifndef WORK_GROUP
 #error "WORK_GROUP: work-items in a work-group"
 #endif
-#ifndef PART_FLOATS
-#error "PART_FLOATS: a part of the workspace begins at a multiple of it"
-#endif
-
 #ifndef PRODUCT_KEYS
 #error "PRODUCT_KEYS: keys whose products of weight and V are summed one by one"
 #endif
 
 #define CHUNKS (((HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V) + 3) / 4)
-
-INLINE long pack_part(long floats) {
-    return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
-}
-
-/* Elements d ... d + 3 of row `row` of all of a tensor's; beyond dim they are 0. */
-INLINE float4 pack_load(const struct strides *t, __global const void *from, const int type,
-                        long row, int seq, int heads, int d, const int dim) {
-    from = storage_at(from, slice_row_begin(t, heads, seq, row) + d, type);
-    if (d + 4 <= dim) { /* as a vector: some CPU drivers convert a single half in software */
-        return load4(from, type, 0);
-    }
-    return (float4)(load(from, type), d + 1 < dim ? load(storage_at(from, 1, type), type) : 0.0f,
-                    d + 2 < dim ? load(storage_at(from, 2, type), type) : 0.0f, 0.0f);
-}
-
-INLINE void pack_store(__global float *to, float4 x, int d, const int dim) {
-    if (d + 4 <= dim) {
-        vstore4(x, 0, to + d);
-        return;
-    }
-    to[d] = x.x;
-    if (d + 1 < dim) {
-        to[d + 1] = x.y;
-    }
-    if (d + 2 < dim) {
-        to[d + 2] = x.z;
-    }
-}
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 standard_pack(KERNEL_ARGUMENTS) {
@@ -63,30 +30,30 @@ standard_pack(KERNEL_ARGUMENTS) {
     const long rows_kv = (long)p.batch * heads_kv * p.seq_kv;
     __global int *flag = (__global int *)(workspace + p.workspace);
     __global float *to_q = workspace + p.workspace + PART_FLOATS;
-    __global float *to_k = to_q + pack_part(rows_q * HEAD_DIM);
-    __global float *to_v = to_k + pack_part(rows_kv * HEAD_DIM);
+    __global float *to_k = to_q + dense_part(rows_q * HEAD_DIM);
+    __global float *to_v = to_k + dense_part(rows_kv * HEAD_DIM);
 
     for (int chunk = (int)get_local_id(0); chunk < WORK_GROUP * CHUNKS; chunk += WORK_GROUP) {
         const int d = chunk % CHUNKS * 4;
         long row = (long)get_group_id(0) * WORK_GROUP + chunk / CHUNKS;
         if (row < rows_q) {
             if (d < HEAD_DIM) {
-                const float4 x = pack_load(&p.q, q, TYPE_Q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
-                pack_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
+                const float4 x = dense_load(&p.q, q, TYPE_Q, row, p.seq_q, p.heads_q, d, HEAD_DIM);
+                dense_store(to_q + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_q;
         if (row < rows_kv) {
             if (d < HEAD_DIM) {
-                const float4 x = pack_load(&p.k, k, TYPE_K, row, p.seq_kv, heads_kv, d, HEAD_DIM);
-                pack_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
+                const float4 x = dense_load(&p.k, k, TYPE_K, row, p.seq_kv, heads_kv, d, HEAD_DIM);
+                dense_store(to_k + row * HEAD_DIM, x, d, HEAD_DIM);
             }
             continue;
         }
         row -= rows_kv;
         if (row < rows_kv && d < HEAD_DIM_V) {
-            float4 x = pack_load(&p.v, v, TYPE_V, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
+            float4 x = dense_load(&p.v, v, TYPE_V, row, p.seq_kv, heads_kv, d, HEAD_DIM_V);
             const int4 finite = isfinite(x);
             if (MASKED && !all(finite)) {
                 atomic_or(flag, 1);
@@ -96,8 +63,9 @@ standard_pack(KERNEL_ARGUMENTS) {
             const int keys = min(PRODUCT_KEYS, p.seq_kv - key0);
             const long slices = (long)p.batch * heads_kv;
             __global float *block =
-                to_v + key0 / PRODUCT_KEYS * pack_part(slices * PRODUCT_KEYS * HEAD_DIM_V);
-            pack_store(block + (row / p.seq_kv * keys + key - key0) * HEAD_DIM_V, x, d, HEAD_DIM_V);
+                to_v + key0 / PRODUCT_KEYS * dense_part(slices * PRODUCT_KEYS * HEAD_DIM_V);
+            dense_store(block + (row / p.seq_kv * keys + key - key0) * HEAD_DIM_V, x, d,
+                        HEAD_DIM_V);
         }
     }
 }

@@ -13,9 +13,6 @@
 #ifndef WORK_GROUP
 #error "WORK_GROUP: work-items in a work-group, a power of two"
 #endif
-#ifndef ROW_FLOATS
-#error "ROW_FLOATS: a row of the scores begins at a multiple of it; LANES divides it"
-#endif
 #ifndef SOFTMAX
 #error "SOFTMAX: three_pass or online"
 #endif
@@ -48,17 +45,6 @@ INLINE float softmax_reduce(floatn x, __local float *partial, const int what) {
     return result;
 }
 
-/* Is the lane's key, the first one's being `key`, one of keys? */
-INLINE intn softmax_sees(int key, int2 keys) {
-    intn at;
-    int *lanes = (int *)&at;
-    UNROLL
-    for (int i = 0; i < LANES; i++) {
-        lanes[i] = -(int)(key + i >= keys.x && key + i < keys.y);
-    }
-    return at;
-}
-
 /* Scores of a query and the keys from `key` on, a multiple of LANES; -inf for those not seen. */
 INLINE floatn softmax_scores(const struct params *p, const struct scene *scene, int query,
                              __global const float *row, int key, int2 keys) {
@@ -68,7 +54,7 @@ INLINE floatn softmax_scores(const struct params *p, const struct scene *scene, 
     if (key >= keys.x && key + LANES <= keys.y) {
         return score;
     }
-    return select((floatn)(-INFINITY), score, softmax_sees(key, keys));
+    return select((floatn)(-INFINITY), score, dense_sees(key, keys));
 }
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
@@ -123,7 +109,7 @@ standard_softmax(KERNEL_ARGUMENTS) {
             weight = state_weight(softmax_scores(&p, &scene, query, row, key, keys), reference) *
                      normaliser;
             if (key < keys.x || key + LANES > keys.y) { /* 0 even where the row's sum is NaN */
-                weight = select((floatn)(0.0f), weight, softmax_sees(key, keys));
+                weight = select((floatn)(0.0f), weight, dense_sees(key, keys));
             }
         }
         *(__global floatn *)(row + key) = weight;

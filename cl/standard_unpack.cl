@@ -15,27 +15,16 @@
 #ifndef WORK_GROUP
 #error "WORK_GROUP: work-items in a work-group"
 #endif
-#ifndef PART_FLOATS
-#error "PART_FLOATS: a part of the workspace begins at a multiple of it"
-#endif
-#ifndef ROW_FLOATS
-#error "ROW_FLOATS: a row of the weights begins at a multiple of it"
-#endif
-
 #define CHUNKS ((HEAD_DIM_V + 3) / 4)
-
-INLINE long unpack_part(long floats) {
-    return (floats + PART_FLOATS - 1) / PART_FLOATS * PART_FLOATS;
-}
 
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 standard_unpack(KERNEL_ARGUMENTS) {
     const long rows = (long)slice_rows(&p);
     const long stride = ((long)p.seq_kv + ROW_FLOATS - 1) / ROW_FLOATS * ROW_FLOATS;
     const int segments = SEGMENT ? (p.seq_kv + SEGMENT - 1L) / max(SEGMENT, 1) : p.seq_kv > 0;
-    __global const float *product = workspace + p.workspace + unpack_part(rows * stride);
+    __global const float *product = workspace + p.workspace + dense_part(rows * stride);
     __global const int *flag =
-        (__global const int *)(product + unpack_part(rows * segments * HEAD_DIM_V));
+        (__global const int *)(product + dense_part(rows * segments * HEAD_DIM_V));
 
     for (int chunk = (int)get_local_id(0); chunk < WORK_GROUP * CHUNKS; chunk += WORK_GROUP) {
         const int d = chunk % CHUNKS * 4, last = HEAD_DIM_V - 1 - d;
@@ -46,13 +35,7 @@ standard_unpack(KERNEL_ARGUMENTS) {
         int query;
         struct slice s;
         slice_of_row(&p, (ulong)row, &query, &s);
-        float4 x = (float4)(0.0f);
-        ROLL
-        for (int segment = 0; segment < segments; segment++) {
-            /* Beyond the last column: the last one again, not stored. */
-            __global const float *from = product + (row * segments + segment) * HEAD_DIM_V + d;
-            x += (float4)(from[0], from[min(1, last)], from[min(2, last)], from[min(3, last)]);
-        }
+        float4 x = dense_sum(product, row, segments, d, HEAD_DIM_V);
         if (MASKED && segments > 0 && *flag) {
             __global const element_v *from = v + slice_begin_kv(&p.v, &s) + d;
             const int2 keys = span_of_row(&s.band, query);
@@ -63,16 +46,6 @@ standard_unpack(KERNEL_ARGUMENTS) {
             x.w += finite_lost(&s.band, from, p.v.row, query, span, 1, min(3, last));
         }
         __global element_o *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
-        if (last >= 3) {
-            store4(to, x, TYPE_O, p.aligned & OPERAND_O);
-            continue;
-        }
-        store(to, x.x, TYPE_O);
-        if (last >= 1) {
-            store(to + 1, x.y, TYPE_O);
-        }
-        if (last >= 2) {
-            store(to + 2, x.z, TYPE_O);
-        }
+        dense_unpack(to, x, last, TYPE_O, p.aligned & OPERAND_O);
     }
 }

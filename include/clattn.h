@@ -318,9 +318,9 @@ typedef cl_int(CL_CALLBACK *clattn_candidate)(const char *variant, double cost, 
  * without any tuning table; the others follow, the lowest cost first: what the solvers' rules
  * allow, at most 1,024 of each solver.  Where desc.variant names a solver, or gives some
  * parameters, too, all variants have these; without it there is none of a baseline.  Nothing is
- * compiled, and so a variant may still fail to build, or be slow; the call takes tens of
- * milliseconds.  Fails as clattn_supports does, and then notify hears why; the callback is not
- * called. */
+ * compiled, and so a variant may still fail to build, or be slow; the call takes some hundredths
+ * or tenths of a second.  Fails as clattn_supports does, and then notify hears why; the callback is
+ * not called. */
 CLATTN_API cl_int clattn_candidates(clattn_context context, const clattn_desc *desc,
                                     clattn_candidate callback, void *user_data);
 

@@ -1,7 +1,7 @@
 /*
  * Each call gets buffers of its own, cut out of the large ones: CLBlast's strided products ignore
- * offsets, and distances of matrices, of what they need not copy (1.5.3).  Columns of b and c,
- * which have offsets here, are always copied: their rows are longer.
+ * offsets, and distances of matrices, of what they need not copy (1.5.3).  What has offsets here,
+ * columns of b and c, rows of a and of b, is always copied: the rows are longer.
  *
  * Row-major matrices are passed as the transposes of column-major ones, which spares
  * CLBlast a transposed copy of c.
@@ -64,24 +64,26 @@ static void release(cl_mem part) {
 static cl_int multiply_block(const struct product *p, cl_ulong from, cl_mem b, cl_mem c,
                              cl_command_queue queue, struct status *status) {
     enum { LOWEST_OF_OPENCL = -100 };
+    static const CLBlastTranspose transposes[] = {CLBlastTransposeNo, CLBlastTransposeYes};
     const cl_ulong left = p->inner - from;
     const size_t inner = (size_t)(left < p->block ? left : p->block);
-    const size_t rows = (size_t)p->b.rows, rows_a = p->transpose_a ? (size_t)p->a.rows : inner;
+    const size_t rows = (size_t)p->c.rows,
+                 rows_a = p->a_step && !p->transpose_a ? inner : (size_t)p->a.rows;
     const size_t width_a = (size_t)p->a.width, width_b = (size_t)p->b.width,
-                 width_c = (size_t)p->c.width;
-    const size_t columns = p->transpose_a ? rows_a : width_a;
+                 width_c = (size_t)p->c.width, columns = (size_t)p->columns;
+    const size_t at_a = p->a_step ? 0 : (size_t)from * width_a;
+    const size_t at_b = (size_t)from * (p->transpose_b ? width_b : 1);
     const size_t at_c = (size_t)(from / p->segment) * columns;
-    const CLBlastTranspose transpose = p->transpose_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     cl_mem a = NULL;
     cl_int code = cut(&p->a, from / p->block * p->a_step, rows_a, p->count, &a, status);
     if (code != CL_SUCCESS) {
         return code;
     }
     const int number = (int)CLBlastSgemmStridedBatched(
-        CLBlastLayoutColMajor, transpose, CLBlastTransposeNo, columns, rows, inner, 1.0f, a, 0,
-        width_a, width_a * rows_a, b, (size_t)from, width_b, width_b * rows,
-        from % p->segment ? 1.0f : 0.0f, c, at_c, width_c, width_c * rows, (size_t)p->count, &queue,
-        NULL);
+        CLBlastLayoutColMajor, transposes[p->transpose_a], transposes[p->transpose_b], columns,
+        rows, inner, 1.0f, a, at_a, width_a, width_a * rows_a, b, at_b, width_b,
+        width_b * (size_t)p->b.rows, from % p->segment ? 1.0f : 0.0f, c, at_c, width_c,
+        width_c * rows, (size_t)p->count, &queue, NULL);
     if (number != CL_SUCCESS) {
         code = status_set(status, number > LOWEST_OF_OPENCL ? number : CLATTN_INTERNAL,
                           "product: CLBlast fails with %d", number);

@@ -18,23 +18,28 @@ struct matrices {
     cl_ulong rows, width;
 };
 
-/* c = b a, or c = b a^T where transpose_a, for each of `count` matrices a, b and c.  c.rows equals
- * b.rows.  The product fills the first columns of c, as many as a (or a^T) has columns.
+/* c = b a, or c = b a^T where transpose_a, or c = b^T a where transpose_b, for each of `count`
+ * matrices a, b and c.  The product fills the first `columns` of c.  Of b the first `inner` columns
+ * take part, or, transposed, the first c.rows.
  *
  * An element of c is the sum of `inner` terms.  CLBlast adds terms one by one, and rounding errors
  * grow with their number.  So CLBlast sums `block` terms at a time, and each such sum is added to
- * c. a lies in its buffer block by block: first `block` rows of every matrix, a_step bytes after
- * these began the next `block` rows of every matrix, and so on; the last block has the rows that
- * are left. Where transpose_a, `block` is at least `inner`: there is one block.
+ * c.  Where a_step is not 0, a lies in its buffer block by block: first `block` rows of every
+ * matrix, a_step bytes after these began the next `block` rows of every matrix, and so on; the last
+ * block has the rows that are left.  Where it is 0 and there are several blocks, the rows of a are
+ * longer than `columns`, and so are those of b than c.rows where transpose_b: CLBlast copies such
+ * blocks, and heeds where they begin.  Where transpose_a, `block` is at least `inner`: there is one
+ * block.
  *
  * Every `segment` terms have a sum of their own: c has a group of columns for each segment, side by
  * side, and the product is the sum of these groups, which the caller forms. */
 struct product {
     struct matrices a, b, c;
-    bool transpose_a;
-    cl_ulong inner;   /* rows of a (of a^T where transpose_a), and as many first columns of b */
+    bool transpose_a, transpose_b; /* at most one */
+    cl_ulong columns;
+    cl_ulong inner;   /* rows of a, of a^T where transpose_a */
     cl_ulong block;   /* terms; not 0 */
-    cl_ulong a_step;  /* bytes; a sub-buffer may begin there, too */
+    cl_ulong a_step;  /* bytes; a sub-buffer may begin there, too; or 0 */
     cl_ulong segment; /* terms; a multiple of block, or at least inner */
     cl_ulong count;   /* matrices; not 0 */
 };

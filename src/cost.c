@@ -24,8 +24,8 @@ struct rates {
 static struct rates rates_of(const struct device *d, bool vectors) {
     static const struct rates gpu = {1.5e9, 128, 2, 16, 1000, 200, 256, 5e-6};
     const double width = (double)d->float_width;
-    const struct rates cpu = {3e9,  vectors ? 2 * width : 2, 1, 8,
-                              2000, width < 16 ? 16 : 32,    1, 5e-6};
+    const struct rates cpu = {3e9,  vectors ? 2 * width : 2, 0.25, 8,
+                              2000, width < 16 ? 16 : 32,    1,    5e-6};
     return d->type == DEVICE_CPU ? cpu : gpu;
 }
 
@@ -108,9 +108,10 @@ static double cost_of_stage(const struct problem *p, const struct device *d,
     const struct grid grid = stage->grid(values, &params);
     const double groups = (double)grid.x * (double)grid.y;
     const double items = (double)stage->work_items(values);
-    const bool whole =
-        (operand_set(stage->recipe.writes) & ~OPERAND_BIT(OPERAND_WORKSPACE)) != 0 && groups > 0;
-    if (!whole) { /* what is done once for each row, or less */
+    const cl_uint reads = operand_set(stage->recipe.reads);
+    const cl_uint writes = operand_set(stage->recipe.writes) & ~OPERAND_BIT(OPERAND_WORKSPACE);
+    const bool pairs_rows = writes && (reads & OPERAND_BIT(OPERAND_K)) && groups > 0;
+    if (!pairs_rows) { /* what is done once for each row, or less */
         return r.launch;
     }
     const double total = (double)s.heads * (double)s.own;

@@ -12,19 +12,22 @@
 /* The limits of nv80 are measured (H200, D 64, 128 and 256).  Those of AMD and Intel are by
  * compilers alone, unmeasured: with them no chosen variant of tests/offline spills.  With more keys
  * amd_mfma's compiler keeps scalars in lanes of vector registers, and Intel's leaves the loop over
- * keys rolled and so the scores in memory.
+ * keys rolled and so the scores in memory.  The limits of bwd_mma are by compilers alone, for nv80,
+ * too. amd_wmma11, whose operands are twice as large as others', spills in bwd_mma at D 256 (there
+ * is no smaller shape), and elsewhere where sums of two gradients leave less room.
  *
- * name, architectures, extension, lanes, queries, left, right, floats, address, keys, options */
+ * name, architectures, extension, lanes, queries, left, right, floats, address, keys,
+ * one_gradient, two_gradients, options */
 const struct engine engines_table[] = {
     /* From 8.0 on; "nvidia/1" begins 10.0 and later ones. */
-    {"nv80", "nvidia/8. nvidia/9. nvidia/1", NULL, 32, 16, 8, 4, 192, 0, 128, ""},
-    {"amd_wmma11", "amd/gfx11", NULL, 32, 16, 16, 16, 152, 4, 64, ""},
-    {"amd_wmma12", "amd/gfx120", NULL, 32, 16, 8, 8, 152, 4, 64, ""},
-    {"amd_mfma", "amd/gfx90a amd/gfx94 amd/gfx950", NULL, 64, 16, 4, 4, 160, 0, 64, ""},
+    {"nv80", "nvidia/8. nvidia/9. nvidia/1", NULL, 32, 16, 8, 4, 192, 0, 128, 192, 192, ""},
+    {"amd_wmma11", "amd/gfx11", NULL, 32, 16, 16, 16, 152, 4, 64, 152, 80, ""},
+    {"amd_wmma12", "amd/gfx120", NULL, 32, 16, 8, 8, 152, 4, 64, 160, 160, ""},
+    {"amd_mfma", "amd/gfx90a amd/gfx94 amd/gfx950", NULL, 64, 16, 4, 4, 160, 0, 64, 160, 160, ""},
     /* Arc A can run sub-groups of 16, though not this instruction: 8 is to be tried first. */
-    {"intel_dpas8", "intel", INTEL_MULTIPLIES, 8, 8, 16, 16, 144, 0, 16, INTEL_OPTIONS},
-    {"intel_dpas16", "intel", INTEL_MULTIPLIES, 16, 16, 16, 8, 144, 0, 16, INTEL_OPTIONS},
-    {"plain", NULL, NULL, 1, 1, 16, 256, 4096, 0, 128, ""},
+    {"intel_dpas8", "intel", INTEL_MULTIPLIES, 8, 8, 16, 16, 144, 0, 16, 160, 128, INTEL_OPTIONS},
+    {"intel_dpas16", "intel", INTEL_MULTIPLIES, 16, 16, 16, 8, 144, 0, 16, 160, 128, INTEL_OPTIONS},
+    {"plain", NULL, NULL, 1, 1, 16, 256, 4096, 0, 128, 4096, 4096, ""},
     {.name = NULL},
 };
 

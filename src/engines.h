@@ -34,6 +34,10 @@ struct engine {
      * as nothing.  keys: the most keys of a block. */
     cl_uint floats, address, keys;
 
+    /* As floats, for bwd_mma, whose work-items hold scores and the gradients of weights: beside the
+     * sums of one gradient, and beside those of d_k and d_v together. */
+    cl_uint one_gradient, two_gradients;
+
     const char *options; /* of the compiler, after SOURCES_OPTIONS and ENGINES_OPTIONS; or "" */
 };
 

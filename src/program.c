@@ -26,9 +26,14 @@ cl_uint program_segment(const struct problem *p, const struct variant *v) {
     return segment_of(problem_keys(p), variant_number(v, "BLOCK_N", 32));
 }
 
-static cl_uint segment_of_queries(const struct problem *p, const struct variant *v) {
-    return segment_of((cl_ulong)problem_queries(p) * (p->heads_q / p->heads_kv),
-                      variant_number(v, "BLOCK_M", 32));
+/* Of a kernel: 0 where its sums have no more rows than recipe->segment_from. */
+static cl_uint segment_of_kernel(const struct program_recipe *recipe, const struct problem *p,
+                                 const struct variant *v) {
+    const cl_ulong queries = (cl_ulong)problem_queries(p) * (p->heads_q / p->heads_kv);
+    const cl_ulong rows = recipe->owns_keys ? queries : problem_keys(p);
+    return rows <= recipe->segment_from ? 0
+           : recipe->owns_keys          ? segment_of(queries, variant_number(v, "BLOCK_M", 32))
+                                        : program_segment(p, v);
 }
 
 static void compose_options(const struct program_recipe *recipe, const struct variant *v,
@@ -123,10 +128,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
         text_printf(composed, " %d\n", (p->features & f->bit) != 0);
     }
     text_printf(composed, "#define SCORED %d\n", (p->features & feature_scored()) != 0);
-    text_printf(composed, "#define SEGMENT %u\n",
-                recipe->owns_keys                        ? segment_of_queries(p, v)
-                : problem_keys(p) > recipe->segment_from ? program_segment(p, v)
-                                                         : 0);
+    text_printf(composed, "#define SEGMENT %u\n", segment_of_kernel(recipe, p, v));
     compose_operands(recipe, p, composed);
     text_printf(composed, "%s", recipe->constants);
     if (recipe->pass) {

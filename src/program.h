@@ -13,7 +13,7 @@
 #include "problem.h"
 #include "variant.h"
 
-enum { PROGRAM_PARTS = 13 };
+enum { PROGRAM_PARTS = 16 };
 
 /* What a kernel is made of. */
 struct program_recipe {
@@ -29,9 +29,10 @@ struct program_recipe {
     const char *options;              /* of the compiler, beside SOURCES_OPTIONS; NULL: none */
     const char *(*variant_options)(
         const struct variant *v); /* further options, which depend on v; NULL: none */
-    cl_uint segment_from;         /* SEGMENT is 0 where no row sees more keys than this */
-    bool owns_keys;               /* sums are over queries: SEGMENT counts these */
-    bool sm_90a;                  /* its PTX goes through ptx_for_sm_90a */
+    cl_uint
+        segment_from; /* SEGMENT is 0 where no row's sums have more keys, or queries, than this */
+    bool owns_keys;   /* sums are over queries: SEGMENT counts these */
+    bool sm_90a;      /* its PTX goes through ptx_for_sm_90a */
 };
 
 /* The kernels' parameter SEGMENT: the keys of a segment (cl/state.cl), or 0 where a row is one

@@ -68,20 +68,21 @@ static struct grid grid(const long long *v, const struct params *params) {
         (cl_ulong)params->batch * (cl_ulong)params->heads_q};
 }
 
-/* Sums of o beside those of scores: the larger tile of the two loops, in vectors of the device. */
+/* The loops over keys and columns follow one another: each has its tile of sums in registers, in
+ * vectors of the device. */
 static void needs(const struct problem *p, const struct device *d, const long long *v, size_t stage,
                   struct solver_needs *to) {
-    const cl_ulong vectors =
-        (cl_ulong)v[ROW_VECTORS] * size_div_up((cl_ulong)v[LANES], d->float_width);
-    const cl_ulong unroll = (cl_ulong)(v[KEY_UNROLL] + v[COL_UNROLL]);
+    const cl_ulong width = d->float_width, lanes = (cl_ulong)v[LANES];
+    const cl_ulong vectors = (cl_ulong)v[ROW_VECTORS] * size_div_up(lanes, width);
+    const long long larger = v[KEY_UNROLL] > v[COL_UNROLL] ? v[KEY_UNROLL] : v[COL_UNROLL];
+    const double reads =
+        1 / (double)vectors + 0.5 / (double)v[KEY_UNROLL] + 0.5 / (double)v[COL_UNROLL];
     (void)p;
     (void)stage;
-    to->rows = (cl_ulong)(v[LANES] * v[ROW_VECTORS]);
+    to->rows = lanes * (cl_ulong)v[ROW_VECTORS];
     to->met = (cl_ulong)v[BLOCK_N];
-    to->registers = vectors * (unroll / 2 + 1);
-    const double idle =
-        (cl_ulong)v[LANES] < d->float_width ? (double)d->float_width / (double)v[LANES] : 1;
-    to->reads = (1 + 1 / (double)vectors + 2 / (double)unroll) * idle - 1; /* short vectors */
+    to->registers = vectors * (cl_ulong)(larger + 1);
+    to->reads = (1 + reads) * (width > lanes ? (double)width / (double)lanes : 1) - 1;
 }
 
 static const struct stage only = {
@@ -89,7 +90,7 @@ static const struct stage only = {
                .reads = "q k v scores",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
-                         "state.cl", "ahead.cl", "fwd_lanes.cl"},
+                         "state.cl", "lanes.cl", "ahead.cl", "fwd_lanes.cl"},
                .constants = "",
                .pass = "0"},
     .work_items = work_items,

@@ -208,7 +208,7 @@ static const struct stage only = {
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
                          "score.cl", "state.cl", "engine.cl", "engine_<ENGINE>.cl",
-                         "engine_move.cl", "fwd_mma.cl"},
+                         "engine_move.cl", "mma.cl", "fwd_mma.cl"},
                .constants = "#define LANES 1\n",
                .segment_from = SOLVERS_ENGINE_KEYS,
                .options = ENGINES_OPTIONS,

@@ -148,6 +148,29 @@ const struct test_case cases_table[] = {
     {"f16 df32 h4:2 q33 k65 d16:24 softcap3", "packed", "", "bwd_rows WORK_GROUP=8"},
     {"f32 kf16 vbf16 of16 df16 h2 q33 k65 d16 causal", "bshd", "", "bwd_rows WORK_GROUP=8"},
     {"bf16 b2 h3 q150 k130 d40 causal softcap3", "bshd", "", "bwd_rows WORK_GROUP=256"},
+    {"f16 df32 h4:2 q65 k130 d40:24 window33,17", "bshd", "",
+     "bwd_mma Q_WAVES=2 Q_ROW_FRAGMENTS=2 Q_BLOCK_N=32 Q_STAGES=2 KV_WAVES=2 KV_ROW_FRAGMENTS=2 "
+     "KV_BLOCK_N=48 KV_STAGES=1 TOGETHER=0"},
+    {"bf16 h6:2 q33 k65 d24:40 causal softcap3 alibi", "padded", "scale=-0.5",
+     "bwd_mma FAST_LOADS=0 Q_WAVES=1 Q_ROW_FRAGMENTS=1 Q_BLOCK_N=16 Q_STAGES=1 KV_WAVES=1 "
+     "KV_ROW_FRAGMENTS=1 KV_BLOCK_N=16 KV_STAGES=2 TOGETHER=1"},
+    {"f16 h4:1 q150 k65 d33 causal", "bhsd", "",
+     "bwd_mma Q_WAVES=1 Q_ROW_FRAGMENTS=3 Q_BLOCK_N=64 Q_STAGES=1 KV_WAVES=3 KV_ROW_FRAGMENTS=1 "
+     "KV_BLOCK_N=16 KV_STAGES=2 TOGETHER=0"},
+    {"bf16 df32 h2 q70 k150 d16:48 window7,-1", "bhsd", "q=60",
+     "bwd_mma Q_WAVES=2 Q_ROW_FRAGMENTS=1 Q_BLOCK_N=32 Q_STAGES=2 KV_WAVES=1 KV_ROW_FRAGMENTS=2 "
+     "KV_BLOCK_N=32 KV_STAGES=1 TOGETHER=1"},
+    /* bwd_lanes: parts with many blocks of keys, with one and with none; few lanes */
+    {"f32 h4:2 q70 k300 d40 window90,17", "padded", "",
+     "bwd_lanes SWEEP=3 LANES=8 VECTORS=2 TILE_ROWS=16 DOT_UNROLL=4 SUM_UNROLL=4"},
+    {"f16 df32 b2 h4:2 q130 k70 d64:33 causal softcap3", "bshd", "",
+     "bwd_lanes SWEEP=5 LANES=16 VECTORS=1 TILE_ROWS=20 DOT_UNROLL=8 SUM_UNROLL=5"},
+    {"f32 h2 q65 k150 d33:20 causal alibi", "padded", "",
+     "bwd_lanes SWEEP=0 LANES=4 VECTORS=3 TILE_ROWS=13 DOT_UNROLL=5 SUM_UNROLL=3"},
+    {"bf16 df16 h6:3 q33 k200 d16:24 window70,3 start", "broadcast", "",
+     "bwd_lanes SWEEP=0 LANES=16 VECTORS=4 TILE_ROWS=64 DOT_UNROLL=4 SUM_UNROLL=4"},
+    {"f32 h2 q100 k130 d77 softcap5 alibi", "padded", "",
+     "bwd_lanes SWEEP=1 LANES=16 VECTORS=4 TILE_ROWS=64 DOT_UNROLL=4 SUM_UNROLL=4"},
     {"f32 h2 q17 k33 d10:6 causal", "padded", "",
      "bwd_tile WORK_GROUP=1 DKV_BLOCK_M=4 DKV_BLOCK_N=1 DKV_BLOCK_D=4 DKV_THREADS_M=1 "
      "DKV_THREADS_N=1 DKV_OWN_RESIDENT=0 DKV_SUMS_RESIDENT=0 DQ_BLOCK_M=1 DQ_BLOCK_N=4 "
@@ -264,6 +287,11 @@ const struct test_case cases_table[] = {
     {"f16 h2 q65 k300 d40:33 window33,17", "bshd", "unordered",
      "standard SOFTMAX=online WORK_GROUP=32 LANES=1"},
     {"bf16 h4:2 q17 k65 d24 softcap3", "bhsd", "", "standard SOFTMAX=online WORK_GROUP=2 LANES=8"},
+    /* bwd_standard: blocks of 128 rows, of the last one a part; rows of 16, which are padded */
+    {"f32 h4:2 q130 k300 d16:32 window33,17", "padded", "", "bwd_standard WORK_GROUP=16 LANES=1"},
+    {"f16 b2 h6:2 q65 k16 d40:33 causal softcap3 alibi", "bshd", "unordered",
+     "bwd_standard WORK_GROUP=32 LANES=4"},
+    {"bf16 df32 h4:1 q33 k128 d128", "bhsd", "", "bwd_standard WORK_GROUP=2 LANES=8"},
 };
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
@@ -276,7 +304,10 @@ const struct cases_solver cases_solvers[] = {
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
+    {"bwd_standard", "bwd_standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_BACKWARD},
     {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
+    {"bwd_mma", "bwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_BACKWARD},
+    {"bwd_lanes", "bwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_BACKWARD},
     {"bwd_tile", "bwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
     {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
 };

@@ -13,8 +13,8 @@
  * are in the machine code; its local memory fits the device; registers, local memory, scratch,
  * spills and their moves among matrix instructions stay within the budget, where each spill is
  * there to be seen.  Of the variants that the library chooses: that they are among these programs,
- * that a matrix engine is used where there is one, that fwd_mma spills nothing and, on NVIDIA, how
- * many warps are resident.
+ * that a matrix engine is used where there is one, that fwd_mma spills nothing (on NVIDIA bwd_mma,
+ * too) and, on NVIDIA, how many warps are resident.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +65,10 @@ static const char *const problems[] = {
     "f32 q100 k300 d33:65 causal softcap30",
     "f16 h8:2 q300 d80:256 softcap50",
     "f16 h16 q4096 d64 causal bwd",
+    "f16 h16 q4096 d128 bwd",
+    "bf16 h16 q4096 d128 causal bwd",
+    "f16 h8 q4096 d256 causal bwd",
+    "bf16 h8:2 q300 d80:48 softcap50 bwd",
     "f32 h4:2 q100 k300 d33:65 softcap30 bwd",
 };
 
@@ -296,6 +300,42 @@ static void judge_residence(const struct program *p, const struct target *t) {
     }
 }
 
+/* The programs of a stage of the chosen variant: how many there are, and are they an engine's? */
+static size_t judge_stage(const struct target *target, const struct problem *p,
+                          const struct variant *v, const struct stage *stage, bool *engine) {
+    const struct program_recipe *recipe = &stage->recipe;
+    const struct variant taken =
+        recipe->takes ? variant_take(v, recipe->kernel, recipe->takes) : *v;
+    struct text name = {0}, variant_text = {0};
+    size_t found = 0;
+    variant_format(&taken, &variant_text);
+    name_program(&name, p, (int)p->head_dim, (int)p->head_dim_v, problem_masked(p), p->softcap != 0,
+                 text_chars(&variant_text));
+    text_printf(&name, "%s", recipe->kernel);
+    if (recipe->pass && strcmp(recipe->pass, "0") != 0) {
+        text_printf(&name, " PASS=%s", recipe->pass);
+    }
+    for (size_t n = 0; n < programs_count; n++) {
+        const struct program *program = &programs[n];
+        if (strcmp(program->name, text_chars(&name)) != 0) {
+            continue;
+        }
+        found++;
+        *engine = *engine || has_engine(program);
+        if (target->registers && !program->failed) {
+            judge_residence(program, target);
+        }
+        if (strcmp(v->solver, "fwd_mma") == 0 ||
+            (strcmp(v->solver, "bwd_mma") == 0 && target->registers)) {
+            judge_figure(program->name, "spills", program->spills, 0);
+            judge_figure(program->name, "scratch", program->scratch, 0);
+        }
+    }
+    text_destroy(&name);
+    text_destroy(&variant_text);
+    return found;
+}
+
 /* The variants that the library chooses there are among the programs, and those of 16-bit elements
  * are its matrix engine's. */
 static void judge_chosen(const struct target *target, const struct device *d) {
@@ -304,42 +344,18 @@ static void judge_chosen(const struct target *target, const struct device *d) {
         struct choice c = {0};
         struct status status = {0};
         struct text variant_text = {0};
-        size_t found = 0, stage_count = 0;
-        bool engine = false;
         struct stage stages[STAGES];
-        const bool for_engine = engines_first(d) && p.type != CLATTN_F32 && !problem_mixed(&p) &&
-                                p.head_dim_v <= 128 && p.pass == CLATTN_FORWARD;
+        size_t found = 0;
+        bool engine = false;
+        const bool for_engine =
+            engines_first(d) && p.type != CLATTN_F32 && !problem_mixed(&p) && p.head_dim_v <= 128;
         if (choose_variant(&(struct choose_question){.problem = &p, .device = d}, &c, &status) ==
             CL_SUCCESS) {
             variant_format(&c.variant, &variant_text);
-            stage_count = c.solver->stages(&c.variant, stages);
-        }
-        for (size_t stage = 0; stage < stage_count; stage++) {
-            const struct program_recipe *recipe = &stages[stage].recipe;
-            const struct variant taken =
-                recipe->takes ? variant_take(&c.variant, recipe->kernel, recipe->takes) : c.variant;
-            struct text name = {0}, taken_text = {0};
-            variant_format(&taken, &taken_text);
-            name_program(&name, &p, (int)p.head_dim, (int)p.head_dim_v, problem_masked(&p),
-                         p.softcap != 0, text_chars(&taken_text));
-            text_printf(&name, "%s", recipe->kernel);
-            for (size_t n = 0; n < programs_count; n++) {
-                const char *const start = text_chars(&name);
-                const char *const end = programs[n].name + strlen(start); /* " PASS=1" or "" */
-                if (strncmp(programs[n].name, start, strlen(start)) == 0 && strchr(" ", *end)) {
-                    found++;
-                    engine = engine || has_engine(&programs[n]);
-                    if (target->registers && !programs[n].failed) {
-                        judge_residence(&programs[n], target);
-                    }
-                    if (strcmp(c.solver->name, "fwd_mma") == 0) {
-                        judge_figure(programs[n].name, "spills", programs[n].spills, 0);
-                        judge_figure(programs[n].name, "scratch", programs[n].scratch, 0);
-                    }
-                }
+            const size_t count = c.solver->stages(&c.variant, stages);
+            for (size_t n = 0; n < count; n++) {
+                found += judge_stage(target, &p, &c.variant, &stages[n], &engine);
             }
-            text_destroy(&name);
-            text_destroy(&taken_text);
         }
         if (!found) {
             COMPLAIN("%s: %s\n    is chosen, but was not composed\n", problems[i],

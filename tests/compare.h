@@ -56,7 +56,9 @@
  *     M  what the errors of the scores and half an ulp of lse (in f32) do, with e of a pair their
  *        sum: the sum of min(1, p (exp(e) - 1)) |d_o| to d_v; likewise to d_q and d_k, where
  *        they also move the slope of softcap, and where d_o.v and delta drift as a score does
- *     E  the row's largest error of the plain computation (gradients.c)
+ *     E  the row's largest error of the plain computation (gradients.c), whether p and d_s are
+ *        rounded to the type or stay f32: o is rounded in both, and where the two errors happen
+ *        to cancel, the plain computation is better than one that rounds less
  *     R  of the row's worst column the root of the sum of squares of what rounding one p, or one
  *        d_s, to the type does: the plain computation is one draw of many
  *

@@ -183,16 +183,41 @@ bool fixtures_engine(const struct device *d, const char *name, struct fixtures_e
     return true;
 }
 
-/* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents. */
+/* One kernel over an engine: the variant's parameters with that prefix. */
+struct mma_shape {
+    long long waves, fragments, n, stages;
+};
+
+static struct mma_shape mma_shape(const struct variant *v, const char *prefix) {
+    static const char *const words[] = {"WAVES", "ROW_FRAGMENTS", "BLOCK_N", "STAGES"};
+    long long numbers[4];
+    for (size_t i = 0; i < 4; i++) {
+        struct text name = {0};
+        text_printf(&name, "%s%s", prefix, words[i]);
+        numbers[i] = variant_number(v, text_chars(&name), -1);
+        text_destroy(&name);
+    }
+    return (struct mma_shape){numbers[0], numbers[1], numbers[2], numbers[3]};
+}
+
+static bool mma_sensible(const struct mma_shape *shape) {
+    return shape->waves >= 1 && shape->fragments >= 1 && shape->n >= 16 && shape->n % 16 == 0;
+}
+
+/* cl/fwd_mma.cl and its engines: three tiles, rows 8 elements longer than their contents.
+ * cl/bwd_mma_q.cl, cl/bwd_mma_kv.cl: two tiles, and two for each stage. */
 static bool mma_runnable(const struct problem *p, const struct device *d, const struct variant *v,
                          struct text *why) {
     const char *name = variant_find(v, "ENGINE");
+    const bool backward = strcmp(v->solver, "bwd_mma") == 0;
     struct fixtures_engine engine;
-    const long long waves = variant_number(v, "WAVES", -1), n = variant_number(v, "BLOCK_N", -1);
-    const long long fragments = variant_number(v, "ROW_FRAGMENTS", -1);
-    if (!name || !fixtures_engine(d, name, &engine) || waves < 1 || fragments < 1 || n < 16 ||
-        n % 16 || variant_number(v, "FAST_LOADS", -1) != 1 ||
-        variant_number(v, "EMULATED", -1) != 0) {
+    struct mma_shape shapes[] = {mma_shape(v, backward ? "Q_" : ""),
+                                 mma_shape(v, backward ? "KV_" : "")};
+    const long long together = variant_number(v, "TOGETHER", backward ? -1 : 0);
+    if (!name || !fixtures_engine(d, name, &engine) || !mma_sensible(&shapes[0]) ||
+        !mma_sensible(&shapes[1]) || variant_number(v, "FAST_LOADS", -1) != 1 ||
+        variant_number(v, "EMULATED", -1) != 0 || together < 0 || together > 1 ||
+        (backward && (shapes[0].stages < 1 || shapes[1].stages < 1))) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -202,12 +227,18 @@ static bool mma_runnable(const struct problem *p, const struct device *d, const 
     }
     const long long row_k = ((long long)p->head_dim + 15) / 16 * 16 + 8;
     const long long row_v = ((long long)p->head_dim_v + 15) / 16 * 16 + 8;
-    const long long rows = waves * fragments * engine.queries;
-    const long long bytes =
-        2 * (rows * (row_k > row_v ? row_k : row_v) + n * (row_k + row_v)) + 4 * waves + 64;
-    if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
-        text_printf(why, "%lld bytes of local memory", bytes);
-        return false;
+    for (size_t i = 0; i < 2; i++) {
+        const struct mma_shape *s = &shapes[i];
+        const long long rows = s->waves * s->fragments * engine.queries;
+        const long long bytes =
+            backward ? 2 * (rows + s->stages * s->n) * (row_k + row_v) + 4 * s->waves +
+                           (i == 1 ? 8 * s->stages * s->n : 0)
+                     : 2 * (rows * (row_k > row_v ? row_k : row_v) + s->n * (row_k + row_v)) +
+                           4 * s->waves + 64;
+        if (p->type == CLATTN_F32 || bytes > (long long)d->local_memory) {
+            text_printf(why, "%lld bytes of local memory", bytes);
+            return false;
+        }
     }
     return true;
 }
@@ -249,13 +280,28 @@ static bool lanes_runnable(const struct variant *v, struct text *why) {
     return true;
 }
 
-/* cl/standard_softmax.cl. */
-static bool softmax_runnable(const struct device *d, const struct variant *v, struct text *why) {
+/* cl/lanes_products.cl. */
+static bool bwd_lanes_runnable(const struct variant *v, struct text *why) {
+    static const char *const sizes[] = {"VECTORS", "TILE_ROWS", "DOT_UNROLL", "SUM_UNROLL"};
+    const long long lanes = variant_number(v, "LANES", -1);
+    bool good = (lanes == 4 || lanes == 8 || lanes == 16) && variant_find(v, "SWEEP");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        good = good && variant_number(v, sizes[i], -1) >= 1;
+    }
+    if (!good) {
+        text_printf(why, "a parameter is missing or makes no sense");
+    }
+    return good;
+}
+
+/* cl/standard_softmax.cl, cl/bwd_standard_weigh.cl. */
+static bool softmax_runnable(const struct device *d, const struct variant *v, bool backward,
+                             struct text *why) {
     const long long group = variant_number(v, "WORK_GROUP", -1),
                     lanes = variant_number(v, "LANES", -1);
     const bool power = group > 0 && (group & (group - 1)) == 0;
-    if (!power || lanes < 1 || 16 % lanes || !variant_find(v, "SOFTMAX") ||
-        4 * group > (long long)d->local_memory) {
+    if (!power || lanes < 1 || 16 % lanes || !variant_find(v, "SOFTMAX") != backward ||
+        (!backward && 4 * group > (long long)d->local_memory)) {
         text_printf(why, "a parameter is missing or makes no sense");
         return false;
     }
@@ -308,6 +354,10 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
         if (!tile_runnable(p, d, v, why)) {
             return false;
         }
+    } else if (strcmp(solver->name, "bwd_lanes") == 0) {
+        if (!bwd_lanes_runnable(v, why)) {
+            return false;
+        }
     } else if (strcmp(solver->name, "bwd_tile") == 0) {
         if (!tile_half_runnable(p, d, v, "DKV", 'N', why) ||
             !tile_half_runnable(p, d, v, "DQ", 'M', why)) {
@@ -317,7 +367,7 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
         if (!lanes_runnable(v, why)) {
             return false;
         }
-    } else if (strcmp(solver->name, "fwd_mma") == 0) {
+    } else if (strcmp(solver->name, "fwd_mma") == 0 || strcmp(solver->name, "bwd_mma") == 0) {
         if (!mma_runnable(p, d, v, why)) {
             return false;
         }
@@ -325,8 +375,8 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
         if (!wgmma_runnable(p, d, v, why)) {
             return false;
         }
-    } else if (strcmp(solver->name, "standard") == 0) {
-        if (!softmax_runnable(d, v, why)) {
+    } else if (strstr(solver->name, "standard")) {
+        if (!softmax_runnable(d, v, solver->pass == CLATTN_BACKWARD, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_rows") != 0 && strcmp(solver->name, "bwd_rows") != 0) {

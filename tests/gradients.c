@@ -27,9 +27,10 @@ static double single(double value) {
     return reference_stored(CLATTN_F32, value);
 }
 
-/* A gradient while it grows; all have its shape.  squares: of R. */
+/* A gradient while it grows; all have its shape.  unrounded: plain, but of weights in f32.
+ * squares: of R. */
 struct growing {
-    double *value, *moves, *terms, *most, *plain, *squares;
+    double *value, *moves, *terms, *most, *plain, *unrounded, *squares;
 };
 
 /* A pair of a query and a key that it sees.  score.plain, forward's, is not used. */
@@ -141,13 +142,14 @@ static double rounding(clattn_type type, double weight) {
 /* Of a product of a weight and an element: the weight as it is, as the plain computation has it,
  * what moves it, its |terms|, as many without the slope, and its rounding. */
 struct weight {
-    double value, plain, moves, terms, most, rounding;
+    double value, plain, unrounded, moves, terms, most, rounding;
 };
 
 static void add(struct growing *g, size_t at, const struct weight *weight, double factor) {
     const double rounding = weight->rounding * factor;
     g->value[at] += weight->value * factor;
     g->plain[at] += weight->plain * factor;
+    g->unrounded[at] += weight->unrounded * factor;
     g->moves[at] += weight->moves * fabs(factor);
     g->terms[at] += weight->terms * fabs(factor);
     g->most[at] += weight->most * fabs(factor);
@@ -173,6 +175,7 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     const double plain_p = fmin(1, single(exp(single(plain - query->plain_lse))));
     const struct weight weight_v = {.value = pair->p,
                                     .plain = reference_stored(type, plain_p),
+                                    .unrounded = plain_p,
                                     .moves = p_moves,
                                     .terms = pair->p + flushed,
                                     .most = pair->p + flushed,
@@ -191,6 +194,7 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     const struct weight weight_s = {
         .value = w->scale * pair->p * difference * slope,
         .plain = w->scale * reference_stored(type, plain_s),
+        .unrounded = w->scale * plain_s,
         .moves = scale * (p_moves * fabs(difference) * slope +
                           (pair->p + p_moves) * (fabs(difference) * slope_moves + drift * slope)),
         .terms = most * slope,
@@ -215,14 +219,17 @@ static void finish(struct growing *g, struct gradient *result) {
     for (size_t i = 0; i < result->count; i++) {
         struct gradients_row *row = &result->rows[i / result->dim];
         const double plain = reference_stored(result->type, single(g->plain[i]));
+        const double unrounded = reference_stored(result->type, single(g->unrounded[i]));
         row->terms = fmax(row->terms, g->terms[i]);
         row->most = fmax(row->most, g->most[i]);
-        row->plain_error = fmax(row->plain_error, fabs(plain - g->value[i]));
+        row->plain_error =
+            fmax(row->plain_error, fmax(fabs(plain - g->value[i]), fabs(unrounded - g->value[i])));
         row->rounding_error = fmax(row->rounding_error, sqrt(g->squares[i]));
     }
     free(g->terms);
     free(g->most);
     free(g->plain);
+    free(g->unrounded);
     free(g->squares);
 }
 
@@ -247,7 +254,7 @@ void gradients_make(const clattn_desc *desc, float given_scale, const struct gra
                               .dim = dim,
                               .count = count,
                               .row_count = count / dim};
-        w.g[i] = (struct growing){zeros(count), zeros(count), zeros(count),
+        w.g[i] = (struct growing){zeros(count), zeros(count), zeros(count), zeros(count),
                                   zeros(count), zeros(count), zeros(count)};
     }
     for (size_t row = 0; row < rows; row++) {

@@ -91,18 +91,43 @@ fi
 echo "== backward"
 answers 0 "$@" --csv --variants "auto;bwd_rows WORK_GROUP=8" "f32 b2 h4:2 q48 k64 d32:16 bwd"
 cat out.txt err.txt
-# operations; bytes of q, k, v, o, lse, do, dq, dk and dv, and delta written and read
+# operations; bytes of q, k, v, o, lse, do, dq, dk and dv, and the workspace, which is at least
+# delta, written and read
 awk -F, 'NR > 1 {
     operations = 2 * 2 * 4 * 48 * 64 * (3 * 32 + 2 * 16)
-    bytes = 4 * (2 * 2 * 4 * 48 * 32 + 2 * 2 * 2 * 64 * (32 + 16) + 2 * 2 * 4 * 48 * 16 + 2 * 4 * 48) + 2 * 4 * 2 * 4 * 48
+    bytes = 4 * (2 * 2 * 4 * 48 * 32 + 2 * 2 * 2 * 64 * (32 + 16) + 2 * 2 * 4 * 48 * 16 + 2 * 4 * 48)
     ratio = $3 * $6 * 1e6 / operations
-    if (ratio < 0.999 || ratio > 1.001 || $7 != bytes || $8 != 4 * 2 * 4 * 48 || !($9 <= $10)) exit 1
+    if (ratio < 0.999 || ratio > 1.001 || $7 != bytes + 2 * $8 || $8 < 4 * 2 * 4 * 48 || !($9 <= $10)) exit 1
+    if ($2 ~ /bwd_rows/ && $8 != 4 * 2 * 4 * 48) exit 1
     rows++
 } END { if (rows != 2) exit 1 }' out.txt || complain "backward: the figures: $(cat out.txt)"
 grep -q ' bwd","bwd_rows WORK_GROUP=8",' out.txt || complain "backward: another variant: $(cat out.txt)"
 answers 0 "$@" --variants "auto;fwd_rows" "f16 q20 d8 causal bwd"
 grep -q 'fwd_rows: variant: fwd_rows is a solver of the forward pass' err.txt ||
     complain "backward: a forward solver: $(cat err.txt)"
+
+echo "== both passes"
+answers 0 "$@" --csv --variants "auto;bwd_rows WORK_GROUP=8 + fwd_rows WORK_GROUP=4;fwd_rows;fwd_rows BLOCK_Q=3" \
+    "f32 b2 h4:2 fwd+bwd q48 k64 d32:16"
+cat out.txt err.txt
+# As above, and what forward reads, writes and computes beside.
+awk -F, 'NR > 1 {
+    operations = 2 * 2 * 4 * 48 * 64 * (4 * 32 + 3 * 16)
+    forward = 4 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * (32 + 16) + 2 * 4 * 48 * 16 + 2 * 4 * 48)
+    bytes = 4 * (2 * 2 * 4 * 48 * 32 + 2 * 2 * 2 * 64 * (32 + 16) + 2 * 2 * 4 * 48 * 16 + 2 * 4 * 48) + forward
+    if ($1 !~ / fwd\+bwd"$/) exit 1
+    ratio = $3 * $6 * 1e6 / operations
+    if (ratio < 0.999 || ratio > 1.001 || $7 != bytes + 2 * $8 || $8 < 4 * 2 * 4 * 48 || !($9 <= $10)) exit 1
+    rows++
+} END { if (rows != 3) exit 1 }' out.txt || complain "both passes: the figures: $(cat out.txt)"
+grep -q '"fwd_rows WORK_GROUP=4 + bwd_rows WORK_GROUP=8",.*"bwd_rows WORK_GROUP=8 + fwd_rows WORK_GROUP=4"$' out.txt ||
+    complain "both passes: a variant of each: $(cat out.txt)"
+grep -q '"fwd_rows WORK_GROUP=[0-9]* + bwd_[^"]*",.*"fwd_rows"$' out.txt || complain "both passes: of one: $(cat out.txt)"
+grep -q 'd32:16 fwd+bwd: fwd_rows BLOCK_Q=3: variant: ' err.txt || complain "both passes: $(cat err.txt)"
+refuses 2 "'bwd' and a word before it are of one kind" "$@" "f32 q20 d8 fwd+bwd bwd"
+refuses 2 "'fwd+bwd+' is none of the words" "$@" "f32 q20 d8 fwd+bwd+"
+refuses 2 "'fwd_rows + fwd_tile' is not one variant for each pass" "$@" --variants "fwd_rows + fwd_tile" "$full"
+refuses 2 "is not one variant for each pass" "$@" --variants "auto; fwd_rows + " "$full"
 
 echo "== tuning"
 printf '# mine\n* ; f32 ; fwd_rows WORK_GROUP=2\n' >tuning.txt
@@ -177,6 +202,8 @@ for text, pairs in (("q3 d1", 9), ("q4 k6 d1 causal", 3 + 4 + 5 + 6), ("q4 k6 d1
                     ("q6 k4 d1 causal", 0 + 0 + 1 + 2 + 3 + 4), ("q5 d1 window1,2", 3 + 4 + 4 + 3 + 2),
                     ("q5 k2 d1 window0,-1 start", 2 + 1), ("q5 d1 window1,0", 1 + 2 + 2 + 2 + 2)):
     assert Problem(text).operations() == 4 * pairs, (text, Problem(text).operations())
+assert Problem("q3 d4:2 bwd").operations() == 2 * 9 * (3 * 4 + 2 * 2), Problem("q3 d4:2 bwd").operations()
+assert Problem("q3 d4:2 fwd+bwd").operations() == 2 * 9 * (4 * 4 + 3 * 2), Problem("q3 d4:2 fwd+bwd").operations()
 def drawn(*results):
     return panels([{"problem": text, "variant": variant, "asked": asked, "gflops": 1, "torch": {"flash": {"gflops": 2}}}
                    for text, variant, asked in results])
@@ -186,6 +213,8 @@ assert list(found) == ["f32, D 8, h8", "f32, D 8, h16", "f32, D 8, h8, window1,0
                        "f32, D 8, h8:4"], found
 assert all(len(points) == 1 for panel in found.values() for points in panel.values()), found
 assert list(found["f32, D 8, h8"]) == [(name, mask) for mask in (False, True) for name in ("fwd_tile", "PyTorch flash")]
+assert list(drawn(("q4 d8", "fwd_rows", "auto"), ("q4 d8 bwd", "bwd_rows", "auto"))) == [
+    "f32, D 8, h1", "f32, D 8, h1, bwd"]
 found = drawn(("b8 q4 d8", "fwd_rows", "auto"), ("b4 q8 d8", "fwd_rows", "auto"))
 assert found["f32, D 8, h1"]["fwd_rows", False] == [(4, 1), (8, 1)], found
 assert list(drawn(("b8 q4 d8", "fwd_rows", "auto"), ("b4 q4 d8", "fwd_rows", "auto"))) == [
@@ -282,8 +311,17 @@ from types import SimpleNamespace
 __version__, float32, float16, bfloat16 = "0", None, None, None
 cuda = SimpleNamespace(is_available=lambda: False)
 backends = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)))
+import time
+made = [] # gradients: of whose graph, whether it is kept
+def grad(o, inputs, d_o, retain_graph):
+    assert len(inputs) == 3 and all(x.wanted for x in inputs), inputs
+    made.append(retain_graph)
+    time.sleep(0.001)
+autograd = SimpleNamespace(grad=grad)
 class rand:
+    wanted = False
     def __init__(self, *shape, device): pass
+    def requires_grad_(self): self.wanted = True
     def to(self, kind): return self
     def __mul__(self, number): return self
     __sub__ = __mul__
@@ -347,6 +385,14 @@ for entry in answer["results"]:
         assert list(other) == ["ms", "gflops", "ratio", "ratio_low", "ratio_high"], other
 assert [(m["variant"], m["back_end"], m["problems"]) for m in answer["means"]] == [
     (variant, end, 2) for variant in ("auto", "fwd_rows") for end in ("flash", "math")], answer["means"]
+END
+    compares 0 '' yes --json answer.json "f32 q4 d8 bwd" "f32 q4 d8 fwd+bwd"
+    "$python" - <<'END' || complain "compare_torch, backward: see above"
+import json
+answer = json.load(open("answer.json"))
+assert [entry["problem"] for entry in answer["results"]] == ["f32 q4 d8 bwd", "f32 q4 d8 fwd+bwd"], answer
+alone, both = (entry["torch"]["flash"]["ms"] for entry in answer["results"])
+assert both > 1.5 * alone, (alone, both) # each of both sleeps for a ms
 END
     compares 0 'all problems are left out, as not all of --variants' yes --variants "auto;broken" "f32 q4 d8"
     compares 0 'no back end cudnn' yes --back-ends cudnn,flash "f32 q4 d8"

@@ -259,6 +259,14 @@ static void the_order_knows_what_hurts(void **state) {
         candidates_destroy(&c);
     }
 
+    /* What a CPU has no use for comes behind what is made for it. */
+    p = fixtures_problem("h8 q1024 d64 bwd");
+    c = find(&p, &fixtures_find("pocl")->device, NULL);
+    for (size_t i = 0; i < 20; i++) {
+        assert_string_equal(c.list[i].solver->name, "bwd_lanes");
+    }
+    candidates_destroy(&c);
+
     /* The matrix engine goes before what has none. */
     p = fixtures_problem("f16 h16 q4096 d128");
     c = find(&p, &fixtures_find("a100")->device, NULL);

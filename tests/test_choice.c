@@ -100,12 +100,15 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     const bool hopper = strcmp(f->device.architecture, "nvidia/9.0") == 0 && p->head_dim % 8 == 0 &&
                         p->head_dim_v % 8 == 0;
     const bool backward = p->pass == CLATTN_BACKWARD;
-    const char *home = backward && cpu ? "bwd_rows"
-                       : backward      ? "bwd_tile"
-                       : cpu           ? "fwd_lanes"
-                       : mma && hopper ? "fwd_wgmma"
-                       : mma           ? "fwd_mma"
-                                       : "fwd_tile";
+    /* The sums of d_q and d_k are as long as q. */
+    const bool mma_backward = mma && p->head_dim <= engine.most_dim_v;
+    const char *home = backward && mma_backward ? "bwd_mma"
+                       : backward && cpu        ? "bwd_lanes"
+                       : backward               ? "bwd_tile"
+                       : cpu                    ? "fwd_lanes"
+                       : mma && hopper          ? "fwd_wgmma"
+                       : mma                    ? "fwd_mma"
+                                                : "fwd_tile";
     const bool rows_will_do =
         f->device.loop_limit &&
         strcmp(a.choice.solver->name, backward ? "bwd_rows" : "fwd_rows") == 0;
@@ -117,27 +120,32 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     drop(&a);
 }
 
-/* Without a matrix engine fwd_mma runs only where the caller names one. */
-static void check_engine_asked(const struct fixture *f, const char *words,
-                               const struct problem *p) {
-    static const char *const without[] = {"fwd_mma", "fwd_mma EMULATED=1"};
+/* Without a matrix engine fwd_mma and bwd_mma run only where the caller names one. */
+static void check_engine_asked(const struct fixture *f, const char *words, const struct problem *p,
+                               const char *solver) {
+    static const char *const more[] = {"", " EMULATED=1", " ENGINE=nv80", " ENGINE=nv81",
+                                       " ENGINE=plain"};
+    char asked[5][64];
+    for (int i = 0; i < 5; i++) {
+        snprintf(asked[i], sizeof asked[i], "%s%s", solver, more[i]);
+    }
     for (int i = 0; i < 2; i++) {
-        struct answer a = choose(p, &f->device, without[i], NULL);
+        struct answer a = choose(p, &f->device, asked[i], NULL);
         const char *sentence = text_chars(&a.status.sentence);
         assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         assert_non_null(strstr(sentence, "the device has no matrix engine that clattn knows"));
         assert_int_equal(strstr(sentence, "ENGINE=") != NULL, i == 1);
         drop(&a);
     }
-    struct answer a = choose(p, &f->device, "fwd_mma ENGINE=nv80", NULL);
+    struct answer a = choose(p, &f->device, asked[2], NULL);
     assert_int_equal(a.code, CLATTN_UNSUPPORTED);
     assert_non_null(strstr(text_chars(&a.status.sentence), "engine is none, not nv80"));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=nv81", NULL);
+    a = choose(p, &f->device, asked[3], NULL);
     assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
     assert_non_null(strstr(text_chars(&a.status.sentence), "ENGINE=nv81 is none of nv80, "));
     drop(&a);
-    a = choose(p, &f->device, "fwd_mma ENGINE=plain", NULL);
+    a = choose(p, &f->device, asked[4], NULL);
     if (a.code != CL_SUCCESS) {
         fail_msg("%s, %s: no variant of the plain engine: %s", f->name, words,
                  text_chars(&a.status.sentence));
@@ -159,15 +167,17 @@ static bool refuses(const struct solver *solver, const struct problem *p, const 
 static void check_asked(const struct fixture *f, const char *words, const struct problem *p) {
     for (size_t i = 0; i < SOLVERS; i++) {
         struct answer a = choose(p, &f->device, solvers_table[i]->name, NULL);
-        const bool mma = strcmp(solvers_table[i]->name, "fwd_mma") == 0;
+        const char *name = solvers_table[i]->name;
+        const bool mma = strcmp(name, "fwd_mma") == 0 || strcmp(name, "bwd_mma") == 0;
         if (solvers_table[i]->pass != p->pass) {
             assert_int_equal(a.code, CLATTN_INVALID_VARIANT);
             assert_non_null(
                 strstr(text_chars(&a.status.sentence), " pass, and the problem is of "));
-        } else if (refuses(solvers_table[i], p, &f->device) || lacks_arguments(p, &f->device)) {
+        } else if (refuses(solvers_table[i], p, &f->device) ||
+                   (lacks_arguments(p, &f->device) && !solvers_table[i]->baseline)) {
             assert_int_equal(a.code, CLATTN_UNSUPPORTED);
         } else if (mma && !f->device.matrix[0]) {
-            check_engine_asked(f, words, p);
+            check_engine_asked(f, words, p, name);
         } else if (a.code != CL_SUCCESS) {
             fail_msg("%s, %s: no variant of %s: %s", f->name, words, solvers_table[i]->name,
                      text_chars(&a.status.sentence));
@@ -240,6 +250,7 @@ static void little_is_refused(void **state) {
         assert_int_equal(refuses(solvers_find("fwd_rows"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_tile"), &p, d), limited);
         assert_int_equal(refuses(solvers_find("fwd_lanes"), &p, d), !cpu || limited);
+        assert_int_equal(refuses(solvers_find("bwd_lanes"), &p, d), !cpu || limited);
     }
 }
 

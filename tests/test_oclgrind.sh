@@ -52,6 +52,9 @@ check "fwd_mma ENGINE=intel_dpas8 EMULATED=1 WAVES=2 BLOCK_N=16" "f16 q9 k17 d8"
 check "fwd_mma ENGINE=amd_wmma11 EMULATED=1 WAVES=1 BLOCK_N=16" "bf16 q9 k19 d10:12 causal" bshd
 check bwd_rows "f32 h2:1 q9 k13 d6:3 causal" bshd
 check bwd_rows "f16 q5 k7 d8 softcap3" bhsd
+lanes="LANES=4 VECTORS=1 TILE_ROWS=8 DOT_UNROLL=2 SUM_UNROLL=2"
+check "bwd_lanes SWEEP=0 $lanes" "f32 h2:1 q9 k13 d6:3 causal" bshd
+check "bwd_lanes SWEEP=2 $lanes" "f16 h2:1 q9 k13 d6:3 causal softcap3" bshd
 keys="DKV_BLOCK_M=8 DKV_BLOCK_N=4 DKV_BLOCK_D=8 DKV_THREADS_M=2 DKV_THREADS_N=2"
 rows="DQ_BLOCK_M=4 DQ_BLOCK_N=8 DQ_BLOCK_D=8 DQ_THREADS_M=2 DQ_THREADS_N=2"
 check "bwd_tile $keys DKV_OWN_RESIDENT=1 $rows DQ_OWN_RESIDENT=1" "f32 h2:1 q9 k13 d10:12 causal" bshd

@@ -250,6 +250,9 @@ struct sizes {
     size_t count, rows_a, width_a, rows, width_b, width_c;
     bool transpose;
     size_t block, segment; /* at least all of them: one */
+    /* Not 0: a lies matrix by matrix, its rows are longer than these columns. */
+    size_t columns;
+    bool transpose_b; /* b has as many rows as a */
 };
 
 enum { STEP = 1024 }; /* floats, to a multiple of which each block of a begins */
@@ -263,6 +266,9 @@ static size_t place_in_a(const struct sizes *s, size_t matrix, size_t i, size_t 
     if (s->transpose) {
         return (matrix * s->rows_a + column) * s->width_a + i;
     }
+    if (s->columns) {
+        return (matrix * s->rows_a + i) * s->width_a + column;
+    }
     const size_t from = i / s->block * s->block;
     const size_t rows = s->rows_a - from < s->block ? s->rows_a - from : s->block;
     return from / s->block * block_step(s) + (matrix * rows + i - from) * s->width_a + column;
@@ -271,17 +277,20 @@ static size_t place_in_a(const struct sizes *s, size_t matrix, size_t i, size_t 
 static void check_product(const struct sizes *s) {
     const size_t blocks = (s->rows_a + s->block - 1) / s->block;
     const size_t all_a = s->count * s->rows_a * s->width_a + blocks * block_step(s);
-    const size_t size_b = s->rows * s->width_b, size_c = s->rows * s->width_c;
-    const size_t columns = s->transpose ? s->rows_a : s->width_a;
+    const size_t rows_b = s->transpose_b ? s->rows_a : s->rows;
+    const size_t size_b = rows_b * s->width_b, size_c = s->rows * s->width_c;
+    const size_t columns = s->columns ? s->columns : s->transpose ? s->rows_a : s->width_a;
     const size_t inner = s->transpose ? s->width_a : s->rows_a;
     const struct product product = {
         .a = {make_matrices(all_a, 1), 0, s->rows_a, s->width_a},
-        .b = {make_matrices(s->count * size_b, 2), 0, s->rows, s->width_b},
+        .b = {make_matrices(s->count * size_b, 2), 0, rows_b, s->width_b},
         .c = {make_matrices(s->count * size_c, 3), 0, s->rows, s->width_c},
         .transpose_a = s->transpose,
+        .transpose_b = s->transpose_b,
+        .columns = columns,
         .inner = inner,
         .block = s->block,
-        .a_step = 4 * block_step(s),
+        .a_step = s->columns ? 0 : 4 * block_step(s),
         .segment = s->segment,
         .count = s->count,
     };
@@ -299,7 +308,8 @@ static void check_product(const struct sizes *s) {
         const size_t from = column / columns * s->segment, end = from + s->segment;
         float expected = from < inner ? 0.0f : element(at, 3); /* beyond the columns: as before */
         for (size_t i = from; i < end && i < inner; i++) {
-            expected += element(matrix * size_b + row * s->width_b + i, 2) *
+            const size_t in_b = s->transpose_b ? i * s->width_b + row : row * s->width_b + i;
+            expected += element(matrix * size_b + in_b, 2) *
                         element(place_in_a(s, matrix, i, column % columns), 1);
         }
         if (c[at] != expected && wrong++ == 0) {
@@ -308,9 +318,10 @@ static void check_product(const struct sizes *s) {
         }
     }
     if (wrong) {
-        fail_msg("%zu matrices of %zu x %zu (stride %zu)%s, blocks of %zu: %zu elements are wrong",
-                 s->count, s->rows, columns, s->width_c, s->transpose ? ", transposed" : "",
-                 s->block, wrong);
+        fail_msg(
+            "%zu matrices of %zu x %zu (stride %zu)%s%s, blocks of %zu: %zu elements are wrong",
+            s->count, s->rows, columns, s->width_c, s->transpose ? ", transposed" : "",
+            s->transpose_b ? ", b transposed" : "", s->block, wrong);
     }
     free(c);
     clReleaseMemObject(product.a.buffer);
@@ -321,11 +332,21 @@ static void check_product(const struct sizes *s) {
 static void products_are_right(void **state) {
     (void)state;
     static const struct sizes cases[] = {
-        {1, 1, 1, 1, 1, 1, false, 1, 1},         {7, 33, 21, 45, 21, 48, true, 21, 21},
-        {8, 32, 32, 64, 32, 32, true, 32, 32},   {7, 33, 21, 45, 48, 21, false, 64, 64},
-        {7, 33, 21, 45, 48, 21, false, 16, 64},  {7, 33, 21, 45, 48, 42, false, 8, 24},
-        {7, 130, 21, 45, 144, 63, false, 8, 48}, {4, 512, 64, 512, 512, 128, false, 128, 256},
-        {3, 17, 5, 2049, 32, 10, false, 4, 12},
+        {1, 1, 1, 1, 1, 1, false, 1, 1, 0, false},
+        {7, 33, 21, 45, 21, 48, true, 21, 21, 0, false},
+        {8, 32, 32, 64, 32, 32, true, 32, 32, 0, false},
+        {7, 33, 21, 45, 48, 21, false, 64, 64, 0, false},
+        {7, 33, 21, 45, 48, 21, false, 16, 64, 0, false},
+        {7, 33, 21, 45, 48, 42, false, 8, 24, 0, false},
+        {7, 130, 21, 45, 144, 63, false, 8, 48, 0, false},
+        {4, 512, 64, 512, 512, 128, false, 128, 256, 0, false},
+        {3, 17, 5, 2049, 32, 10, false, 4, 12, 0, false},
+        /* as bwd_standard has them: sizes that CLBlast rounds up, and those that it would not */
+        {7, 33, 32, 45, 48, 42, false, 8, 24, 21, false},
+        {7, 130, 32, 45, 48, 63, false, 8, 48, 21, true},
+        {4, 512, 80, 512, 528, 128, false, 128, 256, 64, false},
+        {4, 512, 80, 512, 528, 128, false, 128, 256, 64, true},
+        {2, 2049, 144, 128, 144, 1152, false, 128, 256, 128, true},
     };
     skip_without_clblast();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

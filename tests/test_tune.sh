@@ -79,6 +79,8 @@ expect 2 'no problem text' "f32 q1"
 says 'd is missing'
 expect 2 'a wrong budget' --budget 0 "$problem"
 expect 2 'a wrong seed' --seed -1 "$problem"
+expect 2 'both passes' "$problem fwd+bwd"
+says 'is two problems'
 expect 2 '--check and a problem' --check t.txt "$problem"
 expect 0 '--help' --help
 prints 'Exit code: 0 done'

@@ -20,14 +20,14 @@
 #include "bench_problems.h"
 #include "bench_progress.h"
 #include "bench_report.h"
+#include "bench_variants.h"
 #include "outcome.h"
 #include "problem_words.h"
 #include "select.h"
 
 struct job {
-    char *device, *variants, *tuning, *plot; /* owned; may be NULL */
-    const char **variant;                    /* parts of variants; NULL: the library chooses */
-    size_t variant_count;
+    char *device, *tuning, *plot; /* owned; may be NULL */
+    struct bench_variants variants;
     clattn_type type; /* 0: each problem's own */
     enum bench_format format;
     bool json, csv, bshd;
@@ -55,7 +55,11 @@ static int fail(int outcome, const char *format, ...) {
 static const char *const about =
     "\n"
     "Measures attention on random numbers.  PROBLEM is one argument, the words of a problem:\n"
-    "\"f16 b2 h32:8 q4096 k4096 d128 causal\" (clattn-info --help explains them).  Presets:\n"
+    "\"f16 b2 h32:8 q4096 k4096 d128 causal\" (clattn-info --help explains them).  The word "
+    "fwd+bwd\n"
+    "is a forward pass and a backward pass on its o and lse, timed as one; there, a variant of "
+    "one\n"
+    "pass leaves the other to the library, and \"VARIANT + VARIANT\" names both.  Presets:\n"
     "\n";
 
 static const char *const columns =
@@ -65,15 +69,16 @@ static const char *const columns =
     "           they come from memory; with --sets 1 they stay in the caches, if they fit\n"
     "wall ms    one pass alone, from its enqueue until it is finished, median\n"
     "speed      operations a second: 2 (D + Dv) for each pair of a query and a key that it sees,\n"
-    "           2 (3 D + 2 Dv) in a backward pass (recomputed scores are not counted): masked\n"
-    "           pairs are not counted (peers often count half of all for causal)\n"
+    "           2 (3 D + 2 Dv) in a backward pass (recomputed scores are not counted), and for\n"
+    "           fwd+bwd the sum of these: masked pairs are not counted (peers often count half of "
+    "all for causal)\n"
     "peak       speed as a share of the multiply-adds in f32 that a small kernel reaches,\n"
     "           measured in turn with the variants; a matrix engine may exceed it\n"
     "copy       model bytes a second as a share of copying.  Model bytes: q, k, v, o and lse\n"
-    "           (bwd: and gradients) once, the workspace written once and read once; what is\n"
-    "           read again is not known from outside\n"
+    "           (bwd: and gradients) once for each pass, the workspace written once and read\n"
+    "           once; what is read again is not known from outside\n"
     "error      of o, or of the gradients, in a sample of rows against double precision, and\n"
-    "           its bound\n"
+    "           its bound; of several the one nearest to its bound\n"
     "\n"
     "The variants of a problem take turns.  What cannot run is one sentence on stderr.\n"
     "\n"
@@ -103,7 +108,8 @@ static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "number, or part of \"platform / device\" (default 0); clattn-info lists them", "N|NAME"},
     {"variants", 0, POPT_ARG_STRING, NULL, OPTION_VARIANTS,
-     "variants to compare, with ; between them; auto is the library's choice (default: auto)",
+     "variants to compare, with ; between them; auto is the library's choice (default: auto); "
+     "of fwd+bwd each goes to its pass, and + joins two",
      "VARIANT;VARIANT..."},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
      "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
@@ -191,7 +197,7 @@ static bool set_option(struct job *j, int option, const char *text) {
     case OPTION_DEVICE:
         return get_string(text, &j->device);
     case OPTION_VARIANTS:
-        return get_string(text, &j->variants);
+        return get_string(text, &j->variants.text);
     case OPTION_TUNING:
         return get_string(text, &j->tuning);
     case OPTION_PRESET:
@@ -221,38 +227,15 @@ static bool set_option(struct job *j, int option, const char *text) {
     }
 }
 
-/* Cuts j->variants into its parts.  False, with its number in *empty, where one is empty. */
-static bool split_variants(struct job *j, size_t *empty) {
-    const char *const blanks = " \t\n";
-    char *rest = j->variants;
-    size_t parts = 1;
-    for (const char *at = rest; at && *at; at++) {
-        parts += *at == ';';
-    }
-    j->variant = calloc(parts, sizeof *j->variant);
-    j->variant_count = parts;
-    for (size_t i = 0; rest && j->variant && i < parts; i++) {
-        char *part = rest + strspn(rest, blanks), *end = part + strcspn(part, ";");
-        rest = *end ? end + 1 : end;
-        while (end > part && strchr(blanks, end[-1])) {
-            end--;
-        }
-        *end = '\0';
-        if (*part == '\0') {
-            *empty = i + 1;
-            return false;
-        }
-        j->variant[i] = strcmp(part, "auto") == 0 ? NULL : part;
-    }
-    return j->variant != NULL;
-}
-
 static int refuse_problem(const char *text) {
-    char *wrong = problem_words_wrong(text);
+    bool both;
+    char *plain = bench_problems_plain(text, &both);
+    char *wrong = plain ? problem_words_wrong(plain) : NULL;
     const char *hint = strpbrk(text, " \t") ? "" : " (quotes make its words one argument)";
     fail(OUTCOME_USAGE, "'%s' is not a problem: %s%s; see --help", text,
          wrong ? wrong : "out of memory", hint);
     free(wrong);
+    free(plain);
     return OUTCOME_USAGE;
 }
 
@@ -313,13 +296,10 @@ static int parse_options(struct job *j, poptContext context) {
         return fail(OUTCOME_USAGE, "--json contradicts --csv");
     }
     j->format = j->json ? BENCH_JSON : j->csv ? BENCH_CSV : j->format;
-    size_t empty = 0;
-    if (!split_variants(j, &empty)) {
-        return empty ? fail(OUTCOME_USAGE, "--variants: variant %zu of %zu is empty; see --help",
-                            empty, j->variant_count)
-                     : fail(OUTCOME_FAILED, "out of memory");
-    }
-    return parse_problems(j, context);
+    char why[BENCH_WHY];
+    const cl_int status = bench_variants_read(&j->variants, why);
+    return status == CL_SUCCESS ? parse_problems(j, context)
+                                : fail(outcome_of(status), "--variants: %s; see --help", why);
 }
 
 /* ---- The run ------------------------------------------------------------ */
@@ -339,8 +319,9 @@ static void show_progress(void *user, double fraction) {
 /* Returns the first failure. */
 static cl_int measure_all(struct job *j, struct bench_machine *m, const struct bench_report *report,
                           double deadline) {
-    const struct bench_plan plan = {j->variant, j->variant_count, j->bshd, j->sets,       j->repeat,
-                                    j->seconds, deadline,         skip,    show_progress, j};
+    const struct bench_plan plan = {
+        j->variants.variant, j->variants.count, j->bshd, j->sets,       j->repeat,
+        j->seconds,          deadline,          skip,    show_progress, j};
     cl_int first_failure = CL_SUCCESS;
     for (; j->measured < j->problems.count; j->measured++) {
         if (bench_machine_now() >= deadline) {
@@ -370,13 +351,14 @@ static int conclude(const struct job *j, const struct bench_report *report, cl_i
         const struct bench_result *r = &j->results[i];
         if (!r->passed) {
             wrong++;
-            if (r->desc.pass == CLATTN_BACKWARD) {
+            if (r->desc.pass == CLATTN_BACKWARD && !r->both) {
                 fail(0, "%s: %s: wrong: gradients: error %.3g, bound %.3g", r->problem, r->variant,
                      r->max_error, r->error_bound);
                 continue;
             }
-            fail(0, "%s: %s: wrong: o: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
-                 r->problem, r->variant, r->max_error, r->error_bound, r->lse_error, r->lse_bound);
+            fail(0, "%s: %s: wrong: o%s: error %.3g, bound %.3g; lse: error %.3g, bound %.3g",
+                 r->problem, r->variant, r->both ? " or gradients" : "", r->max_error,
+                 r->error_bound, r->lse_error, r->lse_bound);
         }
     }
     if (!bench_report_end(report, j->results, j->result_count)) {
@@ -397,8 +379,9 @@ static int conclude(const struct job *j, const struct bench_report *report, cl_i
 /* Is each of --variants one?  Else `why` says so. */
 static cl_int check_variants(const struct job *j, struct bench_machine *m) {
     cl_int status = CL_SUCCESS;
-    for (size_t i = 0; i < j->variant_count && status == CL_SUCCESS; i++) {
-        status = j->variant[i] ? bench_machine_check_variant(m, j->variant[i]) : CL_SUCCESS;
+    for (size_t i = 0; i < BENCH_BOTH * j->variants.count && status == CL_SUCCESS; i++) {
+        const char *variant = j->variants.variant[i / BENCH_BOTH].of[i % BENCH_BOTH];
+        status = variant ? bench_machine_check_variant(m, variant) : CL_SUCCESS;
     }
     return status;
 }
@@ -439,7 +422,7 @@ static int bench(struct job *j) {
     if (j->plot && !bench_plot_writable(j->plot)) {
         return fail(OUTCOME_FAILED, "--plot: %s cannot be written: %s", j->plot, strerror(errno));
     }
-    j->results = calloc(j->problems.count * j->variant_count, sizeof *j->results);
+    j->results = calloc(j->problems.count * j->variants.count, sizeof *j->results);
     if (!j->results) {
         return fail(OUTCOME_FAILED, "out of memory");
     }
@@ -476,10 +459,9 @@ int main(int argc, char **argv) {
     }
     bench_problems_destroy(&j.problems);
     free(j.device);
-    free(j.variants);
+    bench_variants_destroy(&j.variants);
     free(j.tuning);
     free(j.plot);
-    free(j.variant);
     free(j.results);
     poptFreeContext(context);
     return outcome;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "bench_tensors.h"
 #include "verify.h"
 
@@ -11,10 +12,9 @@
 enum { LEAST_SAMPLES = 3, MOST_PASSES = 1000, PEAKS = 20 }; /* PEAKS: each round */
 
 struct contender {
-    const char *asked;
-    clattn_plan plan;
-    cl_mem workspace;
-    size_t workspace_bytes;
+    const struct bench_variant *asked;
+    struct bench_plans plans;
+    size_t workspace_bytes; /* of all */
     struct verify_result check;
     unsigned passes, samples;
     bool by_device;
@@ -31,6 +31,7 @@ struct match {
     cl_kernel tick;
     struct contender *contenders;
     size_t count, pass;
+    bool both; /* passes */
     char problem[128];
     double *peaks; /* operations a second */
     unsigned peak_count;
@@ -68,8 +69,7 @@ static cl_int run_passes(struct match *a, struct contender *c, unsigned passes, 
     cl_int status = m->profiling ? start_clock(a, &first) : CL_SUCCESS;
     for (unsigned i = 0; i < passes && status == CL_SUCCESS; i++) {
         bool wanted = m->profiling && i + 1 == passes;
-        status = bench_tensors_enqueue(&a->tensors, m, c->plan, c->workspace, a->pass++,
-                                       wanted ? &last : NULL);
+        status = bench_tensors_enqueue(&a->tensors, m, &c->plans, a->pass++, wanted ? &last : NULL);
     }
     if (status == CL_SUCCESS) {
         status = bench_machine_check(m, clFinish(m->queue), "clFinish", "");
@@ -89,8 +89,7 @@ static cl_int run_passes(struct match *a, struct contender *c, unsigned passes, 
 
 static cl_int run_alone(struct match *a, struct contender *c, double *wall) {
     double start = bench_machine_now();
-    cl_int status =
-        bench_tensors_enqueue(&a->tensors, a->m, c->plan, c->workspace, a->pass++, NULL);
+    cl_int status = bench_tensors_enqueue(&a->tensors, a->m, &c->plans, a->pass++, NULL);
     if (status == CL_SUCCESS) {
         status = bench_machine_check(a->m, clFinish(a->m->queue), "clFinish", "");
     }
@@ -116,9 +115,10 @@ static cl_int take_sample(struct match *a, struct contender *c) {
 
 /* ---- One contender -------------------------------------------------------- */
 
-static cl_int make_workspace(struct match *a, struct contender *c) {
+static cl_int make_workspace(struct match *a, struct contender *c, clattn_pass pass, size_t bytes) {
     const double gib = 1 << 30;
     struct bench_machine *m = a->m;
+    c->workspace_bytes += bytes;
     double together = (double)c->workspace_bytes;
     for (int i = 0; i < BENCH_TENSORS; i++) {
         together += (double)a->tensors.sets * (double)a->tensors.step[i];
@@ -130,30 +130,46 @@ static cl_int make_workspace(struct match *a, struct contender *c) {
         return CL_MEM_OBJECT_ALLOCATION_FAILURE;
     }
     cl_int status;
-    c->workspace = clCreateBuffer(m->context, CL_MEM_READ_WRITE, c->workspace_bytes, NULL, &status);
+    c->plans.workspace[pass] = clCreateBuffer(m->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
     return bench_machine_check(m, status, "clCreateBuffer", "the workspace");
+}
+
+/* What is asked of a pass: what names it, or, where one pass is timed, what names the other one
+ * alone, and its plan is to say so. */
+static const char *asked_of(const struct match *a, const struct contender *c, clattn_pass pass) {
+    const char *const *of = c->asked->of;
+    return of[pass] || a->both ? of[pass] : of[1 - pass];
+}
+
+static cl_int make_plan(struct match *a, struct contender *c, clattn_pass pass) {
+    clattn_desc desc = a->tensors.desc;
+    size_t bytes = 0;
+    desc.pass = pass;
+    desc.variant = asked_of(a, c, pass);
+    cl_int status = clattn_plan_create(a->m->attention, &desc, &c->plans.plan[pass]);
+    if (status == CL_SUCCESS) {
+        status = clattn_plan_workspace_size(c->plans.plan[pass], &bytes);
+    }
+    return status == CL_SUCCESS && bytes > 0 ? make_workspace(a, c, pass, bytes) : status;
 }
 
 /* Plans, checks one pass, and finds out how long one takes. */
 static cl_int prepare(struct match *a, struct contender *c) {
-    clattn_desc desc = a->tensors.desc;
     double device, wall;
-    desc.variant = c->asked;
+    cl_int status = CL_SUCCESS;
     c->by_device = a->m->profiling;
     c->device = calloc(a->how->repeat, sizeof *c->device);
     c->wall = calloc(a->how->repeat, sizeof *c->wall);
     if (!c->device || !c->wall) {
         return bench_machine_check(a->m, CL_OUT_OF_HOST_MEMORY, "calloc", "samples");
     }
-    cl_int status = clattn_plan_create(a->m->attention, &desc, &c->plan);
-    if (status == CL_SUCCESS) {
-        status = clattn_plan_workspace_size(c->plan, &c->workspace_bytes);
-    }
-    if (status == CL_SUCCESS && c->workspace_bytes > 0) {
-        status = make_workspace(a, c);
+    for (clattn_pass pass = 0; pass < BENCH_BOTH && status == CL_SUCCESS; pass++) {
+        if (a->both || pass == a->tensors.desc.pass) {
+            status = make_plan(a, c, pass);
+        }
     }
     if (status == CL_SUCCESS) {
-        status = bench_tensors_verify(&a->tensors, a->m, c->plan, c->workspace, &c->check);
+        status = bench_tensors_verify(&a->tensors, a->m, &c->plans, &c->check);
     }
     if (status == CL_SUCCESS) {
         status = run_passes(a, c, 1, &device, &wall);
@@ -167,14 +183,15 @@ static cl_int prepare(struct match *a, struct contender *c) {
 }
 
 static void release(struct contender *c) {
-    clattn_plan_destroy(c->plan);
-    if (c->workspace) {
-        clReleaseMemObject(c->workspace);
+    for (clattn_pass pass = 0; pass < BENCH_BOTH; pass++) {
+        clattn_plan_destroy(c->plans.plan[pass]);
+        if (c->plans.workspace[pass]) {
+            clReleaseMemObject(c->plans.workspace[pass]);
+        }
     }
     free(c->device);
     free(c->wall);
-    c->plan = NULL;
-    c->workspace = NULL;
+    c->plans = (struct bench_plans){.plan = {NULL}};
     c->device = c->wall = NULL;
 }
 
@@ -193,7 +210,8 @@ static bool wants_more(const struct match *a, const struct contender *c) {
 static void fail(struct match *a, struct contender *c, cl_int status) {
     c->status = status;
     if (status != CL_SUCCESS) {
-        a->how->skip(a->how->user, a->problem, c->asked, a->m->why);
+        const bool named = c->asked->of[CLATTN_FORWARD] || c->asked->of[CLATTN_BACKWARD];
+        a->how->skip(a->how->user, a->problem, named ? c->asked->asked : NULL, a->m->why);
         release(c);
     }
 }
@@ -243,6 +261,7 @@ static struct bench_times summarise(double *seconds, unsigned count) {
 static struct bench_result conclude(const struct match *a, const struct contender *c) {
     const clattn_desc *desc = &a->tensors.desc;
     struct bench_result r = {.desc = *desc,
+                             .both = a->both,
                              .device = summarise(c->device, c->samples),
                              .wall = summarise(c->wall, c->samples),
                              .by_device = c->by_device,
@@ -257,13 +276,22 @@ static struct bench_result conclude(const struct match *a, const struct contende
                              .ill_rows = c->check.ill_rows,
                              .passed = c->check.passed};
     snprintf(r.problem, sizeof r.problem, "%s", a->problem);
-    snprintf(r.variant, sizeof r.variant, "%s", clattn_plan_variant(c->plan));
-    snprintf(r.asked, sizeof r.asked, "%s", c->asked ? c->asked : "auto");
+    snprintf(r.asked, sizeof r.asked, "%s", c->asked->asked);
     const double dim = desc->head_dim, dim_v = desc->head_dim_v;
-    const double operations = 2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q *
-                              (desc->pass == CLATTN_FORWARD ? dim + dim_v : 3 * dim + 2 * dim_v);
+    const double terms[BENCH_BOTH] = {dim + dim_v, 3 * dim + 2 * dim_v};
+    double operations = 0;
+    r.model_bytes = 2 * (double)r.workspace;
+    for (clattn_pass pass = 0; pass < BENCH_BOTH; pass++) {
+        const size_t used = strlen(r.variant);
+        if (c->plans.plan[pass]) {
+            snprintf(r.variant + used, sizeof r.variant - used, "%s%s", used ? " + " : "",
+                     clattn_plan_variant(c->plans.plan[pass]));
+            operations +=
+                2 * (double)verify_pairs(desc) * desc->batch * desc->heads_q * terms[pass];
+            r.model_bytes += bench_tensors_bytes(desc, pass);
+        }
+    }
     r.rate = operations / r.device.median;
-    r.model_bytes = bench_tensors_bytes(desc) + 2 * (double)r.workspace;
     if (a->limits) {
         r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;
         r.bandwidth_fraction = r.model_bytes / r.device.median / a->limits->copy;
@@ -275,7 +303,7 @@ static cl_int measure(struct match *a, struct bench_result *results, size_t *cou
     cl_int first_failure = CL_SUCCESS;
     for (size_t i = 0; i < a->count; i++) {
         struct contender *c = &a->contenders[i];
-        c->asked = a->how->variants[i];
+        c->asked = &a->how->variants[i];
         fail(a, c, prepare(a, c));
     }
     play(a);
@@ -309,10 +337,21 @@ static cl_int open_match(struct match *a, const clattn_desc *desc) {
     return bench_tensors_create(&a->tensors, a->m, desc, a->how->bshd, a->how->sets);
 }
 
+/* Its text in normal form.  Of both passes, which are one word of the bench alone, desc has the
+ * second. */
+static void format_problem(struct match *a, const clattn_desc *desc) {
+    clattn_desc without = *desc;
+    without.pass = a->both ? CLATTN_FORWARD : desc->pass;
+    clattn_desc_format(&without, a->problem, sizeof a->problem, NULL);
+    const size_t used = strlen(a->problem);
+    snprintf(a->problem + used, sizeof a->problem - used, "%s", a->both ? " fwd+bwd" : "");
+}
+
 cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
                      const struct bench_plan *plan, const struct bench_problem *problem,
                      struct bench_result *results, size_t *count) {
-    struct match a = {.m = m, .how = plan, .limits = limits, .count = plan->variant_count};
+    struct match a = {
+        .m = m, .how = plan, .limits = limits, .count = plan->variant_count, .both = problem->both};
     clattn_desc desc = problem->desc;
     *count = 0;
     cl_int status = bench_machine_check_problem(m, &desc);
@@ -321,7 +360,7 @@ cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
     if (status != CL_SUCCESS) {
         snprintf(a.problem, sizeof a.problem, "%s", problem->text);
     } else {
-        clattn_desc_format(&desc, a.problem, sizeof a.problem, NULL);
+        format_problem(&a, &desc);
         status = open_match(&a, &desc);
     }
     if (status == CL_SUCCESS) {

@@ -1,5 +1,6 @@
 /*
- * bench_measure - the variants that shall answer one problem, timed side by side.
+ * bench_measure - the variants that shall answer one problem, timed side by side.  Of a problem
+ * with both passes a "pass" below is one of each, timed as one.
  *
  * A sample of device time is a small kernel and, enqueued behind it at once, `passes`
  * passes: from the end of the one to the end of the others, by the device's clock,
@@ -13,6 +14,7 @@
 #include "bench_limits.h"
 #include "bench_machine.h"
 #include "bench_problems.h"
+#include "bench_variants.h"
 
 struct bench_times {
     double median, low, high; /* seconds; low and high: 10th and 90th percentile */
@@ -20,16 +22,18 @@ struct bench_times {
 
 struct bench_result {
     clattn_desc desc;
-    char problem[128], variant[512]; /* variant: the one that ran, complete */
+    bool both;                       /* passes, of which desc is the second */
+    char problem[128], variant[512]; /* variant: the one that ran, complete; both: "A + B" */
     char asked[512];                 /* the variant that was asked for, or "auto" */
     struct bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;
-    size_t sets;        /* of tensors, which took turns */
-    double rate;        /* operations a second */
-    double model_bytes; /* the pass's tensors once, the workspace twice */
-    size_t workspace;
-    double max_error, error_bound; /* of o; backward: of the gradient nearest to its bound */
+    size_t sets;                   /* of tensors, which took turns */
+    double rate;                   /* operations a second */
+    double model_bytes;            /* the pass's tensors once, the workspace twice */
+    size_t workspace;              /* both: the sum */
+    double max_error, error_bound; /* of o; backward: of the gradient nearest to its bound; both:
+                                      of o or that gradient, whichever is nearer to its bound */
     double lse_error, lse_bound;
     uint64_t ill_rows; /* of those checked: ill-conditioned (verify.h) */
     bool passed;
@@ -38,7 +42,7 @@ struct bench_result {
 };
 
 struct bench_plan {
-    const char *const *variants; /* NULL: the library chooses */
+    const struct bench_variant *variants;
     size_t variant_count;
     bool bshd;
     unsigned sets;   /* of tensors that take turns; 0: as many as outgrow the caches */

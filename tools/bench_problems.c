@@ -11,10 +11,33 @@ const char *const bench_problems_presets =
     "  vision   f16, full, D 64, few and odd lengths: image and video encoders\n"
     "  cpu      f32 and some f16, 8 heads, S 128 to 4,096, D 64 and 128: a few cores\n";
 
+char *bench_problems_plain(const char *text, bool *both) {
+    static const char blanks[] = " \t\r\n", word[] = "fwd+bwd", plain[] = "bwd";
+    char *copy = malloc(strlen(text) + 1), *to = copy;
+    *both = false;
+    for (const char *at = text; copy && *at;) {
+        const size_t gap = strspn(at, blanks), length = strcspn(at + gap, blanks);
+        const bool is_both = length == strlen(word) && strncmp(at + gap, word, length) == 0;
+        const char *from = is_both ? plain : at + gap;
+        const size_t shorter = is_both ? strlen(plain) : length;
+        memcpy(to, at, gap);
+        memcpy(to + gap, from, shorter);
+        to += gap + shorter;
+        at += gap + length;
+        *both = *both || is_both;
+    }
+    if (copy) {
+        *to = '\0';
+    }
+    return copy;
+}
+
 cl_int bench_problems_add(struct bench_problems *p, const char *text) {
     struct bench_problem problem = {.desc = CLATTN_DESC_INIT};
     snprintf(problem.text, sizeof problem.text, "%s", text);
-    cl_int status = clattn_desc_parse(text, &problem.desc);
+    char *plain = bench_problems_plain(text, &problem.both);
+    cl_int status = plain ? clattn_desc_parse(plain, &problem.desc) : CL_OUT_OF_HOST_MEMORY;
+    free(plain);
     if (status != CL_SUCCESS) {
         return status;
     }

@@ -11,6 +11,7 @@
 struct bench_problem {
     char text[128]; /* as it was given */
     clattn_desc desc;
+    bool both; /* the word fwd+bwd: a forward pass, then desc's, backward, on its o and lse */
 };
 
 struct bench_problems {
@@ -20,6 +21,10 @@ struct bench_problems {
 
 /* One line each, for --help. */
 extern const char *const bench_problems_presets;
+
+/* A text of clattn's in which bwd stands for the word fwd+bwd: *both, whether it was there.  To be
+ * freed; NULL when out of memory. */
+char *bench_problems_plain(const char *text, bool *both);
 
 /* Appends the problem that a text describes: CL_SUCCESS, CLATTN_INVALID_TEXT or
  * CL_OUT_OF_HOST_MEMORY. */

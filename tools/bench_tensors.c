@@ -57,13 +57,13 @@ static struct shape shape_of(const clattn_desc *d, int tensor) {
     return shapes[tensor];
 }
 
-static int count_of(const clattn_desc *d) {
-    return d->pass == CLATTN_FORWARD ? BENCH_FORWARD : BENCH_TENSORS;
+static int count_of(clattn_pass pass) {
+    return pass == CLATTN_FORWARD ? BENCH_FORWARD : BENCH_TENSORS;
 }
 
-static bool is_output(const clattn_desc *d, int tensor) {
-    return d->pass == CLATTN_FORWARD ? tensor == BENCH_O || tensor == BENCH_LSE
-                                     : tensor >= BENCH_D_Q;
+static bool is_output(const struct bench_plans *plans, int tensor) {
+    return (plans->plan[CLATTN_FORWARD] && (tensor == BENCH_O || tensor == BENCH_LSE)) ||
+           (plans->plan[CLATTN_BACKWARD] && tensor >= BENCH_D_Q);
 }
 
 static double bytes_of(const clattn_desc *d, int tensor) {
@@ -76,9 +76,9 @@ static double step_of(const clattn_desc *d, int tensor) {
     return ceil(bytes_of(d, tensor) / (double)SET_ALIGNMENT) * (double)SET_ALIGNMENT;
 }
 
-double bench_tensors_bytes(const clattn_desc *desc) {
+double bench_tensors_bytes(const clattn_desc *desc, clattn_pass pass) {
     double bytes = 0;
-    for (int i = 0; i < count_of(desc); i++) {
+    for (int i = 0; i < count_of(pass); i++) {
         bytes += bytes_of(desc, i);
     }
     return bytes;
@@ -88,8 +88,8 @@ double bench_tensors_bytes(const clattn_desc *desc) {
  * a quarter of the memory and each tensor's into one allocation.  Some devices name
  * their smallest cache only. */
 static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc) {
-    double one = bench_tensors_bytes(desc), largest = 1;
-    for (int i = 0; i < count_of(desc); i++) {
+    double one = bench_tensors_bytes(desc, desc->pass), largest = 1;
+    for (int i = 0; i < count_of(desc->pass); i++) {
         largest = fmax(largest, bytes_of(desc, i) + (double)SET_ALIGNMENT);
     }
     double sets = fmax(2, ceil(2 * fmax((double)m->cache, LEAST_CACHE) / one));
@@ -114,7 +114,7 @@ static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor)
 
 static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd) {
     cl_int status = CL_SUCCESS;
-    for (int i = 0; i < count_of(&t->desc) && status == CL_SUCCESS; i++) {
+    for (int i = 0; i < count_of(t->desc.pass) && status == CL_SUCCESS; i++) {
         struct shape s = shape_of(&t->desc, i);
         t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim * s.element;
         t->step[i] = (size_t)step_of(&t->desc, i);
@@ -224,7 +224,7 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets) {
     double needed = 0;
     *t = (struct bench_tensors){.desc = *desc};
-    for (int i = 0; i < count_of(desc); i++) {
+    for (int i = 0; i < count_of(desc->pass); i++) {
         needed += (sets ? sets : 1) * step_of(desc, i);
     }
     if (needed > 0.9 * (double)m->memory) {
@@ -261,13 +261,22 @@ void bench_tensors_destroy(struct bench_tensors *t) {
 }
 
 cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine *m,
-                             clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
-    return enqueue(t, m, t->desc.pass, plan, workspace, pass, event);
+                             const struct bench_plans *plans, size_t pass, cl_event *event) {
+    cl_int status = CL_SUCCESS;
+    for (clattn_pass kind = 0; kind < BENCH_BOTH && status == CL_SUCCESS; kind++) {
+        const bool last = kind + 1 == BENCH_BOTH || !plans->plan[kind + 1];
+        if (plans->plan[kind]) {
+            status = enqueue(t, m, kind, plans->plan[kind], plans->workspace[kind], pass,
+                             last ? event : NULL);
+        }
+    }
+    return status;
 }
 
-static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int tensor) {
+static cl_int read_back(struct bench_tensors *t, struct bench_machine *m,
+                        const struct bench_plans *plans, int tensor) {
     /* The inputs stay as they are: once is enough. */
-    if (t->host[tensor] && !is_output(&t->desc, tensor)) {
+    if (t->host[tensor] && !is_output(plans, tensor)) {
         return CL_SUCCESS;
     }
     if (!t->host[tensor]) {
@@ -280,7 +289,15 @@ static cl_int read_back(struct bench_tensors *t, struct bench_machine *m, int te
     return bench_machine_check(m, status, "clEnqueueReadBuffer", names[tensor]);
 }
 
-/* Of the gradients the one nearest to its bound, or furthest beyond. */
+/* Takes an error that is nearer to its bound, or further beyond, than the result's. */
+static void note_error(struct verify_result *result, double error, double bound) {
+    if (error * result->bound > result->error * bound || result->bound == 0) {
+        result->error = error;
+        result->bound = bound;
+    }
+}
+
+/* Adds to a result, which may be empty. */
 static bool check_gradients(const struct bench_tensors *of,
                             const struct verify_tensor t[BENCH_TENSORS],
                             struct verify_result *result) {
@@ -297,40 +314,37 @@ static bool check_gradients(const struct bench_tensors *of,
     if (!verify_gradients(desc, 1 / sqrt(desc->head_dim), &given, CHECK, &found)) {
         return false;
     }
-    *result = (struct verify_result){.rows = found.rows,
-                                     .checked = found.checked,
-                                     .ill_rows = found.ill_rows,
-                                     .passed = found.passed};
+    result->rows += found.rows;
+    result->checked += found.checked;
+    result->ill_rows += found.ill_rows;
+    result->passed = result->passed && found.passed;
     for (int i = 0; i < VERIFY_GRADIENTS; i++) {
-        if (i == 0 || found.error[i] * result->bound > result->error * found.bound[i]) {
-            result->error = found.error[i];
-            result->bound = found.bound[i];
-        }
+        note_error(result, found.error[i], found.bound[i]);
     }
     return true;
 }
 
-cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, clattn_plan plan,
-                            cl_mem workspace, struct verify_result *result) {
+cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m,
+                            const struct bench_plans *plans, struct verify_result *result) {
     const cl_uint nan = 0xffffffffu;
     const clattn_desc *desc = &t->desc;
     cl_int status = CL_SUCCESS;
-    for (int i = 0; i < count_of(desc) && status == CL_SUCCESS; i++) {
-        if (is_output(desc, i)) {
+    for (int i = 0; i < count_of(desc->pass) && status == CL_SUCCESS; i++) {
+        if (is_output(plans, i)) {
             status = clEnqueueFillBuffer(m->queue, t->view[i].buffer, &nan, sizeof nan, 0,
                                          t->step[i], 0, NULL, NULL);
             bench_machine_check(m, status, "clEnqueueFillBuffer", names[i]);
         }
     }
     if (status == CL_SUCCESS) {
-        status = bench_tensors_enqueue(t, m, plan, workspace, 0, NULL);
+        status = bench_tensors_enqueue(t, m, plans, 0, NULL);
     }
     if (status == CL_SUCCESS) {
         status = bench_machine_check(m, clFinish(m->queue), "clFinish", "");
     }
     struct verify_tensor on_host[BENCH_TENSORS] = {{NULL, NULL}};
-    for (int i = 0; i < count_of(desc) && status == CL_SUCCESS; i++) {
-        status = read_back(t, m, i);
+    for (int i = 0; i < count_of(desc->pass) && status == CL_SUCCESS; i++) {
+        status = read_back(t, m, plans, i);
         on_host[i] = (struct verify_tensor){t->host[i], &t->view[i]};
     }
     if (status != CL_SUCCESS) {
@@ -342,8 +356,13 @@ cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, cl
                                            .alibi = {t->slopes, &t->alibi},
                                            .o = on_host[BENCH_O],
                                            .lse = on_host[BENCH_LSE]};
-    const bool done = desc->pass == CLATTN_BACKWARD
-                          ? check_gradients(t, on_host, result)
-                          : verify_sample(desc, 1 / sqrt(desc->head_dim), &tensors, CHECK, result);
+    bool done = true;
+    *result = (struct verify_result){.passed = true};
+    if (plans->plan[CLATTN_FORWARD]) {
+        done = verify_sample(desc, 1 / sqrt(desc->head_dim), &tensors, CHECK, result);
+    }
+    if (plans->plan[CLATTN_BACKWARD]) {
+        done = done && check_gradients(t, on_host, result);
+    }
     return done ? CL_SUCCESS : bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "the check", "");
 }

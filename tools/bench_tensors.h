@@ -7,6 +7,7 @@
 #define BENCH_TENSORS_H
 
 #include "bench_machine.h"
+#include "bench_variants.h"
 #include "verify.h"
 
 enum {
@@ -35,8 +36,15 @@ struct bench_tensors {
     void *host[BENCH_TENSORS]; /* set 0, as last read */
 };
 
+/* What answers a problem: by clattn_pass, in this order, a plan and its workspace.  NULL: that pass
+ * is not asked for, or needs no workspace. */
+struct bench_plans {
+    clattn_plan plan[BENCH_BOTH];
+    cl_mem workspace[BENCH_BOTH];
+};
+
 /* The bytes of all tensors of the pass in one set: what it must read and write at least once. */
-double bench_tensors_bytes(const clattn_desc *desc);
+double bench_tensors_bytes(const clattn_desc *desc, clattn_pass pass);
 
 /* sets: 0: as many as outgrow the caches.  For a backward pass o and lse are clattn's of q, k and
  * v. Needs bench_tensors_destroy in any case; m->why says what failed. */
@@ -44,12 +52,12 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
                             const clattn_desc *desc, bool bshd, unsigned sets);
 void bench_tensors_destroy(struct bench_tensors *t);
 
-/* One pass over set number `pass`, modulo their count. */
+/* One pass of each plan over set number `pass`, modulo their count. */
 cl_int bench_tensors_enqueue(const struct bench_tensors *t, struct bench_machine *m,
-                             clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event);
+                             const struct bench_plans *plans, size_t pass, cl_event *event);
 
 /* One pass over set 0, whose outputs were NaN before, and its check by definition. */
-cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m, clattn_plan plan,
-                            cl_mem workspace, struct verify_result *result);
+cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m,
+                            const struct bench_plans *plans, struct verify_result *result);
 
 #endif

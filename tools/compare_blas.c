@@ -66,8 +66,7 @@ struct match {
     struct bench_machine *m;
     struct bench_limits *limits;
     struct bench_tensors tensors;
-    clattn_plan plan;
-    cl_mem workspace;
+    struct bench_plans plans;  /* forward */
     char *host[BENCH_FORWARD]; /* all sets, for OpenBLAS */
     struct blas_attention *blas[BLOCKS];
     unsigned rounds, threads, passes[SIDES];
@@ -99,7 +98,7 @@ static cl_int run(struct match *a, int side) {
                            in_set(a, BENCH_LSE, pass));
         return CL_SUCCESS;
     }
-    cl_int status = bench_tensors_enqueue(&a->tensors, a->m, a->plan, a->workspace, pass, NULL);
+    cl_int status = bench_tensors_enqueue(&a->tensors, a->m, &a->plans, pass, NULL);
     return status == CL_SUCCESS ? bench_machine_check(a->m, clFinish(a->m->queue), "clFinish", "")
                                 : status;
 }
@@ -133,13 +132,15 @@ static cl_int open_sides(struct match *a, const clattn_desc *asked) {
     size_t bytes;
     cl_int status = bench_tensors_create(&a->tensors, a->m, asked, false, 0);
     if (status == CL_SUCCESS) {
-        status = clattn_plan_create(a->m->attention, &a->tensors.desc, &a->plan);
+        status =
+            clattn_plan_create(a->m->attention, &a->tensors.desc, &a->plans.plan[CLATTN_FORWARD]);
     }
     if (status == CL_SUCCESS) {
-        status = clattn_plan_workspace_size(a->plan, &bytes);
+        status = clattn_plan_workspace_size(a->plans.plan[CLATTN_FORWARD], &bytes);
     }
     if (status == CL_SUCCESS && bytes > 0) {
-        a->workspace = clCreateBuffer(a->m->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
+        a->plans.workspace[CLATTN_FORWARD] =
+            clCreateBuffer(a->m->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
         bench_machine_check(a->m, status, "clCreateBuffer", "the workspace");
     }
     for (int i = 0; i < BENCH_FORWARD && status == CL_SUCCESS; i++) {
@@ -174,9 +175,9 @@ static void close_sides(struct match *a) {
         free(a->host[i]);
     }
     free(a->peaks);
-    clattn_plan_destroy(a->plan);
-    if (a->workspace) {
-        clReleaseMemObject(a->workspace);
+    clattn_plan_destroy(a->plans.plan[CLATTN_FORWARD]);
+    if (a->plans.workspace[CLATTN_FORWARD]) {
+        clReleaseMemObject(a->plans.workspace[CLATTN_FORWARD]);
     }
     bench_tensors_destroy(&a->tensors);
 }
@@ -184,7 +185,7 @@ static void close_sides(struct match *a) {
 /* Set 0 of a side against the definition; its outputs were NaN before. */
 static cl_int check(struct match *a, int side, struct verify_result *result) {
     if (side == 0) {
-        return bench_tensors_verify(&a->tensors, a->m, a->plan, a->workspace, result);
+        return bench_tensors_verify(&a->tensors, a->m, &a->plans, result);
     }
     struct verify_tensor on_host[BENCH_FORWARD];
     for (int i = 0; i < BENCH_FORWARD; i++) {

@@ -8,6 +8,10 @@ many passes at a time; on a CPU, what one call takes until its result is there. 
 is PyTorch's time by clattn's, above 1 where clattn is faster: the median over rounds of
 what one round showed, so that a clock that drifts does not count.
 
+Of a problem with the word bwd, PyTorch's autograd gives the gradients of q, k and v for the
+gradient of o, again and again from one forward pass of the same back end; with fwd+bwd each
+call is a forward pass and its gradients.
+
 --plot draws speed over length through gnuplot, full and causal in one panel, and a panel for
 each type, head dimension, number of heads and other mask; with --results it draws what an
 earlier run left by --json, on a machine that has gnuplot.
@@ -30,6 +34,7 @@ written; 5 nothing could be compared, no gnuplot, or the results could not be wr
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -57,6 +62,7 @@ class Problem:
     def __init__(self, text):
         self.type, self.batch, self.align_start, self.softcap = "f32", 1, False, False
         self.left, self.right, self.k = -1, -1, None
+        self.passes = "fwd"  # or "bwd", or "fwd+bwd"
         self.hq = self.hkv = 1
         self.q = self.d = self.dv = None
         for word in text.split():
@@ -64,6 +70,8 @@ class Problem:
             window = re.fullmatch(r"window(-?\d+),(-?\d+)", word)
             if word in ("f32", "f16", "bf16"):
                 self.type = word
+            elif word in ("fwd", "bwd", "fwd+bwd"):
+                self.passes = word
             elif word == "causal":
                 self.right = 0
             elif word in ("end", "start"):
@@ -105,7 +113,8 @@ class Problem:
 
     def operations(self):
         pairs = sum(self.keys_of(row) for row in range(self.q))
-        return 2 * pairs * (self.d + self.dv) * self.batch * self.hq
+        terms = {"fwd": self.d + self.dv, "bwd": 3 * self.d + 2 * self.dv}
+        return 2 * pairs * sum(terms[word] for word in self.passes.split("+")) * self.batch * self.hq
 
 
 class Torch:
@@ -126,7 +135,11 @@ class Torch:
         self.sets = [
             (draw(p.hq, p.q, p.d), draw(p.hkv, p.k, p.d), draw(p.hkv, p.k, p.dv)) for _ in range(sets)
         ]
-        self.options, self.next = {}, 0
+        self.d_o = [draw(p.hq, p.q, p.dv) for _ in self.sets] if p.passes != "fwd" else None
+        for tensors in self.sets if self.d_o else ():
+            for tensor in tensors:
+                tensor.requires_grad_()
+        self.options, self.next, self.o = {}, 0, []
         if p.hq != p.hkv:
             self.options["enable_gqa"] = True
         if p.left < 0 and p.right == 0 and p.diagonal() == 0:
@@ -141,10 +154,16 @@ class Torch:
                 mask &= key <= row + p.right
             self.options["attn_mask"] = mask
 
-    def call(self):
-        q, k, v = self.sets[self.next % len(self.sets)]
-        self.next += 1
+    def forward(self, at):
+        q, k, v = self.sets[at]
         return self.torch.nn.functional.scaled_dot_product_attention(q, k, v, **self.options)
+
+    def call(self):
+        at = self.next % (len(self.o) or len(self.sets))
+        self.next += 1
+        o = self.o[at] if self.o else self.forward(at)
+        if self.d_o:
+            self.torch.autograd.grad(o, self.sets[at], self.d_o[at], retain_graph=bool(self.o))
 
     def sample_gpu(self, calls):
         """Milliseconds a call, of `calls` enqueued at once."""
@@ -167,11 +186,15 @@ class Torch:
 
     def measure(self, back_end, seconds):
         """Median milliseconds of a back end; RuntimeError if it does not offer this."""
-        from torch.nn.attention import sdpa_kernel
+        from torch.nn.attention import SDPBackend, sdpa_kernel
 
         sample = self.sample_gpu if self.device == "cuda" else self.sample_cpu
-        with self.torch.no_grad(), sdpa_kernel(back_end), warnings.catch_warnings():
+        gradients = contextlib.nullcontext() if self.d_o else self.torch.no_grad()
+        with gradients, sdpa_kernel(back_end), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # The math back end keeps its scores for backward: two sets of them outgrow the caches.
+            sets = len(self.sets) if back_end != SDPBackend.MATH else 2
+            self.o = [self.forward(at) for at in range(sets)] if self.problem.passes == "bwd" else []
             sample(2)
             calls = max(1, min(1000, round(1e3 * SAMPLE_SECONDS / sample(1))))
             start, times = time.perf_counter(), []
@@ -179,6 +202,7 @@ class Torch:
                 len(times) < MOST_SAMPLES and time.perf_counter() - start < seconds
             ):
                 times.append(sample(calls))
+        self.o = []
         return statistics.median(times)
 
 
@@ -209,8 +233,8 @@ def too_large(torch, problem, device):
         memory = torch.cuda.mem_get_info()[0]
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    # Scores, weights and the copy between them, in f32.
-    needed = 3 * 4 * problem.batch * problem.hq * problem.q * problem.k
+    # Scores, weights and the copy between them, in f32; for backward those of two sets, and gradients.
+    needed = (3 if problem.passes == "fwd" else 9) * 4 * problem.batch * problem.hq * problem.q * problem.k
     return f"its scores would take {needed / 2**30:.3g} GiB" if needed > 0.8 * memory else None
 
 
@@ -362,6 +386,8 @@ def family(problem):
         words.append("start")
     if p.softcap:
         words.append("softcap")
+    if p.passes != "fwd":
+        words.append(p.passes)
     return ", ".join(words)
 
 

@@ -38,17 +38,19 @@ static void answer(struct child *c, const char *kind, const char *why) {
 /* What runs the shape and is right.  A variant that the shape alone refuses is not judged by it. */
 static cl_int check_plan(struct child *c, struct bench_tensors *t, clattn_plan plan,
                          struct verify_result *result) {
-    cl_mem workspace = NULL;
+    struct bench_plans plans = {.plan = {NULL}};
+    cl_mem *workspace = &plans.workspace[t->desc.pass];
     size_t bytes = 0;
+    plans.plan[t->desc.pass] = plan;
     cl_int status = clattn_plan_workspace_size(plan, &bytes);
     if (status == CL_SUCCESS && bytes > 0) {
-        workspace = clCreateBuffer(c->m.context, CL_MEM_READ_WRITE, bytes, NULL, &status);
+        *workspace = clCreateBuffer(c->m.context, CL_MEM_READ_WRITE, bytes, NULL, &status);
     }
     if (bench_machine_check(&c->m, status, "clCreateBuffer", "the workspace") == CL_SUCCESS) {
-        status = bench_tensors_verify(t, &c->m, plan, workspace, result);
+        status = bench_tensors_verify(t, &c->m, &plans, result);
     }
-    if (workspace) {
-        clReleaseMemObject(workspace);
+    if (*workspace) {
+        clReleaseMemObject(*workspace);
     }
     return status;
 }
@@ -160,8 +162,14 @@ static void report(struct child *c, const char *const *variants, size_t count,
 static void measure(struct child *c, const struct bench_problem *problem, double seconds,
                     const char *const *variants, size_t count) {
     struct bench_result results[TUNE_FINALISTS];
+    struct bench_variant asked[TUNE_FINALISTS];
     size_t result_count = 0;
-    const struct bench_plan plan = {.variants = variants,
+    for (size_t i = 0; i < count; i++) {
+        asked[i] = (struct bench_variant){.of = {NULL}};
+        snprintf(asked[i].asked, sizeof asked[i].asked, "%s", variants[i]);
+        asked[i].of[problem->desc.pass] = variants[i];
+    }
+    const struct bench_plan plan = {.variants = asked,
                                     .variant_count = count,
                                     .repeat = MOST_SAMPLES,
                                     .seconds = seconds,

@@ -228,6 +228,12 @@ static int parse_problems(struct tune_options *o, poptContext context) {
             return tune_fail(OUTCOME_FAILED, "out of memory");
         }
     }
+    for (size_t i = 0; i < o->problems.count; i++) {
+        if (o->problems.problem[i].both) {
+            return tune_fail(OUTCOME_USAGE, "'%s': fwd+bwd is two problems, one fwd and one bwd",
+                             o->problems.problem[i].text);
+        }
+    }
     drop_repeated(&o->problems);
     if (o->check && (o->problems.count > 0 || o->out || o->journal)) {
         return tune_fail(OUTCOME_USAGE, "--check takes its problems from FILE and writes nothing");

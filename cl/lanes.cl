@@ -1,0 +1,108 @@
+/*
+ * lanes - for CPU devices: rows of a tensor as vectors, for kernels whose SIMD lanes run over rows
+ * or keys (fwd_lanes, bwd_lanes).
+ *
+ * A block of `vectors` * LANES rows is kept transposed in private memory: element d of the rows
+ * i * LANES ... i * LANES + LANES - 1 is t[d * vectors + i].  What multiplies it, element by
+ * element, is a tile of rows, tile[row][tile_row], converted to F32.
+ */
+
+/* Converts `rows` rows of `columns` elements into tile[row][tile_row]. */
+INLINE void lanes_convert(float *tile, const int tile_row, __global const void *from,
+                          const int type, long stride, int rows, const int columns) {
+    for (int row = 0; row < rows; row++) {
+        __global const void *elements = storage_at(from, row * stride, type);
+        int d = 0;
+        for (; d + LANES <= columns; d += LANES) {
+            BASE_CONCAT(vstore, LANES)
+            (loadn(storage_at(elements, d, type), type), 0, tile + row * tile_row + d);
+        }
+        for (; d < columns; d++) {
+            tile[row * tile_row + d] = load(storage_at(elements, d, type), type);
+        }
+    }
+}
+
+/*
+ * Transposes LANES vectors of LANES: log2(LANES) times, shuffle the first half of the
+ * vectors with the second as one shuffles cards.
+ */
+INLINE void lanes_transpose(floatn x[LANES]) {
+    UNROLL
+    for (int round = 1; round < LANES; round *= 2) {
+        floatn y[LANES];
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            y[2 * i].even = x[i].lo;
+            y[2 * i].odd = x[i + LANES / 2].lo;
+            y[2 * i + 1].even = x[i].hi;
+            y[2 * i + 1].odd = x[i + LANES / 2].hi;
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++) {
+            x[i] = y[i];
+        }
+    }
+}
+
+/* t: the transposed block of rows from `from` on; rows past the end, rows_here, repeat the last
+ * one. */
+INLINE void lanes_load(floatn *t, __global const void *from, const int type, long stride,
+                       int rows_here, const int columns, const int vectors) {
+    for (int i = 0; i < vectors; i++) {
+        int d = 0;
+        for (; d + LANES <= columns; d += LANES) {
+            floatn x[LANES];
+            UNROLL
+            for (int row = 0; row < LANES; row++) {
+                const int at = min(i * LANES + row, rows_here - 1);
+                x[row] = loadn(storage_at(from, at * stride + d, type), type);
+            }
+            lanes_transpose(x);
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                t[(d + j) * vectors + i] = x[j];
+            }
+        }
+        for (; d < columns; d++) {
+            float *rows = (float *)(t + d * vectors + i);
+            for (int row = 0; row < LANES; row++) {
+                const int at = min(i * LANES + row, rows_here - 1);
+                rows[row] = load(storage_at(from, at * stride + d, type), type);
+            }
+        }
+    }
+}
+
+/* Rows to memory from the transposed block t, each times its factor. */
+INLINE void lanes_store(__global void *to, const int type, long stride, const floatn *t,
+                        const floatn *factors, int rows_here, const int columns,
+                        const int vectors) {
+    for (int i = 0; i < vectors; i++) {
+        const int rows = min(LANES, rows_here - i * LANES);
+        int d = 0;
+        for (; d + LANES <= columns; d += LANES) {
+            floatn x[LANES];
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                x[j] = t[(d + j) * vectors + i] * factors[i];
+            }
+            lanes_transpose(x);
+            UNROLL
+            for (int row = 0; row < LANES; row++) {
+                if (row < rows) {
+                    storen((__global void *)storage_at(to, (i * LANES + row) * stride + d, type),
+                           x[row], type);
+                }
+            }
+        }
+        for (; d < columns; d++) {
+            const floatn x = t[d * vectors + i] * factors[i];
+            const float *of_row = (const float *)&x;
+            for (int row = 0; row < rows; row++) {
+                store((__global void *)storage_at(to, (i * LANES + row) * stride + d, type),
+                      of_row[row], type);
+            }
+        }
+    }
+}
