@@ -394,7 +394,7 @@ static int bench_on(struct job *j, const struct select_device *device) {
     int outcome = OUTCOME_FAILED;
     bench_progress_start(&j->progress, j->problems.count);
     bench_progress_set(&j->progress, 0, 0);
-    cl_int status = bench_machine_open(&m, device, j->tuning);
+    cl_int status = bench_machine_open(&m, "clattn-bench", device, j->tuning);
     const cl_int of_variants = status == CL_SUCCESS ? check_variants(j, &m) : status;
     if (of_variants == CL_SUCCESS) {
         status = bench_limits_measure(&m, &limits);

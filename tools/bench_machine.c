@@ -15,7 +15,7 @@ static void CL_CALLBACK hear(cl_int status, const char *message, void *user_data
     struct bench_machine *m = user_data;
     int length = (int)strcspn(message, "\n");
     if (status == CL_SUCCESS) {
-        fprintf(stderr, "clattn-bench: note: %.*s\n", length, message);
+        fprintf(stderr, "%s: note: %.*s\n", m->program, length, message);
     } else {
         snprintf(m->why, sizeof m->why, "%.*s", length, message);
     }
@@ -98,12 +98,12 @@ static void read_facts(struct bench_machine *m) {
     m->group = m->group ? m->group : 1;
 }
 
-cl_int bench_machine_open(struct bench_machine *m, const struct select_device *device,
-                          const char *tuning) {
+cl_int bench_machine_open(struct bench_machine *m, const char *program,
+                          const struct select_device *device, const char *tuning) {
     cl_int status;
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)device->platform, 0};
-    *m = (struct bench_machine){.device = device->id, .label = device->label};
+    *m = (struct bench_machine){.program = program, .device = device->id, .label = device->label};
     m->driver = select_device_text(device->id, CL_DRIVER_VERSION);
     if (!m->driver) {
         return bench_machine_check(m, CL_OUT_OF_HOST_MEMORY, "clGetDeviceInfo", "");

@@ -13,6 +13,7 @@
 enum { BENCH_WHY = 512 };
 
 struct bench_machine {
+    const char *program; /* "clattn-bench"; remarks on stderr begin with it */
     cl_device_id device;
     const char *label; /* "platform / device"; the list's */
     char *driver;
@@ -29,8 +30,8 @@ struct bench_machine {
 
 /* Needs bench_machine_close in any case; m->why says what failed.  tuning, a file of variants, may
  * be NULL. */
-cl_int bench_machine_open(struct bench_machine *m, const struct select_device *device,
-                          const char *tuning);
+cl_int bench_machine_open(struct bench_machine *m, const char *program,
+                          const struct select_device *device, const char *tuning);
 void bench_machine_close(struct bench_machine *m);
 
 /* Passes status on; if it is a failure, `why` becomes "call [of what] failed: CODE". */

@@ -218,13 +218,14 @@ static void fail(struct match *a, struct contender *c, cl_int status) {
 
 /* After a round: the longer it took, the more often, for a twentieth of its time. */
 static void sample_peak(struct match *a, double seconds) {
-    double wanted = ceil(seconds / SAMPLE_SECONDS / 20);
+    double wanted = a->limits ? ceil(seconds / SAMPLE_SECONDS / 20) : 0;
     for (int i = 0; i < PEAKS && i < wanted; i++) {
         a->peaks[a->peak_count++] = bench_limits_sample(a->m, a->limits);
     }
 }
 
 static void play(struct match *a) {
+    a->how->progress(a->how->user, 0);
     for (bool more = true; more;) {
         double done = 0, start = bench_machine_now();
         more = false;
@@ -291,8 +292,10 @@ static struct bench_result conclude(const struct match *a, const struct contende
         }
     }
     r.rate = operations / r.device.median;
-    r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;
-    r.bandwidth_fraction = r.model_bytes / r.device.median / a->limits->copy;
+    if (a->limits) {
+        r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;
+        r.bandwidth_fraction = r.model_bytes / r.device.median / a->limits->copy;
+    }
     return r;
 }
 

@@ -24,7 +24,7 @@ struct bench_result {
     clattn_desc desc;
     bool both;                       /* passes, of which desc is the second */
     char problem[128], variant[512]; /* variant: the one that ran, complete; both: "A + B" */
-    char asked[256];                 /* the variant that was asked for, or "auto" */
+    char asked[512];                 /* the variant that was asked for, or "auto" */
     struct bench_times device, wall;
     bool by_device; /* otherwise device is by the host's clock as well */
     unsigned samples, passes;
@@ -50,14 +50,16 @@ struct bench_plan {
     double seconds;  /* for each variant; at least 3 samples are taken in any case */
     double deadline; /* by bench_machine_now: from here on one sample is enough */
 
-    /* A sentence about what is skipped; the variant may be NULL.  And how much is done. */
+    /* A sentence about what is skipped; the variant may be NULL.  And how much is done: 0 when the
+     * variants are ready and the first sample begins. */
     void (*skip)(void *user, const char *problem, const char *variant, const char *why);
     void (*progress)(void *user, double fraction);
     void *user;
 };
 
 /* results has room for variant_count; *count becomes how many there are.  Returns the
- * first failure, though it may concern one variant only. */
+ * first failure, though it may concern one variant only.  limits may be NULL: then results have no
+ * shares of them. */
 cl_int bench_measure(struct bench_machine *m, const struct bench_limits *limits,
                      const struct bench_plan *plan, const struct bench_problem *problem,
                      struct bench_result *results, size_t *count);

@@ -29,8 +29,9 @@ void bench_progress_set(struct bench_progress *p, size_t done, double fraction) 
     fprintf(stderr, "\r[%s] %zu of %zu", bar, done, p->total);
     if (part > 0) {
         double left = (now - p->start) / part * (1 - part);
-        fprintf(stderr, ", %.0f:%02d left  ", (left - (int)left % 60) / 60, (int)left % 60);
+        fprintf(stderr, ", %.0f:%02d left", (left - (int)left % 60) / 60, (int)left % 60);
     }
+    fprintf(stderr, "%s%s    ", p->note[0] ? ", " : "", p->note);
     fflush(stderr);
     p->visible = true;
     p->last = now;
@@ -38,7 +39,7 @@ void bench_progress_set(struct bench_progress *p, size_t done, double fraction) 
 
 void bench_progress_clear(struct bench_progress *p) {
     if (p->visible) {
-        fprintf(stderr, "\r%*s\r", WIDTH + 48, "");
+        fprintf(stderr, "\r%*s\r", WIDTH + 48 + (p->note[0] ? (int)sizeof p->note : 0), "");
         fflush(stderr);
         p->visible = false;
     }

@@ -11,7 +11,8 @@ struct bench_progress {
     bool shown;   /* whether there is a terminal */
     bool visible; /* whether the bar is on it now */
     double start, last;
-    size_t total; /* problems */
+    size_t total;  /* problems */
+    char note[64]; /* behind it; may change at any time */
 };
 
 void bench_progress_start(struct bench_progress *p, size_t total);

@@ -60,7 +60,7 @@ cl_int bench_variants_read(struct bench_variants *v, char *why) {
             return CLATTN_INVALID_VARIANT;
         }
         if (!read_one(part, one)) {
-            snprintf(why, BENCH_WHY, "'%s' is not one variant for each pass", one->asked);
+            snprintf(why, BENCH_WHY, "'%.255s' is not one variant for each pass", one->asked);
             return CLATTN_INVALID_VARIANT;
         }
     }

@@ -11,7 +11,7 @@ enum { BENCH_BOTH = 2 }; /* passes, by clattn_pass */
 
 /* What is asked of a plan, or of two. */
 struct bench_variant {
-    char asked[256];            /* as it was given, or "auto" */
+    char asked[512];            /* as it was given, or "auto" */
     const char *of[BENCH_BOTH]; /* NULL: the library chooses */
 };
 

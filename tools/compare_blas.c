@@ -310,7 +310,7 @@ static int compare_all(const struct select_device *device, const char *const *pr
     struct bench_machine m;
     struct bench_limits limits = {.flops = 0};
     int outcome = OUTCOME_DONE;
-    if (bench_machine_open(&m, device, NULL) != CL_SUCCESS) {
+    if (bench_machine_open(&m, "compare_blas", device, NULL) != CL_SUCCESS) {
         outcome = fail(OUTCOME_FAILED, "%s: %s", device->label, m.why);
     } else if (!m.cpu) {
         outcome = fail(OUTCOME_UNSUPPORTED, "%s is no CPU", device->label);

@@ -31,7 +31,7 @@ struct execute_tensor {
 };
 
 struct execute_result {
-    char variant[256];
+    char variant[512];
     size_t workspace; /* bytes */
     double seconds;   /* of one pass: the median of `repeat` */
     bool device_time; /* by the device's clock; otherwise enqueue to finish on the host's */
