@@ -259,5 +259,6 @@ printf '* ; f32 h2 q128 d32 ; fwd_rows WORK_GROUP=1\n' >rows.txt
 expect 5 'true --check' --check rows.txt
 prints '^rows.txt:1: stale: gain 0\.'
 expect 3 'what clattn does not offer' --budget 5 "f32 q16 d600"
+says 'd600: .*at most 512'
 
 [ $failures -eq 0 ]

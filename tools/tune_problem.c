@@ -231,10 +231,8 @@ bool tune_problem(struct tune_session *s, const struct bench_problem *problem, d
     *row = (struct tune_row){.candidates = 0};
     s->heard[0] = '\0';
     snprintf(row->problem, sizeof row->problem, "%s", problem->text);
-    cl_int status = clattn_desc_format(&desc, row->problem, sizeof row->problem, NULL);
-    if (status == CL_SUCCESS) {
-        status = clattn_candidates(s->attention, &desc, collect, &t.search);
-    }
+    clattn_desc_format(&desc, row->problem, sizeof row->problem, NULL);
+    const cl_int status = clattn_candidates(s->attention, &desc, collect, &t.search);
     row->candidates = t.search.count;
     row->status = status;
     if (status != CL_SUCCESS) {
