@@ -60,6 +60,7 @@ match() { # the first one takes twice as long as the others
     done
     echo "$answer"
 }
+confirm() { echo begin; echo 'ok 1e-4:1e-4:1e-4:9:1:1e-7:1e-6 2e-4:2e-4:2e-4:9:1:1e-7:1e-6'; }
 echo ready
 while read -r kind seconds rest; do
     n=$(($(cat count 2>/dev/null || echo 0) + 1))
@@ -70,7 +71,7 @@ END
     chmod +x "$1"
     rm -f count
 }
-usual='case $kind in match) match ;; *) ok 1e-3 ;; esac'
+usual='case $kind in match) match ;; confirm) confirm ;; *) ok 1e-3 ;; esac'
 
 echo "== options"
 expect 2 'no problem'
@@ -115,12 +116,12 @@ case $n in
 11) echo 'ok 1e-3:nan:1e-3:3:1:1e-7:1e-6' ;;
 12) echo begin; echo 'ok -' ;;
 13) echo 'ok 1e-3:1e-3:1e-3:3:1:1e-7:1e-6 1e-3:1e-3:1e-3:3:1:1e-7:1e-6' ;;
-*) case $kind in match) match ;; *) ok 1e-3 ;; esac ;;
+*) case $kind in match) match ;; confirm) confirm ;; *) ok 1e-3 ;; esac ;;
 esac
 END
 expect 0 'bad children' --child-program ./bad --limit 1 -o bad.txt "$problem"
 counts '1 3 7 1'
-lines bad.txt.journal $(($(figure 2) + 1))
+lines bad.txt.journal $(($(figure 2) + 2)) # the candidates and two comparisons
 once bad.txt.journal
 for why in 'signal 11' 'no answer within 1 s' 'answers nonsense' 'took 3.1e+04 s' 'error 1, bound 0.1' \
     'it does not fit' 'took 3e-09 s' 'exit code 0'; do
@@ -131,6 +132,13 @@ while read -r line; do
 done <bad.txt.journal
 prints '^".*" ; f32 b1 h2:2 q128 k128 d32:32 full fwd ; .* ; driver=".*" clattn=[0-9.]* date=[0-9-]* gain=2 error=1e-07$'
 lines bad.txt 2
+
+fake lucky <<'END'
+case $kind in match) match ;; confirm) echo begin; echo 'ok 2e-4:2e-4:2e-4:9:1:1e-7:1e-6 2e-4:2e-4:2e-4:9:1:1e-7:1e-6' ;; *) ok 1e-3 ;; esac
+END
+expect 0 'a gain that is luck' --child-program ./lucky -o lucky.txt "$problem"
+prints '1.000 +- 0.010 no'
+lines lucky.txt 1
 
 echo "== it goes on where it was"
 cp bad.txt.journal before
@@ -165,7 +173,7 @@ expect 137 'a killed parent' --child-program ./killer -o killed.txt "$problem"
 lines killed.txt.journal 3
 expect 0 'after the kill' --child-program ./usual -o killed.txt "$problem"
 once killed.txt.journal
-[ $(($(figure 2) + 1)) -eq "$(wc -l <killed.txt.journal)" ] || complain "after the kill: the journal is not whole"
+[ $(($(figure 2) + 2)) -eq "$(wc -l <killed.txt.journal)" ] || complain "after the kill: the journal is not whole"
 
 fake interrupted <<END
 case \$n in

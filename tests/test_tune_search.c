@@ -108,7 +108,7 @@ static bool look_up(void *user, struct tune_candidate *c) {
 }
 
 static double optimum(const struct table *t) {
-    double best = INFINITY;
+    double best = (double)INFINITY;
     for (size_t i = 0; i < t->count; i++) {
         best = t->seconds[i] > 0 ? fmin(best, t->seconds[i]) : best;
     }

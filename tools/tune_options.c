@@ -34,7 +34,7 @@ static const char *const columns =
     "Each candidate is built, compared with attention in double precision on small shapes and on\n"
     "the problem, and then timed, in a child process: what crashes a driver, hangs or is wrong\n"
     "costs itself alone.  At the end the best five and the default, what clattn chooses without\n"
-    "tuning, are timed in turns.\n"
+    "tuning, are timed in turns; a gain is then confirmed by these two alone.\n"
     "\n"
     "gain       of the best over the default, and twice its standard error, at least 0.01: less\n"
     "           is no gain, and no line\n"

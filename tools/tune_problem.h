@@ -54,8 +54,8 @@ bool tune_problem(struct tune_session *s, const struct bench_problem *problem, d
 /* The first two of `times`: how many times faster the second is, and the noise of that. */
 void tune_gain(const struct tune_times times[2], double *gain, double *noise);
 
-/* Asks the child, or the journal: variants have " ; " between them.  `kind` is try or match.
- * *known, if it is not NULL, becomes whether the journal knew. */
+/* Asks the child, or the journal: variants have " ; " between them.  `kind` is try, match or
+ * confirm. *known, if it is not NULL, becomes whether the journal knew. */
 enum tune_asked tune_ask(struct tune_session *s, const char *kind, const char *problem,
                          const char *variants, size_t count, bool *known,
                          struct tune_result *result);

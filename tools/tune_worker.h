@@ -10,6 +10,7 @@
  *
  *     try SECONDS PROBLEM ; VARIANT
  *     match SECONDS PROBLEM ; VARIANT ; VARIANT...
+ *     confirm SECONDS PROBLEM ; VARIANT ; VARIANT        as match: the best, then the default
  *
  * by one line, before which stands `begin` when the clock starts:
  *
