@@ -13,6 +13,8 @@
 enum { SEGMENT_KEYS = 4096 }; /* GRAD_SEGMENT of cl/grad.cl */
 
 enum { SWEEP_MOST = 16 };
+static const cl_ulong most_sums = (cl_ulong)1
+                                  << 30; /* bytes that the formula spends on d_q's sums */
 enum { WORK_GROUP, SWEEP, LANES, VECTORS, TILE_ROWS, DOT_UNROLL, SUM_UNROLL };
 
 static const struct solver_parameter parameters[] = {
@@ -62,16 +64,20 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
 /*
  * Into how many parts a head's keys are cut: the fewest that keep three quarters of the compute
  * units busy to the end; with less, seven products by block are faster.  Each part has four blocks
- * or more, since its sums of d_q are cleared and read once more.
+ * or more, since its sums of d_q are cleared and read once more.  0 where these sums would take
+ * more than most_sums.
  */
 static long long sweep_of(const struct problem *p, const struct device *d, cl_ulong block) {
     const cl_ulong heads = size_mul_capped(p->batch, p->heads_kv);
     const cl_ulong units = d->compute_units ? d->compute_units : 1;
     const cl_ulong blocks = size_div_up(p->seq_kv, block);
+    const cl_ulong rows = (cl_ulong)p->batch * p->heads_q * p->seq_q; /* 2^60 at most */
+    const cl_ulong copy = size_mul_capped(rows, ((cl_ulong)p->head_dim + 15) / 16 * 64);
     for (cl_ulong n = 1; n <= SWEEP_MOST && (n == 1 || 4 * n <= blocks); n++) {
         const cl_ulong items = size_mul_capped(heads, n);
+        const cl_ulong copies = size_div_up(blocks, n) * block > SEGMENT_KEYS ? 2 * n : n;
         if (items / units >= 3 || 4 * items >= 3 * size_div_up(items, units) * units) {
-            return (long long)n;
+            return size_mul_capped(copy, copies) <= most_sums ? (long long)n : 0;
         }
     }
     return 0;

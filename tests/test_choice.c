@@ -485,6 +485,24 @@ static void the_variants_are_the_reviewed_ones(void **state) {
     free(reviewed);
 }
 
+/* d_q's sums, in f32 for each part of the keys: many parts of a long sequence take too much. */
+static void a_sweep_of_backward_takes_a_gib_at_most(void **state) {
+    (void)state;
+    static const struct {
+        const char *problem;
+        bool sweeps;
+    } cases[] = {{"f32 h32:8 q1024 d128 bwd", true}, {"f32 h32:1 q65536 d128 bwd", false}};
+    struct device d = fixtures_find("pocl")->device;
+    d.compute_units = 16;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct problem p = fixtures_problem(cases[i].problem);
+        struct answer a = choose(&p, &d, NULL, NULL);
+        assert_string_equal(a.choice.solver->name, "bwd_lanes");
+        assert_int_equal(variant_number(&a.choice.variant, "SWEEP", -1) > 0, cases[i].sweeps);
+        drop(&a);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--print") == 0) {
         struct text list = {0};
@@ -504,6 +522,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(arguments_have_to_fit),
         cmocka_unit_test(the_callers_variant_is_that_variant_or_none),
         cmocka_unit_test(the_variants_are_the_reviewed_ones),
+        cmocka_unit_test(a_sweep_of_backward_takes_a_gib_at_most),
     };
     return cmocka_run_group_tests(tests, fixtures_open, fixtures_close);
 }
