@@ -19,7 +19,8 @@ static struct test_device tested;
 static void trials_are_built_as_programs_are(void **state) {
     (void)state;
     struct stage stages[STAGES];
-    struct problem p = {.type = CLATTN_F16, .head_dim = 64, .head_dim_v = 64};
+    struct problem p = {
+        .type = CLATTN_F16, .heads_q = 1, .heads_kv = 1, .head_dim = 64, .head_dim_v = 64};
     problem_fill_types(&p);
     for (const struct engine *engine = engines_table; engine->name; engine++) {
         struct variant v = {.solver = "fwd_mma"};
