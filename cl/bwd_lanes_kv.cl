@@ -21,14 +21,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void bwd_lanes_kv(KERNEL
         score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
         const int4 span = span_of_keys(&s.band, key0, key0 + keys - 1);
         for (int row0 = span.x; row0 < span.y; row0 += TILE_ROWS) {
-            const int rows = min(TILE_ROWS, span.y - row0);
-            const int boundary = span_is_boundary(span, row0, rows);
-            lanes_keys_load(&b, &p, &s, row0, rows, q + slice_begin(&p.q, &s),
-                            d_o + slice_begin(&p.d_o, &s), lse + slice_begin(&p.lse, &s),
-                            workspace);
-            lanes_keys_weights(&b, &p, &s.band, &scene, boundary);
-            lanes_keys_d_scores(&b, &s.band, boundary);
-            lanes_keys_sum(&b, &p);
+            lanes_keys_meet(&b, &p, &s, &scene, span, row0, min(TILE_ROWS, span.y - row0), q, d_o,
+                            lse, workspace);
         }
     }
     lanes_keys_store(&b, &p, d_k + slice_begin_kv(&p.d_k, &s) + key0 * p.d_k.row,

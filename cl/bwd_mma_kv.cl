@@ -218,6 +218,9 @@ bwd_mma_kv(KERNEL_ARGUMENTS) {
         }
         grads_finish(s, d);
         if (HAS_V) {
+            if (SCALED) {
+                grads_scale_weights(s);
+            }
             grads_add(sum_v, COLS_V, s, block_d_o, STRIDE_V, w);
         }
         if (HAS_K) {
@@ -250,13 +253,14 @@ bwd_mma_kv(KERNEL_ARGUMENTS) {
         head = next_head;
         slot = next_slot;
     }
+    engine_copied(); /* of a work-group without a pair, its own tiles */
 
     /* Lane and wave anew (mma.cl): no register holds what only the stores need.  A gradient that
      * nobody wants has no rows to store: with a branch around the store instead, Intel's compiler
      * (IGC of ocloc 22.43) spills 2.5 KB of sums at D 128. */
     const struct engine_wave here = {MMA_LANE, w.scratch};
-    /* 1, which the compiler cannot know: IGC also spills where F16 is stored without a product. */
-    const float unscaled = p.group > 0 ? 1.0f : 0.0f;
+    /* The compiler cannot know it: IGC also spills where F16 is stored without a product. */
+    const float scale_v = p.group > 0 ? (SCALED ? 1.0f / GRAD_WEIGHT_UNIT : 1.0f) : 0.0f;
     const int to_row = key0 + MMA_WAVE * ROW_FRAGMENTS * ENGINE_QUERIES;
     const int rows = slice.band.seq_kv - to_row;
     if (HAS_K) {
@@ -272,6 +276,6 @@ bwd_mma_kv(KERNEL_ARGUMENTS) {
             grads_close(total_v, sum_v, COLS_V, one, 1);
         }
         grads_store(KV_TO_V(to_row), p.given & KV_GIVEN_V ? rows : 0, HEAD_DIM_V, sum_v, COLS_V,
-                    one, unscaled, here);
+                    one, scale_v, here);
     }
 }

@@ -153,6 +153,7 @@ bwd_mma_q(KERNEL_ARGUMENTS) {
         }
         slot = next_slot;
     }
+    engine_copied(); /* of a work-group without a pair, its own tiles */
 
     grads_undo(factor, unit, SCALED);
     if (SEGMENT) {

@@ -54,17 +54,20 @@ INLINE long grad_delta_at(const struct params *p, const struct slice *s, int row
  *     (hidden        -INFINITY and 0: whatever the products were, NaN included)
  *     grad_finish    the first becomes P, the second dS
  *
- * P lies in [0, 1].  dS has no such range: F16 ends at 65504, which dS exceeds where d_o and V are
- * large, and loses bits below 2^-14, where dS of a long row with small gradients lie.  So each row
- * of sums (of a query's d_q, of a key's d_k) has a unit, a power of two.  dS are multiplied by the
- * unit before they are rounded, and the finished sums are divided by it: both are exact.  The unit
- * begins with the largest that it can be.  When the largest |dS| of a block times the unit exceeds
- * F16's range, the unit becomes the one that makes this |dS| 2^12 to 2^13, and the sums so far are
- * multiplied by new / old.  Then no dS becomes Inf, and with the largest |dS| of the row so far, M,
- * the error of a rounded dS is at most 2^-12 |dS| or 2^-37 M, whichever is more.  BF16 has the
- * range of floats, and no unit.
+ * P lies in [0, 1], and is rounded in units of 2^-14: the weights of a row of many keys lie below
+ * 2^-14, where F16 loses bits (an even row of 60,000 keys would be off by 1.4e-3, in each of its
+ * queries alike), and where MI200's matrix engine takes operands for 0.  dS has no such range: F16
+ * ends at 65504, which dS exceeds where d_o and V are large, and loses bits below 2^-14, where dS
+ * of a long row with small gradients lie.  So each row of sums (of a query's d_q, of a key's d_k)
+ * has a unit, a power of two.  dS are multiplied by the unit before they are rounded, and the
+ * finished sums are divided by it: both are exact.  The unit begins with the largest that it can
+ * be.  When the largest |dS| of a block times the unit exceeds F16's range, the unit becomes the
+ * one that makes this |dS| 2^12 to 2^13, and the sums so far are multiplied by new / old.  Then no
+ * dS becomes Inf, and with the largest |dS| of the row so far, M, the error of a rounded dS is at
+ * most 2^-12 |dS| or 2^-37 M, whichever is more.  BF16 has the range of floats, and no units.
  */
 #define GRAD_UNIT_FIRST 0x1p100f
+#define GRAD_WEIGHT_UNIT 0x1p14f
 
 INLINE void grad_prepare(const struct params *p, const struct scene *scene, floatn *product,
                          floatn *difference, floatn reference, intn row, intn col) {

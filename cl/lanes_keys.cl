@@ -123,6 +123,19 @@ INLINE void lanes_keys_sum(struct lanes_keys *b, const struct params *p) {
     }
 }
 
+/* The block meets the rows row0 ... row0 + rows - 1 of the slice, whose span span_of_keys gave. */
+INLINE void lanes_keys_meet(struct lanes_keys *b, const struct params *p, const struct slice *s,
+                            const struct scene *scene, int4 span, int row0, int rows,
+                            __global const element_q *q, __global const element_d_o *d_o,
+                            __global const float *lse, __global const float *workspace) {
+    const int boundary = span_is_boundary(span, row0, rows);
+    lanes_keys_load(b, p, s, row0, rows, q + slice_begin(&p->q, s), d_o + slice_begin(&p->d_o, s),
+                    lse + slice_begin(&p->lse, s), workspace);
+    lanes_keys_weights(b, p, &s->band, scene, boundary);
+    lanes_keys_d_scores(b, &s->band, boundary);
+    lanes_keys_sum(b, p);
+}
+
 /* d_k and d_v: the first rows of the block's gradients. */
 INLINE void lanes_keys_store(struct lanes_keys *b, const struct params *p,
                              __global element_d_k *d_k, __global element_d_v *d_v) {

@@ -145,6 +145,18 @@ INLINE void grads_scale(grads_columns *sum, const int cols, float unit[ROW_FRAGM
     }
 }
 
+/* P in units in which F16 rounds them well. */
+INLINE void grads_scale_weights(grads_block s) {
+    ENGINE_UNROLL
+    for (int n = 0; n < ROW_FRAGMENTS * KEYS * ENGINE_SPLIT; n++) {
+        const int a = n / ENGINE_SPLIT / KEYS, k = n / ENGINE_SPLIT % KEYS, f = n % ENGINE_SPLIT;
+        ENGINE_UNROLL
+        for (int e = 0; e < ENGINE_ACC; e++) {
+            s[a][k][f][e] *= GRAD_WEIGHT_UNIT;
+        }
+    }
+}
+
 /* sum += what a block's pairs weigh, times its other rows. */
 INLINE void grads_add(grads_columns *sum, const int cols, grads_block weights,
                       __local const element *tile, const int stride, struct engine_wave w) {

@@ -132,6 +132,12 @@ static double slope_of(const clattn_desc *desc, double score) {
     return cap > 0 ? (1 - score / cap) * (1 + score / cap) : 1;
 }
 
+/* A weight in [0, 1] rounded to the type.  A type of few exponents has it in units of 2^-14, or
+ * long rows would lose all bits of their weights. */
+static double rounded_p(clattn_type type, double p) {
+    return reference_stored(type, p * 0x1p14) * 0x1p-14;
+}
+
 /* A weight rounded to the type: by how much at most. */
 static double rounding(clattn_type type, double weight) {
     return type == CLATTN_F32 || weight == 0
@@ -174,12 +180,12 @@ static void add_pair(struct work *w, const struct query *query, const struct pai
     const double before = pair->score.exact - pair->bias; /* of what slope is the derivative */
     const double plain_p = fmin(1, single(exp(single(plain - query->plain_lse))));
     const struct weight weight_v = {.value = pair->p,
-                                    .plain = reference_stored(type, plain_p),
+                                    .plain = rounded_p(type, plain_p),
                                     .unrounded = plain_p,
                                     .moves = p_moves,
                                     .terms = pair->p + flushed,
                                     .most = pair->p + flushed,
-                                    .rounding = rounding(type, pair->p)};
+                                    .rounding = rounding(type, pair->p * 0x1p14) * 0x1p-14};
 
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
     const double slope = slope_of(desc, before);

@@ -187,6 +187,7 @@ static const struct test_case backward[] = {
     /* softcap: large scores, and large products */
     {"f32 q70 k64 d64 softcap60000", "bhsd", "q=uniform:150 k=uniform:150", NULL},
     {"f32 q70 k64 d64 softcap60000", "bhsd", "q=value:90 k=value:90", NULL},
+    {"f32 q70 k64 d64 softcap5", "bhsd", "q=uniform:1e15 k=uniform:1e15", NULL},
     /* beyond 2^16: P can be anything from 0 to 1 */
     {"f16 h2 q70 k65 d64", "bhsd", "q=value:20000 k=value:20000 ill=1", NULL},
     {"f16 h2 q70 k65 d64", "bhsd", "q=value:60000 k=value:-60000 ill=1", NULL},

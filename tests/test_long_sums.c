@@ -78,6 +78,8 @@ static const struct test_case backward[] = {
     {"f16 h2:1 q65536 k2 d16 causal start", "bhsd", SAME, NULL},
     {"f16 h2 q3 k20000 d16 causal", "bhsd", SAME, NULL},
     {"f16 h2 q3 k20000 d16 causal", "bhsd", MIXED, NULL},
+    /* weights below 2^-14, all of them rounded alike */
+    {"f16 df32 h2:1 q8 k60000 d16", "bhsd", "once q=value:0 d_o=value:0.1", NULL},
 };
 
 /* On a CPU a case takes about 1 s at 262144 keys and 4 s at 1048576 by every solver and engine,

@@ -149,11 +149,12 @@ static void weigh(const struct work *w, const struct query *query, uint64_t key,
     const double capped = plain_score(w), f32 = elements_single(capped + elements_single(bias));
     const double plain_p = fmin(1, elements_single(exp(elements_single(f32 - query->lse))));
     *of_v = (struct weight){.value = p,
-                            .plain = elements_round(type, plain_p),
+                            /* In units of 2^-14: or long rows would lose all bits. */
+                            .plain = elements_round(type, plain_p * 0x1p14) * 0x1p-14,
                             .moves = p_moves,
                             .terms = p + FLUSHED,
                             .most = p + FLUSHED,
-                            .rounding = rounding(type, p)};
+                            .rounding = rounding(type, p * 0x1p14) * 0x1p-14};
 
     const double slope = slope_of(desc, before), difference = d_p - query->delta;
     const double slope_moves =
