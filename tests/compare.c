@@ -135,8 +135,8 @@ double compare_bound_gradient(const struct gradient *expected, size_t i) {
     const struct gradients_row *row = &expected->rows[i / expected->dim];
     const double rounded = expected->rounded ? fmax(row->plain_error, row->rounding_error) : 0;
     return row->most == 0 ? 0
-                           : expected->moves[i] + 2 * rounded + 4 * unit * row->terms +
-                                 reference_ulp(expected->type, expected->value[i]) / 2;
+                          : expected->moves[i] + 2 * rounded + 4 * unit * row->terms +
+                                reference_ulp(expected->type, expected->value[i]) / 2;
 }
 
 static void see_gradient(const struct gradient *expected, const float *given, struct worst *worst,
