@@ -137,12 +137,12 @@ int main(void) {
             return 1;
         }
         for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
-            compose_all(&p, &devices[d], false, &composed, seen);
+            compose_all(&p, &devices[d], COMPOSE_ALL, &composed, seen);
         }
         for (const struct engine *engine = engines_table; engine->name; engine++) {
             if (engine->architectures) {
                 const struct device d = engine_device(engine);
-                compose_all(&p, &d, false, &composed, seen);
+                compose_all(&p, &d, COMPOSE_ALL, &composed, seen);
             }
         }
         status_destroy(&status);

@@ -27,14 +27,15 @@ static bool compose(const struct solver *solver, const struct problem *p, const 
     return answers;
 }
 
-void compose_all(const struct problem *p, const struct device *d, bool suited, unsigned *composed,
-                 bool seen[COMPOSE_LINES]) {
+void compose_all(const struct problem *p, const struct device *d, enum compose_extent extent,
+                 unsigned *composed, bool seen[COMPOSE_LINES]) {
     for (size_t i = 0; i < SOLVERS; i++) {
         const struct solver *solver = solvers_table[i];
         struct variant v = {.count = 0};
         struct text why = {0};
         memcpy(v.solver, solver->name, strlen(solver->name) + 1);
-        if (!suited || solvers_fit(solver, p, d, &v, &why) == SHOULD) {
+        const bool excluded = extent == COMPOSE_PRODUCTION && solver->baseline;
+        if (extent == COMPOSE_ALL || (!excluded && solvers_fit(solver, p, d, &v, &why) == SHOULD)) {
             compose(solver, p, d, v, composed);
         }
         text_destroy(&why);
