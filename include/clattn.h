@@ -246,7 +246,11 @@ typedef struct clattn_desc {
     clattn_type type_o;  /* default 0: as type */
     clattn_type type_d;  /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
     clattn_pass pass;    /* default CLATTN_FORWARD */
-    cl_uint unused;      /* 0: room for a later member */
+    cl_uint seq_q_least; /* default 0: as seq_q.  A plan is right for every number of queries up to
+                        seq_q, and fast near seq_q; with this, fast from here on: for the few
+                        queries of decoding it may compile further variants, which run where a
+                        call has so few (a row's bits then depend on how many).  Not with variant
+                        and not in backward, which ignore this */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
@@ -263,6 +267,7 @@ typedef struct clattn_desc {
  *     bN                  batch                 windowL,R       band (-1: unbounded)
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
+ *     qLEAST-N            seq_q_least, seq_q
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
  *     fwd | bwd           pass                  alibi           CLATTN_FEATURE_ALIBI
  *

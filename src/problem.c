@@ -81,6 +81,13 @@ static void normalise_band(struct problem *p) {
     }
 }
 
+void problem_for_queries(const struct problem *p, cl_uint queries, struct problem *few) {
+    *few = *p;
+    few->seq_q = queries;
+    few->seq_q_least = 0;
+    normalise_band(few);
+}
+
 cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_DESC;
     clattn_desc d = CLATTN_DESC_INIT;
@@ -167,8 +174,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         return status_set(status, invalid,
                           "desc: pass %u is neither CLATTN_FORWARD nor CLATTN_BACKWARD", d.pass);
     }
-    if (d.unused) {
-        return status_set(status, invalid, "desc: unused is %u, not 0", d.unused);
+    if (d.seq_q_least > d.seq_q) {
+        return status_set(status, invalid, "desc: seq_q_least %u is over seq_q %u", d.seq_q_least,
+                          d.seq_q);
     }
     *p = (struct problem){
         .type = d.type,
@@ -181,6 +189,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .heads_kv = d.heads_kv,
         .seq_q = d.seq_q,
         .seq_kv = d.seq_kv,
+        .seq_q_least = d.seq_q_least < d.seq_q && d.pass == CLATTN_FORWARD ? d.seq_q_least : 0,
         .head_dim = d.head_dim,
         .head_dim_v = d.head_dim_v,
         .band_left = d.band_left,
