@@ -166,6 +166,7 @@ typedef cl_uint clattn_align;
 typedef cl_uint clattn_pass;
 #define CLATTN_FORWARD 0u
 #define CLATTN_BACKWARD 1u
+#define CLATTN_MERGE 2u /* joins two results of disjoint keys: clattn_enqueue_merge */
 
 /* Features, bits of clattn_desc.features.  Each brings tensors in clattn_extras.
  *
@@ -269,7 +270,7 @@ typedef struct clattn_desc {
  *     qN, kN              lengths               softcapX
  *     qLEAST-N            seq_q_least, seq_q
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
- *     fwd | bwd           pass                  alibi           CLATTN_FEATURE_ALIBI
+ *     fwd | bwd | merge   pass                  alibi           CLATTN_FEATURE_ALIBI
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -488,6 +489,38 @@ CLATTN_API cl_int clattn_enqueue_backward(clattn_plan plan, cl_command_queue que
                                           const clattn_backward_args *args,
                                           cl_uint num_events_in_wait_list,
                                           const cl_event *event_wait_list, cl_event *event);
+
+/* What may change from call to call of a plan with CLATTN_MERGE.  Of its desc count batch, heads_q,
+ * seq_q, head_dim_v, type (of o_1 and o_2) and type_o; features is 0. */
+typedef struct clattn_merge_args {
+    size_t size;
+    const clattn_tensor *o_1;   /* [batch, heads_q, seq_q, head_dim_v], of desc.type */
+    const clattn_tensor *lse_1; /* [batch, heads_q, seq_q], F32, natural logarithms */
+    const clattn_tensor *o_2;
+    const clattn_tensor *lse_2;
+    const clattn_tensor *o;   /* of desc.type_o */
+    const clattn_tensor *lse; /* F32; NULL: not written */
+    cl_uint batch;            /* CLATTN_FROM_DESC, or at most the plan's */
+    cl_uint seq_q;            /* likewise */
+} clattn_merge_args;
+
+#define CLATTN_MERGE_ARGS_INIT                                                           \
+    {                                                                                    \
+        sizeof(clattn_merge_args), NULL, NULL, NULL, NULL, NULL, NULL, CLATTN_FROM_DESC, \
+            CLATTN_FROM_DESC                                                             \
+    }
+
+/* Joins the results of two forward passes of the same queries over disjoint keys: o and lse become
+ * what one pass over all these keys gives, up to rounding (o_1 and o_2 are rounded to their type).
+ * For keys that several devices hold, or several caches (a prefix that many sequences share).  A
+ * row whose lse_1 or lse_2 is -inf has seen no key there; with both, o is 0 and lse is -inf. In
+ * place: o may be o_1 or o_2, and lse may be lse_1 or lse_2, the same memory with the same strides
+ * and, for o, the same type; any other sharing of bytes is refused (CLATTN_OVERLAP).  No workspace
+ * is needed.  Otherwise as clattn_enqueue_forward. */
+CLATTN_API cl_int clattn_enqueue_merge(clattn_plan plan, cl_command_queue queue,
+                                       const clattn_merge_args *args,
+                                       cl_uint num_events_in_wait_list,
+                                       const cl_event *event_wait_list, cl_event *event);
 
 #ifdef __cplusplus
 }

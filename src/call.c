@@ -177,7 +177,8 @@ static cl_int check_memory(struct call *c, struct status *status) {
     }
     for (size_t i = 0; i <= WORKSPACE && code == CL_SUCCESS; i++) {
         if (c->tensors[i].written) {
-            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1, status);
+            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1,
+                                        passes_table[c->plan->problem.pass].in_place, status);
         }
     }
     return code;

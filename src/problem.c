@@ -81,6 +81,18 @@ static void normalise_band(struct problem *p) {
     }
 }
 
+/* A merge knows of q, k and v only what shapes o and lse. */
+static void normalise_merge(struct problem *p) {
+    p->type_k = p->type_v = p->type;
+    p->heads_kv = p->heads_q;
+    p->seq_kv = p->seq_q;
+    p->head_dim = p->head_dim_v;
+    p->band_left = p->band_right = CLATTN_UNBOUNDED;
+    p->align = CLATTN_ALIGN_END;
+    p->softcap = 0;
+    p->promises = 0;
+}
+
 void problem_for_queries(const struct problem *p, cl_uint queries, struct problem *few) {
     *few = *p;
     few->seq_q = queries;
@@ -172,7 +184,11 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     }
     if (d.pass >= PASSES) {
         return status_set(status, invalid,
-                          "desc: pass %u is neither CLATTN_FORWARD nor CLATTN_BACKWARD", d.pass);
+                          "desc: pass %u is none of CLATTN_FORWARD, _BACKWARD, _MERGE", d.pass);
+    }
+    if (d.pass == CLATTN_MERGE && d.features) {
+        return status_set(status, invalid, "desc: pass CLATTN_MERGE has no features, not 0x%llx",
+                          (unsigned long long)d.features);
     }
     if (d.seq_q_least > d.seq_q) {
         return status_set(status, invalid, "desc: seq_q_least %u is over seq_q %u", d.seq_q_least,
@@ -202,9 +218,12 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     };
     problem_fill_types(p);
     /* A forward pass has no gradients; and a type that all of them have anyway is the default. */
-    if (p->pass == CLATTN_FORWARD ||
+    if (p->pass != CLATTN_BACKWARD ||
         (p->type_d == p->type && p->type_d == p->type_k && p->type_d == p->type_v)) {
         p->type_d = 0;
+    }
+    if (p->pass == CLATTN_MERGE) {
+        normalise_merge(p);
     }
     normalise_band(p);
     return CL_SUCCESS;

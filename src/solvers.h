@@ -105,10 +105,10 @@ struct solver {
                   size_t stage, struct solver_needs *needs);
 };
 
-enum { SOLVERS = 13 };
+enum { SOLVERS = 14 };
 
-/* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
- * come last.
+/* In the order in which they are tried; fwd_rows, bwd_rows and merge_rows apply to every problem.
+ * Baselines come last.
  */
 extern const struct solver *const solvers_table[SOLVERS];
 
