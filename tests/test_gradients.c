@@ -75,7 +75,7 @@ static void assert_near(double value, double expected) {
 static double loss(const struct setup *s) {
     struct reference r;
     reference_forward_with(&s->desc, s->scale, s->in[INPUT_Q], s->in[INPUT_K], s->in[INPUT_V],
-                           &(struct reference_extras){s->inputs.alibi}, &r);
+                           &(struct reference_extras){.alibi = s->inputs.alibi}, &r);
     double sum = 0;
     for (size_t i = 0; i < s->count[INPUT_D_O]; i++)
         sum += (double)s->in[INPUT_D_O][i] * r.o[i];
