@@ -105,7 +105,7 @@ struct solver {
                   size_t stage, struct solver_needs *needs);
 };
 
-enum { SOLVERS = 12 };
+enum { SOLVERS = 13 };
 
 /* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
  * come last.
