@@ -20,15 +20,6 @@
 #error "PASS: 1 where V and O are left alone"
 #endif
 
-#define LINE(p) (64 / (int)sizeof(*(p))) /* elements of a cache line */
-
-/* OpenCL's own prefetch does nothing on PoCL. */
-#if defined(__x86_64__) || defined(__aarch64__)
-#define AHEAD(p, written) __builtin_prefetch((const void *)(size_t)(p), written)
-#else
-#define AHEAD(p, written) ((void)(p))
-#endif
-
 #define AHEAD_COLS (PASS == 1 ? 0 : HEAD_DIM_V)
 
 struct ahead {
@@ -73,11 +64,11 @@ INLINE void ahead_begin(struct ahead *a, const struct params *p, __global const 
 INLINE void ahead_keys(const struct params *p, __global const element_k *k,
                        __global const element_v *v, int from, int to) {
     for (int row = from; row < to; row++) {
-        for (int d = 0; d < HEAD_DIM; d += LINE(k)) {
-            AHEAD(k + row * p->k.row + d, 0);
+        for (int d = 0; d < HEAD_DIM; d += LANES_LINE(k)) {
+            LANES_AHEAD(k + row * p->k.row + d, 0);
         }
-        for (int d = 0; d < AHEAD_COLS; d += LINE(v)) {
-            AHEAD(v + row * p->v.row + d, 0);
+        for (int d = 0; d < AHEAD_COLS; d += LANES_LINE(v)) {
+            LANES_AHEAD(v + row * p->v.row + d, 0);
         }
     }
 }
@@ -86,11 +77,11 @@ INLINE void ahead_keys(const struct params *p, __global const element_k *k,
 INLINE void ahead_step(const struct params *p, struct ahead *a) {
     for (a->due += (uint)max(a->rows, a->keys); a->due >= a->steps; a->due -= a->steps) {
         const int row = a->asked++;
-        for (int d = 0; d < HEAD_DIM && row < a->rows; d += LINE(a->q)) {
-            AHEAD(a->q + row * p->q.row + d, 0);
+        for (int d = 0; d < HEAD_DIM && row < a->rows; d += LANES_LINE(a->q)) {
+            LANES_AHEAD(a->q + row * p->q.row + d, 0);
         }
-        for (int d = 0; d < AHEAD_COLS && row < a->rows; d += LINE(a->o)) {
-            AHEAD(a->o + row * p->o.row + d, 1);
+        for (int d = 0; d < AHEAD_COLS && row < a->rows; d += LANES_LINE(a->o)) {
+            LANES_AHEAD(a->o + row * p->o.row + d, 1);
         }
         ahead_keys(p, a->k, a->v, row, min(row + 1, a->keys));
     }

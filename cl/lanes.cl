@@ -7,6 +7,16 @@
  * element, is a tile of rows, tile[row][tile_row], converted to F32.
  */
 
+#define LANES_LINE(p) (64 / (int)sizeof(*(p))) /* elements of a cache line */
+
+/* Asks memory for the line at p, to read or to write it.  OpenCL's own prefetch does nothing on
+ * PoCL. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define LANES_AHEAD(p, written) __builtin_prefetch((const void *)(size_t)(p), written)
+#else
+#define LANES_AHEAD(p, written) ((void)(p))
+#endif
+
 /* Converts `rows` rows of `columns` elements into tile[row][tile_row]. */
 INLINE void lanes_convert(float *tile, const int tile_row, __global const void *from,
                           const int type, long stride, int rows, const int columns) {

@@ -125,6 +125,22 @@ INLINE long slice_row_begin(const struct strides *t, int heads, int rows, long i
     return slice_of_tensor(t, head / heads, head % heads) + index % rows * t->row;
 }
 
+/* ---- Query rows of the slices that share a head of K, one slice after the other ---- */
+
+INLINE long slice_shared_rows(const struct params *p) {
+    return (long)p->group * p->seq_q;
+}
+INLINE ulong slice_shared_blocks(const struct params *p, const int rows) {
+    return (ulong)(slice_shared_rows(p) + rows - 1) / rows;
+}
+
+/* Row `index` of them; first: the first of the slices. */
+INLINE void slice_of_shared_row(const struct params *p, const struct slice *first, long index,
+                                int *row, struct slice *s) {
+    *row = (int)(index % p->seq_q);
+    slice_of_head(p, first->batch, first->head + (int)(index / p->seq_q), s);
+}
+
 /* ---- Blocks of block_m query rows ---- */
 
 INLINE ulong slice_blocks(const struct params *p, const int block_m) {

@@ -109,7 +109,7 @@ struct solver {
 /* The features that hide keys one by one. */
 #define SOLVERS_HIDING (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK)
 
-enum { SOLVERS = 12 };
+enum { SOLVERS = 13 };
 
 /* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
  * come last.

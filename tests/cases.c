@@ -288,6 +288,16 @@ const struct test_case cases_table[] = {
      "fwd_lanes LANES=8 ROW_VECTORS=2 KEY_UNROLL=4 COL_UNROLL=4 BLOCK_N=16"},
     {"f16 kf32 vf16 of32 h2 q33 k65 d33 causal", "bshd", "",
      "fwd_lanes LANES=4 ROW_VECTORS=1 KEY_UNROLL=2 COL_UNROLL=3 BLOCK_N=10"},
+    /* dec_lanes: fewer, as many, and more rows than a work-item takes; several parts; parts and
+     * blocks that a band cuts */
+    {"f32 b2 h12:2 q1 k700 d64", "bhsd", "", "dec_lanes PART_N=128"},
+    {"f16 h5:1 q3 k300 d40:72 causal", "padded", "",
+     "dec_lanes LANES=8 ROWS=4 ROW_UNROLL=4 BLOCK_N=16 PART_N=64"},
+    {"bf16 kf16 vf32 h6:2 q9 k130 d33:24 window33,17 softcap3 alibi", "bshd", "unordered",
+     "dec_lanes LANES=4 ROWS=8 ROW_UNROLL=2 BLOCK_N=8 PART_N=32"},
+    {"f32 h3 q33 k65 d128:17 window9,9 start", "bhsd", "",
+     "dec_lanes LANES=16 ROWS=16 ROW_UNROLL=4 BLOCK_N=64 PART_N=64"},
+    {"f16 kbf16 vf16 h1 q1 k5000 d128", "bhsd", "", "dec_lanes"},
     /* memory_efficient by another schedule than a CPU's own */
     {"f32 h2 q65 k130 d40:24 window33,17", "padded", "",
      "memory_efficient BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=4 THREADS_N=2 THREADS_D=2"},
@@ -319,6 +329,7 @@ const struct cases_solver cases_solvers[] = {
     {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_FORWARD},
     {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
     {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
+    {"dec_lanes", "dec_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
     {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
     {"bwd_standard", "bwd_standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_BACKWARD},

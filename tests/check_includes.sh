@@ -68,7 +68,7 @@ for file in cl/*.cl; do
     name=$(basename "$file" .cl)
     kernels=$(sed 's@/\*.*\*/@@; s@//.*@@; /^ \*/d' "$file" | grep -cw __kernel) || :
     case $name in
-    base | storage | slice | span | finite | score | state | grad | rows | dense* | ahead | lanes* | engine* | mma | mma_* | wgmma* | tile_*)
+    base | storage | slice | span | finite | score | state | grad | rows | dense* | ahead | lanes* | split | engine* | mma | mma_* | wgmma* | tile_*)
         [ "$kernels" = 0 ] || complain "$file: a part holds no kernel"
         ;;
     *)

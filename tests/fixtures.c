@@ -280,6 +280,19 @@ static bool lanes_runnable(const struct variant *v, struct text *why) {
     return true;
 }
 
+/* cl/dec_lanes.cl, cl/split.cl. */
+static bool dec_lanes_runnable(const struct variant *v, struct text *why) {
+    const long long lanes = variant_number(v, "LANES", -1), rows = variant_number(v, "ROWS", -1),
+                    unroll = variant_number(v, "ROW_UNROLL", -1),
+                    keys = variant_number(v, "BLOCK_N", -1), part = variant_number(v, "PART_N", -1);
+    if ((lanes != 4 && lanes != 8 && lanes != 16) || unroll < 1 || lanes % unroll || rows < 1 ||
+        rows % unroll || keys < 1 || keys % lanes || part < 1 || part % keys) {
+        text_printf(why, "a parameter is missing or makes no sense");
+        return false;
+    }
+    return true;
+}
+
 /* cl/lanes_products.cl. */
 static bool bwd_lanes_runnable(const struct variant *v, struct text *why) {
     static const char *const sizes[] = {"VECTORS", "TILE_ROWS", "DOT_UNROLL", "SUM_UNROLL"};
@@ -361,6 +374,10 @@ bool fixtures_runnable(const struct solver *solver, const struct problem *p, con
     } else if (strcmp(solver->name, "bwd_tile") == 0) {
         if (!tile_half_runnable(p, d, v, "DKV", 'N', why) ||
             !tile_half_runnable(p, d, v, "DQ", 'M', why)) {
+            return false;
+        }
+    } else if (strcmp(solver->name, "dec_lanes") == 0) {
+        if (!dec_lanes_runnable(v, why)) {
             return false;
         }
     } else if (strcmp(solver->name, "fwd_lanes") == 0 || vectors) {

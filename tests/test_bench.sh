@@ -38,6 +38,7 @@ answers 0 "$@" --variants "auto; fwd_rows" "$full"
 cat out.txt err.txt
 grep -q '^peak .*FLOP/s in f32' out.txt || complain "table: no peak"
 grep -q '^copy .* GB/s' out.txt || complain "table: no copy"
+grep -q '^read .* GB/s' out.txt || complain "table: no read"
 [ "$(grep -c 'FLOP/s .*  0 B .*\(auto: \|fwd_rows\)' out.txt)" = 2 ] || complain "table: not two variants"
 ! grep -q "^clattn-bench: " err.txt || complain "table: said something: $(cat err.txt)"
 label=$(sed -n 's/^device  \(.*\), driver .*/\1/p' out.txt)
@@ -58,9 +59,10 @@ answer = json.load(open("out.txt", encoding="utf-8"))
 assert answer["device"] == sys.argv[2], (answer["device"], sys.argv[2])
 assert list(answer) == ["device", "driver", "limits", "results"], list(answer)
 limits = answer["limits"]
-assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0, limits
+assert limits["fma_gflops"] > 0 and limits["copy_gbs"] > 0 and limits["read_gbs"] > 0, limits
 keys = ["problem", "variant", "ms", "ms_spread", "wall_ms", "gflops", "model_bytes",
-        "workspace_bytes", "max_error", "error_bound", "ill_rows", "peak_fraction", "bandwidth_fraction", "sets",
+        "workspace_bytes", "max_error", "error_bound", "ill_rows", "peak_fraction", "bandwidth_fraction", "read_fraction",
+        "sets",
         "asked"]
 # operations, bytes of q, k, v, o and lse, workspace of memory_efficient
 full = 2 * 2 * 4 * 48 * 64 * (32 + 32), 4 * 2 * (2 * 4 * 48 * 32 + 2 * 2 * 64 * 32 + 4 * 48), 8 * 2 * 4 * 48
@@ -79,6 +81,7 @@ for i, (result, (operations, model, workspace)) in enumerate(zip(answer["results
     assert 0 <= result["max_error"] <= result["error_bound"] < 0.1, result
     bandwidth = result["model_bytes"] / result["ms"] / 1e6 / limits["copy_gbs"]
     assert abs(result["bandwidth_fraction"] / bandwidth - 1) < 1e-3, (result, bandwidth)
+    assert abs(result["read_fraction"] / bandwidth * limits["read_gbs"] / limits["copy_gbs"] - 1) < 1e-3, result
     assert result["peak_fraction"] > 0, result
     assert result["sets"] >= 2, result
     assert result["ill_rows"] == 0, result
@@ -145,7 +148,7 @@ refuses 5 '33 of 33 problems are left out: the budget of 0.001 s is spent' "$@" 
 last=$(head -n 1 out.txt)
 refuses 5 '1 of 1 problem is left out' "$@" --budget 0.001 "$full"
 header=problem,variant,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,max_error,error_bound,ill_rows
-[ "$last" = "$header,peak_fraction,bandwidth_fraction,sets,asked" ] || complain "CSV: the header"
+[ "$last" = "$header,peak_fraction,bandwidth_fraction,read_fraction,sets,asked" ] || complain "CSV: the header"
 answers 0 "$@" --csv --variants "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
 awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 15 { exit 1 }' out.txt || complain "CSV: not 15 columns"

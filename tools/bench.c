@@ -77,6 +77,8 @@ static const char *const columns =
     "copy       model bytes a second as a share of copying.  Model bytes: q, k, v, o and lse\n"
     "           (bwd: and gradients) once for each pass, the workspace written once and read\n"
     "           once; what is read again is not known from outside\n"
+    "GB/s       model bytes a second, and read: as a share of only reading; in decoding (few\n"
+    "           queries) nearly all of them are k and v\n"
     "error      of o, or of the gradients, in a sample of rows against double precision, and\n"
     "           its bound; of several the one nearest to its bound\n"
     "\n"

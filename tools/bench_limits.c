@@ -185,7 +185,7 @@ static cl_int measure_peak(struct bench_machine *m, struct bench_limits *limits)
     return limits->flops > 0 ? CL_SUCCESS : CL_OUT_OF_RESOURCES;
 }
 
-/* ---- Copying -------------------------------------------------------------- */
+/* ---- Copying and reading -------------------------------------------------- */
 
 /* Neighbouring work-items copy neighbouring vectors, or each a piece of its own. */
 static const char *const copy_source =
@@ -194,6 +194,21 @@ static const char *const copy_source =
     "    for (uint i = 0; i < each; i++) {\n"
     "        to[first + i] = from[first + i];\n"
     "    }\n"
+    "}\n";
+
+/* Work-items read neighbouring vectors, step by step, or each a piece of its own: `each` vectors,
+ * the next one `step` behind.  Four sums hide the additions' latency. */
+static const char *const read_source =
+    "__kernel void read(__global const VECTOR *from, __global VECTOR *to, uint each, uint step) {\n"
+    "    from += step == 1 ? get_global_id(0) * each : get_global_id(0);\n"
+    "    VECTOR a = (VECTOR)(0.0f), b = a, c = a, d = a;\n"
+    "    for (uint i = 0; i < each; i += 4) {\n"
+    "        a += from[(size_t)i * step];\n"
+    "        b += from[(size_t)(i + 1) * step];\n"
+    "        c += from[(size_t)(i + 2) * step];\n"
+    "        d += from[(size_t)(i + 3) * step];\n"
+    "    }\n"
+    "    to[get_global_id(0)] = a + b + c + d;\n"
     "}\n";
 
 static void note_copy(struct bench_limits *limits, double seconds, size_t bytes, const char *by) {
@@ -227,6 +242,33 @@ static cl_int copy_by_kernel(struct bench_machine *m, struct bench_limits *limit
     return status;
 }
 
+static cl_int measure_read(struct bench_machine *m, struct bench_limits *limits, cl_mem from,
+                           cl_mem to, size_t bytes) {
+    cl_int status;
+    cl_kernel kernel =
+        bench_machine_kernel(m, m->cpu ? "#define VECTOR float16\n" : "#define VECTOR float4\n",
+                             read_source, "read", &status);
+    if (!kernel) {
+        return status;
+    }
+    const size_t vectors = bytes / (m->cpu ? sizeof(cl_float16) : sizeof(cl_float4));
+    const size_t group = m->cpu ? 1 : m->group < 256 ? m->group : 256;
+    const cl_uint each = m->cpu ? 4096 : 16;
+    const size_t items = vectors / each / group * group;
+    const cl_uint step = m->cpu ? 1 : (cl_uint)items;
+    clSetKernelArg(kernel, 0, sizeof from, &from);
+    clSetKernelArg(kernel, 1, sizeof to, &to);
+    clSetKernelArg(kernel, 2, sizeof each, &each);
+    status = clSetKernelArg(kernel, 3, sizeof step, &step);
+    if (status == CL_SUCCESS) {
+        const double seconds = best_time(m, kernel, items, group, SAMPLES);
+        limits->read = seconds > 0 ? (double)bytes / seconds : 0;
+        status = seconds > 0 ? CL_SUCCESS : CL_OUT_OF_RESOURCES;
+    }
+    clReleaseKernel(kernel);
+    return status;
+}
+
 static cl_int copy_by_driver(struct bench_machine *m, struct bench_limits *limits, cl_mem from,
                              cl_mem to, size_t bytes) {
     cl_int status = CL_SUCCESS;
@@ -250,7 +292,7 @@ static cl_int copy_by_driver(struct bench_machine *m, struct bench_limits *limit
     return status;
 }
 
-static cl_int measure_copy(struct bench_machine *m, struct bench_limits *limits) {
+static cl_int measure_memory(struct bench_machine *m, struct bench_limits *limits) {
     /* Far more than the cache holds, and a round number of work-groups. */
     const size_t unit = (size_t)1 << 24;
     cl_ulong bytes = 4 * m->cache, most = m->memory / 8 < m->largest ? m->memory / 8 : m->largest;
@@ -274,6 +316,7 @@ static cl_int measure_copy(struct bench_machine *m, struct bench_limits *limits)
         status = copy_by_kernel(m, limits, from, to, bytes);
         cl_int driver = copy_by_driver(m, limits, from, to, bytes);
         status = limits->copy > 0 ? CL_SUCCESS : status != CL_SUCCESS ? status : driver;
+        status = status == CL_SUCCESS ? measure_read(m, limits, from, to, bytes) : status;
     }
     if (from) {
         clReleaseMemObject(from);
@@ -287,5 +330,5 @@ static cl_int measure_copy(struct bench_machine *m, struct bench_limits *limits)
 cl_int bench_limits_measure(struct bench_machine *m, struct bench_limits *limits) {
     *limits = (struct bench_limits){.flops = 0};
     cl_int status = measure_peak(m, limits);
-    return status == CL_SUCCESS ? measure_copy(m, limits) : status;
+    return status == CL_SUCCESS ? measure_memory(m, limits) : status;
 }

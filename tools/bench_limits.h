@@ -1,6 +1,6 @@
 /*
  * bench_limits - what the device can do at most, measured: multiply-adds of 32-bit
- * floating point, and copying within its global memory.
+ * floating point, copying within its global memory, and reading it.
  *
  * Several small kernels are tried for each, and the best one counts.  Matrix engines
  * are left out: what runs on them may exceed the peak.
@@ -16,6 +16,7 @@
 struct bench_limits {
     double flops; /* a second, median; a multiply-add is two */
     double copy;  /* bytes read and bytes written, a second, the best run */
+    double read;  /* bytes, a second, the best run */
     char flops_by[64], copy_by[64];
     cl_kernel peak; /* the best one, with its arguments set */
     cl_mem data;

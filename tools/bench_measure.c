@@ -295,6 +295,7 @@ static struct bench_result conclude(const struct match *a, const struct contende
     if (a->limits) {
         r.peak_fraction = r.rate / summarise(a->peaks, a->peak_count).median;
         r.bandwidth_fraction = r.model_bytes / r.device.median / a->limits->copy;
+        r.read_fraction = r.model_bytes / r.device.median / a->limits->read;
     }
     return r;
 }

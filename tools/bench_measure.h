@@ -37,8 +37,8 @@ struct bench_result {
     double lse_error, lse_bound;
     uint64_t ill_rows; /* of those checked: ill-conditioned (verify.h) */
     bool passed;
-    double peak_fraction; /* of the peak while this problem was measured */
-    double bandwidth_fraction;
+    double peak_fraction;                     /* of the peak while this problem was measured */
+    double bandwidth_fraction, read_fraction; /* model bytes a second, of copying and reading */
 };
 
 struct bench_plan {

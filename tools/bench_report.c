@@ -55,6 +55,10 @@ static double bandwidth_fraction(const struct bench_result *r) {
     return r->bandwidth_fraction;
 }
 
+static double read_fraction(const struct bench_result *r) {
+    return r->read_fraction;
+}
+
 static double sets(const struct bench_result *r) {
     return (double)r->sets;
 }
@@ -71,6 +75,7 @@ static const struct column columns[] = {
     {"ill_rows", ill_rows},
     {"peak_fraction", peak_fraction},
     {"bandwidth_fraction", bandwidth_fraction},
+    {"read_fraction", read_fraction},
     {"sets", sets},
 };
 
@@ -102,14 +107,16 @@ static void begin_table(const struct bench_report *r) {
             r->limits->flops_by);
     fprintf(r->to, "copy    %.4g GB/s read and written (%s)\n", 1e-9 * r->limits->copy,
             r->limits->copy_by);
+    fprintf(r->to, "read    %.4g GB/s read (a kernel)\n", 1e-9 * r->limits->read);
     if (r->sets == 1) {
         fputs("sets    1, the same tensors in every pass\n", r->to);
     } else if (r->sets) {
         fprintf(r->to, "sets    %u of tensors, which take turns\n", r->sets);
     }
     fputs("\n", r->to);
-    fprintf(r->to, "%10s %19s %10s %13s %6s %6s %10s %9s %9s  %s\n", "ms", "p10..p90", "wall ms",
-            "speed", "peak", "copy", "workspace", "error", "bound", "variant");
+    fprintf(r->to, "%10s %19s %10s %13s %6s %8s %6s %6s %10s %9s %9s  %s\n", "ms", "p10..p90",
+            "wall ms", "speed", "peak", "GB/s", "copy", "read", "workspace", "error", "bound",
+            "variant");
 }
 
 static void add_to_table(const struct bench_report *r, const struct bench_result *results,
@@ -124,9 +131,12 @@ static void add_to_table(const struct bench_report *r, const struct bench_result
         if (e->ill_rows) {
             snprintf(ill, sizeof ill, "  (%" PRIu64 " rows ill-conditioned)", e->ill_rows);
         }
-        fprintf(r->to, "%10.5g %19s %10.5g %13s %5.1f%% %5.1f%% %10s %9.2g %9.2g  %s%s%s%s%s\n",
+        fprintf(r->to,
+                "%10.5g %19s %10.5g %13s %5.1f%% %8.4g %5.1f%% %5.1f%% %10s %9.2g %9.2g  "
+                "%s%s%s%s%s\n",
                 1e3 * e->device.median, range, 1e3 * e->wall.median, as_speed(speed, e->rate),
-                100 * e->peak_fraction, 100 * e->bandwidth_fraction,
+                100 * e->peak_fraction, 1e-9 * e->model_bytes / e->device.median,
+                100 * e->bandwidth_fraction, 100 * e->read_fraction,
                 as_bytes(workspace, (double)e->workspace), e->max_error, e->error_bound,
                 strcmp(e->asked, "auto") == 0 ? "auto: " : "", e->variant,
                 e->passed ? "" : "  WRONG", ill, e->by_device ? "" : "  (host clock)");
@@ -173,10 +183,11 @@ static bool write_json(const struct bench_report *r, const struct bench_result *
         json_object_set_new(entry, "asked", json_string(results[i].asked));
         json_array_append_new(list, entry);
     }
-    json_t *all = json_pack("{s:s, s:s, s:{s:f, s:s, s:f, s:s}, s:o}", "device", r->machine->label,
-                            "driver", r->machine->driver, "limits", "fma_gflops",
-                            1e-9 * r->limits->flops, "fma_by", r->limits->flops_by, "copy_gbs",
-                            1e-9 * r->limits->copy, "copy_by", r->limits->copy_by, "results", list);
+    json_t *all =
+        json_pack("{s:s, s:s, s:{s:f, s:s, s:f, s:s, s:f}, s:o}", "device", r->machine->label,
+                  "driver", r->machine->driver, "limits", "fma_gflops", 1e-9 * r->limits->flops,
+                  "fma_by", r->limits->flops_by, "copy_gbs", 1e-9 * r->limits->copy, "copy_by",
+                  r->limits->copy_by, "read_gbs", 1e-9 * r->limits->read, "results", list);
     bool written = all && json_dumpf(all, r->to, JSON_INDENT(2) | JSON_REAL_PRECISION(DIGITS)) == 0;
     fputs("\n", r->to);
     json_decref(all);

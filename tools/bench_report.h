@@ -3,10 +3,10 @@
  *
  * Table and CSV come line by line as the results do, JSON at the end:
  *
- *     {"device", "driver", "limits": {"fma_gflops", "fma_by", "copy_gbs", "copy_by"},
+ *     {"device", "driver", "limits": {"fma_gflops", "fma_by", "copy_gbs", "copy_by", "read_gbs"},
  *      "results": [{"problem", "variant", "ms", "ms_spread", "wall_ms", "gflops",
  *                   "model_bytes", "workspace_bytes", "max_error", "error_bound",
- *                   "peak_fraction", "bandwidth_fraction", "sets", "asked"}]}
+ *                   "peak_fraction", "bandwidth_fraction", "read_fraction", "sets", "asked"}]}
  *
  * ms_spread is the 90th percentile of the device time less its 10th; sets counts those
  * of tensors that took turns; asked is what --variants said, or auto; what is not a finite
