@@ -182,6 +182,10 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
     for (int i = 0; i < ROW_VECTORS; i++) {
         m[i] = rows->m[i];
     }
+    if (HIDES) { /* where the scores will be */
+        lanes_bias_block(s_t, ROW_VECTORS, scene, row0, key0,
+                         (keys + KEY_UNROLL - 1) / KEY_UNROLL * KEY_UNROLL);
+    }
     for (int key = 0; key < keys; key += KEY_UNROLL) {
         const int later = key + BLOCK_N;
         ahead_step(p, ahead);
@@ -210,8 +214,9 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
         for (int j = 0; j < KEY_UNROLL; j++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                floatn score = score_at(scene, score_of_product(p, s[j][i]),
-                                        base_count(row0 + i * LANES), (intn)(key0 + key + j));
+                const floatn bias = HIDES ? s_t[(key + j) * ROW_VECTORS + i] : (floatn)(0.0f);
+                floatn score = score_with(scene, score_of_product(p, s[j][i]), bias,
+                                          base_count(row0 + i * LANES), (intn)(key0 + key + j));
                 if (boundary) {
                     const intn at = (intn)(key0 + key + j);
                     score = at >= rows->begin[i] && at < rows->end[i] ? score : (floatn)(-INFINITY);

@@ -109,28 +109,34 @@ INLINE void score_scene(const struct params *p, const struct slice *s,
 #define TYPE_BIAS F32 /* nothing reads it */
 #endif
 
+/* To base 2.  The lowest number hides nothing: a bias times log2(e) is kept within the range of
+ * floats. */
+INLINE floatn score_of_bias(floatn x) {
+    const floatn y = (floatn)(M_LOG2E_F)*x, lowest = (floatn)(-FLT_MAX);
+    return ((y < lowest) & (x >= lowest)) ? lowest : y;
+}
+
 /* The bias of each pair, -INFINITY where bias or mask hides the key.  Rows and columns behind the
- * last one have what the last one has.  The lowest number hides nothing: a bias times log2(e) is
- * kept within the range of floats. */
+ * last one have what the last one has. */
 INLINE floatn score_bias(const struct scene *scene, intn row, intn col) {
     floatn result = (floatn)(0.0f);
+    intn seen = (intn)(1);
     float *to = (float *)&result;
+    int *seen_of = (int *)&seen;
     const int *rows = (const int *)&row, *cols = (const int *)&col;
     UNROLL
     for (int i = 0; i < (HIDES ? LANES : 0); i++) {
         const int r = min(rows[i], scene->last_row), c = min(cols[i], scene->last_col);
         if (BIAS) {
             const long at = r * scene->bias_row + c;
-            const float x = load(storage_at(scene->bias, at, TYPE_BIAS), TYPE_BIAS);
-            const float y = M_LOG2E_F * x;
-            to[i] = y < -FLT_MAX && x >= -FLT_MAX ? -FLT_MAX : y;
+            to[i] = load(storage_at(scene->bias, at, TYPE_BIAS), TYPE_BIAS);
         }
         if (MASK) {
-            const uchar seen = ((__global const uchar *)scene->mask)[r * scene->mask_row + c];
-            to[i] = seen ? to[i] : -INFINITY;
+            seen_of[i] = ((__global const uchar *)scene->mask)[r * scene->mask_row + c];
         }
     }
-    return result;
+    result = BIAS ? score_of_bias(result) : result;
+    return MASK ? (seen == (intn)(0) ? (floatn)(-INFINITY) : result) : result;
 }
 
 /* Are the keys seen by the queries, as far as bias and mask go? */
@@ -139,13 +145,17 @@ INLINE intn score_sees(const struct scene *scene, intn row, intn col) {
 }
 
 /* s: what score_of_product gave for query `row` and key `col`.  Adds what depends on their
- * positions.  The order is scale, softcap, bias, ALiBi, mask, band.  Where SCORED is 0, s comes
- * back unchanged. */
-INLINE floatn score_at(const struct scene *scene, floatn s, intn row, intn col) {
+ * positions, of which `bias` is what score_bias gives.  The order is scale, softcap, bias, ALiBi,
+ * mask, band.  Where SCORED is 0, s comes back unchanged. */
+INLINE floatn score_with(const struct scene *scene, floatn s, floatn bias, intn row, intn col) {
     const floatn distance = fabs(convert_floatn(col - row - (intn)(scene->diagonal)));
-    const floatn bias = score_bias(scene, row, col), moved = BIAS ? s + bias : s;
+    const floatn moved = BIAS ? s + bias : s;
     const floatn whole = ALIBI ? fma((floatn)(scene->alibi), distance, moved) : moved;
     return HIDES ? (bias == (floatn)(-INFINITY) ? (floatn)(-INFINITY) : whole) : whole;
+}
+
+INLINE floatn score_at(const struct scene *scene, floatn s, intn row, intn col) {
+    return score_with(scene, s, score_bias(scene, row, col), row, col);
 }
 
 /* ---- Backward: d(score) / d(q.k), of the natural score, is score_scale * score_slope ---- */
