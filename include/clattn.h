@@ -190,14 +190,16 @@ typedef cl_uint clattn_pass;
  *
  * A hidden key matters to the query in no way: its k, v, bias and mask may hold anything, NaN
  * included.  A query from which the band, mask and bias hide all keys sees none: o = 0, lse = -inf.
- * Solvers for Hopper's matrix unit (fwd_wgmma) and the baselines have neither. */
+ * In a backward pass this is so where all queries are kept from the key; a NaN that somebody sees
+ * may stay away from gradients.  Solvers for Hopper's matrix unit (fwd_wgmma), bwd_mma and the
+ * baselines have neither. */
 #define CLATTN_FEATURE_BIAS ((cl_ulong)1 << 1)
 #define CLATTN_FEATURE_MASK ((cl_ulong)1 << 2)
 
 /* SINK: attention sinks, a score sink[b, h] for each query head, which belongs to no key.  It takes
  * part in the sum that weights are divided by, and in lse, and is as it is: neither scaled nor
  * capped, and no band, bias or mask hides it.  A query that sees no key has o = 0 and lse = sink.
- * -inf: the head has no sink.  fwd_wgmma and the baselines do not offer it. */
+ * -inf: the head has no sink.  fwd_wgmma and the forward baselines do not offer it. */
 #define CLATTN_FEATURE_SINK ((cl_ulong)1 << 3)
 
 /* What is to be computed, as far as it decides compiled code or workspace.

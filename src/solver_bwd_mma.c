@@ -311,6 +311,7 @@ const struct solver solver_bwd_mma = {
     .name = "bwd_mma",
     .pass = CLATTN_BACKWARD,
     .scored = true,
+    .features = CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -78,8 +78,11 @@ static void make(struct problem *p, const char *text, float scale) {
     }
     struct reference r;
     struct gradient g[GRADIENTS];
-    const struct gradients_inputs in = {p->values[Q],   p->values[K],     p->values[V],
-                                        p->values[D_O], p->values[D_LSE], NULL};
+    const struct gradients_inputs in = {.q = p->values[Q],
+                                        .k = p->values[K],
+                                        .v = p->values[V],
+                                        .d_o = p->values[D_O],
+                                        .d_lse = p->values[D_LSE]};
     reference_forward(d, scale, p->values[Q], p->values[K], p->values[V], &r);
     gradients_make(d, scale, &in, g);
     for (size_t i = 0; i < p->count[O]; i++)
