@@ -1,5 +1,6 @@
 """attention and attention_backward for NumPy arrays; those of PyOpenCL go to _opencl."""
 
+import ctypes
 import sys
 
 import numpy as np
@@ -8,6 +9,8 @@ from . import _device, _host
 from . import _library as l
 from . import _structs as s
 from ._problem import number, problem_of, refuse, type_of
+
+_addressof, _first = ctypes.addressof, ctypes.c_char.from_buffer
 
 
 def attention(q, k, v, *, causal=False, window=None, scale=None, softcap=None, align="end",
@@ -71,11 +74,13 @@ def attention(q, k, v, *, causal=False, window=None, scale=None, softcap=None, a
                else _output("out[1]", _array("out[1]", lse), shape[:3], np.float32))
     if o.size:
         host = _device.host(device)
-        inputs, keep = _inputs(q=q, k=k, v=v)
+        inputs, keep = _inputs({"q": q, "k": k, "v": v})
+        if alibi is not None:
+            inputs["alibi"] = _slopes(alibi, problem, keep)
         outputs, results = {}, {"o": o, "lse": lse} if return_lse else {"o": o}
         copies = _outputs(host, results, outputs, keep)
         _host.run(host, problem, inputs, outputs, number("scale", scale, s.SCALE_DEFAULT),
-                  _slopes(alibi, problem, keep), keep)
+                  keep)
         for to, copy in copies:
             to[...] = copy
     return (o, lse) if return_lse else o
@@ -123,11 +128,13 @@ def attention_backward(q, k, v, o, lse, d_o, *, d_lse=None, causal=False, window
                 array[...] = 0
         else:
             host = _device.host(device)
-            inputs, keep = _inputs(**given)
+            inputs, keep = _inputs(given)
+            if alibi is not None:
+                inputs["alibi"] = _slopes(alibi, problem, keep)
             outputs = {}
             copies = _outputs(host, results, outputs, keep)
             _host.run(host, problem, inputs, outputs, number("scale", scale, s.SCALE_DEFAULT),
-                      _slopes(alibi, problem, keep), keep)
+                      keep)
             for to, copy in copies:
                 to[...] = copy
     return results.get("d_q"), results.get("d_k"), results.get("d_v")
@@ -194,29 +201,37 @@ def _direct(array):
     for n, stride in zip(array.shape, strides):
         if n > 1 and (stride < 0 or stride % size):
             return False
-    return array.__array_interface__["data"][0] % size == 0
+    return _address(array) % size == 0
+
+
+def _address(array):
+    try:
+        return _addressof(_first(array))  # four times as fast as the other way
+    except (TypeError, ValueError):  # read-only, or a type that buffers do not know
+        return array.__array_interface__["data"][0]
 
 
 def _view(array):
     size = array.itemsize
-    if array.flags.c_contiguous:
-        if array.ndim == 4:
-            _, h, r, d = array.shape
-            strides = (h * r * d, r * d, d)
-        else:
-            _, h, r = array.shape
-            strides = (h * r, r, 1)
-        begin = array.__array_interface__["data"][0]
-        end = begin + array.nbytes
-        return _host.View(begin, *strides, end) if array.size else _host.View(0, *strides, 0)
-    strides = [t // size if n > 1 else 0 for n, t in zip(array.shape, array.strides)]
-    return _host.view(array.__array_interface__["data"][0], array.shape, strides, size)
+    if not array.flags.c_contiguous:
+        strides = [t // size if n > 1 else 0 for n, t in zip(array.shape, array.strides)]
+        return _host.view(_address(array), array.shape, strides, size)
+    if array.ndim == 4:
+        _, h, r, d = array.shape
+    else:
+        (_, h, r), d = array.shape, 1
+    if not array.size:
+        return 0, 0, h * r * d, r * d, d
+    begin = _address(array)
+    return begin, begin + array.nbytes, h * r * d, r * d, d
 
 
-def _inputs(**arrays):
+def _inputs(arrays):
+    """(views by name, what they are views of: the arrays, or copies that clattn can read)."""
     keep, views = [], {}
     for name, array in arrays.items():
-        if not (array.flags.c_contiguous and array.flags.aligned) and not _direct(array):
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned) and not _direct(array):
             array = np.ascontiguousarray(array)
             if not _direct(array):
                 array = array.copy()
@@ -239,7 +254,7 @@ def _output(name, array, shape, dtype=None):
 
 
 def _outputs(host, results, outputs, keep):
-    """Fills outputs with a View of each result; returns (array, what is copied to it) pairs."""
+    """Fills outputs with a view of each result; returns (array, what is copied to it) pairs."""
     copies = []
     for name, array in results.items():
         if not host.unified and not host.system_svm and not array.flags.c_contiguous:
@@ -252,9 +267,7 @@ def _outputs(host, results, outputs, keep):
 
 
 def _slopes(alibi, problem, keep):
-    """The View of ALiBi's slopes."""
-    if alibi is None:
-        return None
+    """The view of ALiBi's slopes."""
     slopes = np.ascontiguousarray(_array("alibi", alibi))
     if slopes.dtype != np.float32:
         raise ValueError(f"alibi: its type is {slopes.dtype}, not float32")
@@ -266,5 +279,5 @@ def _slopes(alibi, problem, keep):
         raise ValueError(f"alibi: its shape is {slopes.shape}, not ({problem.heads_q},) or "
                          f"({problem.batch}, {problem.heads_q})")
     keep.append(slopes)
-    begin = slopes.__array_interface__["data"][0]
-    return _host.View(begin, batch, 1, 0, begin + slopes.nbytes)
+    begin = _address(slopes)
+    return begin, begin + slopes.nbytes, batch, 1, 0

@@ -118,11 +118,12 @@ def select(device=None):
 class Plan:
     """A plan of clattn_plan_find, given back when nobody refers to it any more."""
 
-    __slots__ = ("handle", "workspace", "context")
+    __slots__ = ("handle", "workspace", "context", "idle")
 
     def __init__(self, context, desc):
         self.handle = None
         self.context = context
+        self.idle = {}  # for _host
         handle = c_void_p()
         l.check(l.lib.clattn_plan_find(context.handle, byref(desc), byref(handle)), "the plan")
         self.handle = handle.value

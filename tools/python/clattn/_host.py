@@ -1,7 +1,8 @@
 """Runs a plan on memory of the host.
 
-A View is where a tensor lies: (address, strides of batch, head and row in elements, the address
-behind its last element).  How the device gets at it is one of three ways:
+A view is where a tensor lies: (address, address behind its last element, strides of batch, head and
+row in elements); both addresses are 0 where it has no elements.  How the device gets at it is one of
+three ways:
 
 - it reads any memory of the process (fine-grained system SVM): the pointers are passed on;
 - it shares the host's memory (CPUs, integrated GPUs): buffers of CL_MEM_USE_HOST_PTR, one for views
@@ -11,7 +12,6 @@ behind its last element).  How the device gets at it is one of three ways:
 
 import ctypes
 from ctypes import byref, c_int32, c_void_p, sizeof
-from typing import NamedTuple
 
 from . import _library as l
 from . import _structs as s
@@ -26,150 +26,144 @@ _EXTRAS = sizeof(s.Extras)
 _running = {}
 
 
-class View(NamedTuple):
-    address: int
-    batch: int
-    head: int
-    row: int
-    end: int
-
-
 def view(address, shape, strides, itemsize):
-    """The View of a tensor; strides in elements."""
+    """The view of a tensor; strides in elements."""
     if 0 in shape:
-        return View(0, strides[0], strides[1], strides[2], 0)
+        return 0, 0, strides[0], strides[1], strides[2]
     last = sum((n - 1) * t for n, t in zip(shape, strides))
-    return View(address, strides[0], strides[1], strides[2], address + (last + 1) * itemsize)
+    return address, address + (last + 1) * itemsize, strides[0], strides[1], strides[2]
 
 
-def arguments(problem, plan, tensors, scale, alibi, workspace):
-    """The struct of an enqueue; tensors: a clattn_tensor or None for each name."""
-    if problem.which == s.FORWARD:
-        args = s.ForwardArgs(size=_FORWARD)
-    else:
-        args = s.BackwardArgs(size=_BACKWARD)
-    for name, tensor in tensors.items():
-        setattr(args, name, ctypes.pointer(tensor))
-    args.workspace = workspace
-    args.batch = args.seq_q = args.seq_kv = s.FROM_DESC
-    args.scale = scale
-    if alibi is not None:
-        args.extras = ctypes.pointer(s.Extras(_EXTRAS, ctypes.pointer(alibi)))
-    return args
+class Call:
+    """The structs of an enqueue, filled anew for each: making them takes longer than filling."""
+
+    def __init__(self, which, names):
+        self.enqueue = (l.lib.clattn_enqueue_forward if which == s.FORWARD
+                        else l.lib.clattn_enqueue_backward)
+        self.args = (s.ForwardArgs(size=_FORWARD) if which == s.FORWARD
+                     else s.BackwardArgs(size=_BACKWARD))
+        self.args.batch = self.args.seq_q = self.args.seq_kv = s.FROM_DESC
+        self.tensors = {name: s.Tensor(size=_TENSOR) for name in names}
+        for name, tensor in self.tensors.items():
+            if name == "alibi":
+                self.args.extras = ctypes.pointer(s.Extras(_EXTRAS, ctypes.pointer(tensor)))
+            else:
+                setattr(self.args, name, ctypes.pointer(tensor))
+        self.event, self.status = c_void_p(), c_int32()
+        self.args_ref, self.event_ref = byref(self.args), byref(self.event)
+        self.status_ref = byref(self.status)
 
 
-def enqueue(problem, plan, queue, args, count, events, event):
-    """clattn_enqueue_forward or _backward; raises on failure."""
-    if problem.which == s.FORWARD:
-        status = l.lib.clattn_enqueue_forward(plan.handle, queue, byref(args), count, events, event)
-    else:
-        status = l.lib.clattn_enqueue_backward(plan.handle, queue, byref(args), count, events, event)
-    if status:
-        l.check(status, "the enqueue")
-
-
-class _Buffers:
-    """cl_mem objects, released at the end of a call."""
-
-    def __init__(self, host):
-        self.host = host
-        self.made = []
-
-    def make(self, flags, size, pointer=None):
-        status = c_int32()
-        memory = l.cl.clCreateBuffer(self.host.cl_context, flags, size, pointer, byref(status))
-        if status.value:
-            l.check(status.value, f"a buffer of {size} bytes")
-        self.made.append(memory)
-        return memory
-
-    def release(self):
-        while self.made:
-            l.cl.clReleaseMemObject(self.made.pop())
-
-
-def _ranges(views):
-    """Disjoint [begin, end) that hold all views, those that overlap in one."""
-    found = []
-    for begin, end in sorted({(v.address, v.end) for v in views if v.end}):
-        if found and begin < found[-1][1]:
-            found[-1][1] = max(end, found[-1][1])
-        else:
-            found.append([begin, end])
-    return found
-
-
-def run(host, problem, inputs, outputs, scale, alibi=None, keep=()):
-    """Runs the problem and waits.  inputs, outputs: a View by name; keep: whose memory they are."""
-    plan = host.plan(problem)
-    buffers = _Buffers(host)
-    token = object()
-    _running[token] = keep
-    event = c_void_p()
-    views = {**inputs, **outputs}
+def take(plan, which, names):
+    """A Call for these tensors that nobody uses now; give it back with give."""
     try:
-        places = {}
-        if not host.system_svm:
-            flags = _READ_WRITE | (_USE_HOST_PTR if host.unified else 0)
-            every = list(views.values()) if alibi is None else [*views.values(), alibi]
-            for begin, end in _ranges(every):
-                memory = buffers.make(flags, end - begin, begin if host.unified else None)
-                places[begin, end] = memory
-            if not host.unified:
-                _write(host, places, [*inputs.values()] + ([alibi] if alibi else []))
-        tensors = {name: _tensor(v, places) for name, v in views.items()}
-        slopes = None if alibi is None else _tensor(alibi, places)
-        workspace = buffers.make(_READ_WRITE, plan.workspace) if plan.workspace else None
-        args = arguments(problem, plan, tensors, scale, slopes, workspace)
+        return plan.idle[names].pop()
+    except (KeyError, IndexError):
+        return Call(which, names)
+
+
+def give(plan, names, call):
+    plan.idle.setdefault(names, []).append(call)
+
+
+def run(host, problem, inputs, outputs, scale, keep=()):
+    """Runs the problem and waits.  inputs, outputs: views by name; keep: whose memory they are."""
+    plan = host.plan(problem)
+    views = {**inputs, **outputs}
+    names = tuple(views)
+    call = take(plan, problem.which, names)
+    _running[call] = keep
+    made, event = [], None
+    try:
+        places = () if host.system_svm else _buffers(host, views, made, call)
+        if places and not host.unified:
+            _write(host, places, inputs)
+        for (name, tensor), place in zip(call.tensors.items(), places or views.values()):
+            _, tensor.stride_batch, tensor.stride_head, tensor.stride_row = views[name][1:]
+            if places:
+                tensor.buffer, tensor.offset = place[0], place[1]
+            else:
+                tensor.svm = place[0]
+        args = call.args
+        args.scale = scale
+        args.workspace = (_buffer(host, _READ_WRITE, plan.workspace, None, made, call)
+                          if plan.workspace else None)
+        call.event.value = None
         try:
-            enqueue(problem, plan, host.queue, args, 0, None, byref(event))
-            if not host.system_svm:
-                _read(host, places, outputs, event)
+            status = call.enqueue(plan.handle, host.queue, call.args_ref, 0, None, call.event_ref)
+            if status:
+                l.check(status, "the enqueue")
+            for name in outputs if places else ():
+                _read(host, places[names.index(name)], views[name], call)
         finally:
+            event = call.event.value
             if event:
-                status = l.cl.clWaitForEvents(1, byref(event))
+                status = l.cl.clWaitForEvents(1, call.event_ref)
         if status:
             l.check(status, "the kernels")
-        del _running[token]
     except (ValueError, l.Error):  # nothing runs
-        del _running[token]
+        del _running[call]
         raise
     finally:
         if event:
             l.cl.clReleaseEvent(event)
-        buffers.release()
+        for memory in made:
+            l.cl.clReleaseMemObject(memory)
+    del _running[call]
+    give(plan, names, call)
 
 
-def _tensor(v, places):
-    if not v.end:
-        return s.Tensor(_TENSOR, None, None, 0, v.batch, v.head, v.row)
-    for (begin, end), memory in places.items():
-        if begin <= v.address < end:
-            return s.Tensor(_TENSOR, memory, None, v.address - begin, v.batch, v.head, v.row)
-    return s.Tensor(_TENSOR, None, v.address, 0, v.batch, v.head, v.row)
+def _buffer(host, flags, size, pointer, made, call):
+    memory = l.cl.clCreateBuffer(host.cl_context, flags, size, pointer, call.status_ref)
+    if call.status.value:
+        l.check(call.status.value, f"a buffer of {size} bytes")
+    made.append(memory)
+    return memory
+
+
+def _buffers(host, views, made, call):
+    """(cl_mem, offset, begin, end) for each view: the buffer of the range [begin, end) and where in it."""
+    flags = _READ_WRITE | _USE_HOST_PTR if host.unified else _READ_WRITE
+    ranges, behind = [], 0
+    for begin, end, *_ in sorted(views.values()):
+        if begin < behind:
+            ranges[-1][1] = behind = max(behind, end)
+        elif end:
+            ranges.append([begin, end])
+            behind = end
+    for r in ranges:
+        r.append(_buffer(host, flags, r[1] - r[0], r[0] if host.unified else None, made, call))
+    places = []
+    for v in views.values():
+        place = (None, 0, 0, 0)
+        for begin, end, memory in ranges:
+            if begin <= v[0] < end:
+                place = (memory, v[0] - begin, begin, end)
+                break
+        places.append(place)
+    return places
 
 
 def _write(host, places, inputs):
-    for (begin, end), memory in places.items():
-        if any(begin <= v.address < end for v in inputs):
-            l.check(l.cl.clEnqueueWriteBuffer(host.queue, memory, 1, 0, end - begin, begin, 0, None,
-                                              None), "a copy to the device")
+    # The names of inputs come first among those of places.
+    for memory, _, begin, end in {p for p, name in zip(places, inputs) if p[0]}:
+        l.check(l.cl.clEnqueueWriteBuffer(host.queue, memory, 1, 0, end - begin, begin, 0, None,
+                                          None), "a copy to the device")
 
 
-def _read(host, places, outputs, event):
-    """Waits for the event, and makes the host see what the device wrote."""
-    status = c_int32()
-    for v in outputs.values():
-        for (begin, end), memory in places.items():
-            if not (v.end and begin <= v.address < end):
-                continue
-            offset, size = v.address - begin, v.end - v.address
-            if not host.unified:
-                l.check(l.cl.clEnqueueReadBuffer(host.queue, memory, 1, offset, size, v.address, 1,
-                                                 byref(event), None), "a copy from the device")
-                continue
-            mapped = l.cl.clEnqueueMapBuffer(host.queue, memory, 1, _MAP_READ, offset, size, 1,
-                                             byref(event), None, byref(status))
-            l.check(status.value, "a mapping")
-            l.check(l.cl.clEnqueueUnmapMemObject(host.queue, memory, mapped, 0, None, None),
-                    "a mapping")
+def _read(host, place, v, call):
+    """Waits for the call's event, and makes the host see what the device wrote."""
+    memory, offset = place[:2]
+    if not memory:
+        return
+    size = v[1] - v[0]
+    if not host.unified:
+        l.check(l.cl.clEnqueueReadBuffer(host.queue, memory, 1, offset, size, v[0], 1,
+                                         call.event_ref, None), "a copy from the device")
+        return
+    mapped = l.cl.clEnqueueMapBuffer(host.queue, memory, 1, _MAP_READ, offset, size, 1,
+                                     call.event_ref, None, call.status_ref)
+    status = call.status.value or l.cl.clEnqueueUnmapMemObject(host.queue, memory, mapped, 0, None,
+                                                               None)
+    if status:
+        l.check(status, "a mapping")

@@ -1,18 +1,16 @@
 """attention and attention_backward for pyopencl.array.Array: on their queue, without waiting."""
 
-import ctypes
-from ctypes import byref, c_void_p
+from ctypes import c_void_p
 
 import numpy as np
 import pyopencl as cl
 import pyopencl.array as cla
 
 from . import _device, _host
+from . import _library as l
 from . import _structs as s
 from ._attention import gradients, shapes
 from ._problem import number, problem_of, type_of
-
-_TENSOR = ctypes.sizeof(s.Tensor)
 
 
 def attention(q, k, v, causal, window, scale, softcap, align, alibi, return_lse, out, queue,
@@ -90,56 +88,73 @@ def _output(name, array, shape, dtype, queue, q):
     return array
 
 
-def _tensor(name, array):
+def _fill(tensor, name, array):
     size, strides = array.dtype.itemsize, array.strides
     if len(strides) == 4:
         if strides[3] != size and array.shape[3] > 1:
             raise ValueError(f"{name}: its last dimension is not contiguous")
     elif len(strides) != 3:
         raise ValueError(f"{name}: it has {len(strides)} dimensions")
-    batch, head, row = (t // size for t in strides[:3])
-    if not array.size:
-        return s.Tensor(_TENSOR, None, None, 0, abs(batch), abs(head), abs(row))
     for n, stride in zip(array.shape, strides):
         if n > 1 and (stride < 0 or stride % size):
             raise ValueError(f"{name}: a stride is {stride} bytes: negative, or no multiple of "
                              f"{size}")
-    memory = array.base_data
-    if isinstance(memory, cl.MemoryObjectHolder):
-        return s.Tensor(_TENSOR, memory.int_ptr, None, array.offset, batch, head, row)
-    return s.Tensor(_TENSOR, None, memory.svm_ptr, array.offset, batch, head, row)
+    tensor.stride_batch, tensor.stride_head, tensor.stride_row = (
+        abs(strides[0]) // size, abs(strides[1]) // size, abs(strides[2]) // size)
+    _memory(tensor, array)
 
 
-def _slopes(alibi, problem):
-    if alibi is None:
-        return None
+def _memory(tensor, array):
+    tensor.buffer = tensor.svm = None
+    tensor.offset = array.offset
+    if array.size:
+        memory = array.base_data
+        if isinstance(memory, cl.MemoryObjectHolder):
+            tensor.buffer = memory.int_ptr
+        else:
+            tensor.svm = memory.svm_ptr
+
+
+def _slopes(tensor, alibi, problem):
     _array("alibi", alibi)
     if alibi.dtype != np.float32 or not alibi.flags.c_contiguous:
         raise ValueError("alibi: a contiguous array of float32 is wanted")
     if alibi.shape not in ((problem.heads_q,), (problem.batch, problem.heads_q)):
         raise ValueError(f"alibi: its shape is {alibi.shape}, not ({problem.heads_q},) or "
                          f"({problem.batch}, {problem.heads_q})")
-    memory, batch = alibi.base_data, problem.heads_q if alibi.ndim == 2 else 0
-    if isinstance(memory, cl.MemoryObjectHolder):
-        return s.Tensor(_TENSOR, memory.int_ptr, None, alibi.offset, batch, 1, 0)
-    return s.Tensor(_TENSOR, None, memory.svm_ptr, alibi.offset, batch, 1, 0)
+    tensor.stride_batch = problem.heads_q if alibi.ndim == 2 else 0
+    tensor.stride_head = 1
+    _memory(tensor, alibi)
 
 
 def _run(problem, queue, arrays, results, scale, alibi, wait_for):
-    context = _device.of_context(queue.context.int_ptr, queue.device.int_ptr)
-    plan = context.plan(problem)
-    tensors = {name: _tensor(name, array) for name, array in arrays.items()}
+    cl_context = queue.context
+    plan = _device.of_context(cl_context.int_ptr, queue.device.int_ptr).plan(problem)
+    if alibi is not None:
+        arrays = {**arrays, "alibi": alibi}
+    names = tuple(arrays)
+    call = _host.take(plan, problem.which, names)
+    waits = [e.int_ptr for e in wait_for] if wait_for else []
+    for name, array in arrays.items():
+        if name == "alibi":
+            _slopes(call.tensors[name], array, problem)
+        else:
+            _fill(call.tensors[name], name, array)
+        if array.events:
+            waits += [e.int_ptr for e in array.events]
+    args = call.args
+    args.scale = number("scale", scale, s.SCALE_DEFAULT)
     # The driver keeps the buffer until the kernels are done.
-    workspace = (cl.Buffer(queue.context, cl.mem_flags.READ_WRITE, plan.workspace)
+    workspace = (cl.Buffer(cl_context, cl.mem_flags.READ_WRITE, plan.workspace)
                  if plan.workspace else None)
-    args = _host.arguments(problem, plan, tensors, number("scale", scale, s.SCALE_DEFAULT),
-                           _slopes(alibi, problem), workspace.int_ptr if workspace else None)
-    waits = [e.int_ptr for e in wait_for or ()]
-    for array in [*arrays.values()] + ([] if alibi is None else [alibi]):
-        waits += [e.int_ptr for e in array.events]
+    args.workspace = workspace.int_ptr if workspace else None
     events = (c_void_p * len(waits))(*waits) if waits else None
-    event = c_void_p()
-    _host.enqueue(problem, plan, queue.int_ptr, args, len(waits), events, byref(event))
-    done = cl.Event.from_int_ptr(event.value, retain=False)
+    call.event.value = None
+    status = call.enqueue(plan.handle, queue.int_ptr, call.args_ref, len(waits), events,
+                          call.event_ref)
+    if status:
+        l.check(status, "the enqueue")
+    done = cl.Event.from_int_ptr(call.event.value, retain=False)
+    _host.give(plan, names, call)
     for array in results:
         array.add_event(done)
