@@ -28,7 +28,7 @@ class Desc(Structure):
                 ("softcap", c_float), ("variant", c_char_p), ("features", c_uint64),
                 ("promises", c_uint64), ("type_k", c_uint32), ("type_v", c_uint32),
                 ("type_o", c_uint32), ("type_d", c_uint32), ("pass_", c_uint32),
-                ("unused", c_uint32)]
+                ("seq_q_least", c_uint32)]
 
 
 class Tensor(Structure):

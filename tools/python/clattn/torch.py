@@ -191,7 +191,7 @@ def _count(reason):
 
 
 # Below so many scores (batch * heads * queries * keys) a call's fixed cost is what counts.
-_LEAST_SCORES = 1 << 17
+_LEAST_SCORES = 1 << 19
 
 
 def _instead(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,

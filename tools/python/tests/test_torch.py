@@ -78,7 +78,7 @@ def test_compile():
 
 def test_enable():
     F = torch.nn.functional
-    x = torch.randn(1, 4, 256, 32)
+    x = torch.randn(1, 8, 256, 32)
     wanted = F.scaled_dot_product_attention(x, x, x)
     before = ct.explain()
     with ct.enable():
