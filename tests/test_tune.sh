@@ -155,6 +155,13 @@ fake usual <<END
 echo asked >>asked
 $usual
 END
+cp bad.txt.journal build.txt.journal
+cp "$tune" other-build && echo x >>other-build
+what='another build'
+./other-build --device "$device" --child-program ./usual -o build.txt "$problem" >out.txt 2>err.txt
+lines asked "$(wc -l <before)" # all are asked again
+lines build.txt.journal $((2 * $(wc -l <before)))
+rm asked
 head -c -40 before >bad.txt.journal
 expect 0 'a torn line' --child-program ./usual -o bad.txt "$problem"
 lines asked 1

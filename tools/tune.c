@@ -19,6 +19,7 @@
 #include "outcome.h"
 #include "replace.h"
 #include "select.h"
+#include "tune_build.h"
 #include "tune_check.h"
 #include "tune_child.h"
 #include "tune_files.h"
@@ -224,10 +225,9 @@ static int check(struct job *j) {
 static int tune_on(struct job *j, const struct select_device *device, size_t index) {
     struct tune_session *s = &j->session;
     char number[32], *driver = select_device_text(device->id, CL_DRIVER_VERSION);
-    char *arguments[] = {"clattn-tune", "--child", number, NULL}, version[32];
+    char *arguments[] = {"clattn-tune", "--child", number, NULL}, build[TUNE_BUILD];
     snprintf(number, sizeof number, "%zu", index);
-    snprintf(version, sizeof version, "%d.%d.%d", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
-             CLATTN_VERSION_PATCH);
+    tune_build_name(build);
     s->exhaustive = j->options.exhaustive;
     s->seed = j->options.seed;
     s->limit = j->options.limit;
@@ -241,7 +241,7 @@ static int tune_on(struct job *j, const struct select_device *device, size_t ind
     s->worker.wait = j->options.check ? NULL : wait;
     s->worker.user = j;
     const char *why =
-        driver ? tune_journal_open(&s->journal, j->options.journal, device->label, driver, version)
+        driver ? tune_journal_open(&s->journal, j->options.journal, device->label, driver, build)
                : "out of memory";
     int outcome = why ? tune_fail(OUTCOME_FAILED, "the journal %s: %s", j->options.journal, why)
                       : OUTCOME_DONE;
