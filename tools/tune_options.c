@@ -43,7 +43,7 @@ static const char *const columns =
     "           exceeded --limit\n"
     "\n"
     "The journal has a line for each finished candidate.  After an interruption the same command\n"
-    "goes on where it was: what the journal knows of the device, its driver and this version of\n"
+    "goes on where it was: what the journal knows of the device, its driver and this build of\n"
     "clattn is not run again.  -o replaces FILE as a whole.\n"
     "\n"
     "--install joins the lines with those of clattn/tuning.txt in $XDG_CONFIG_HOME or ~/.config,\n"
@@ -79,7 +79,7 @@ enum {
 
 const struct poptOption tune_options_table[] = {
     {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
-     "paper|llm|vision|cpu"},
+     "paper|llm|vision|cpu|train|decode"},
     {"from-log", 0, POPT_ARG_STRING, NULL, OPTION_FROM_LOG,
      "problems that applications ran with CLATTN_LOG=FILE in the environment", "FILE"},
     {"budget", 0, POPT_ARG_STRING, NULL, OPTION_BUDGET, "for all problems together (default 300)",
@@ -113,7 +113,7 @@ const struct poptOption tune_options_table[] = {
 
 /* What an option's argument has to be, for the sentence that refuses it. */
 static const char *const expected[] = {
-    [OPTION_PRESET] = "paper, llm, vision or cpu",
+    [OPTION_PRESET] = "paper, llm, vision, cpu, train or decode",
     [OPTION_FROM_LOG] = "the name of a file",
     [OPTION_BUDGET] = "a number of seconds above 0 and below 1e9",
     [OPTION_LIMIT] = "a number of seconds above 0 and below 1e9",
