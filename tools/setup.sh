@@ -16,7 +16,7 @@ case ${1-} in
 --tests)
     needed="$needed g++ libcmocka-dev clang"
     optional="$optional clang-format-14 libclang-rt-dev oclgrind mesa-opencl-icd
-        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip"
+        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip mandoc"
     compilers=$(dirname "$0")/setup_compilers.sh
     ;;
 *)
