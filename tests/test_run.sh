@@ -354,7 +354,7 @@ expect 2 'a tuning file that is not there' $io --tuning=no_such_file.txt
 grep -q 'cannot open "no_such_file.txt"' stderr || complain 'no tuning file: not the reason'
 expect 0 'a malformed line of a tuning file' $io --tuning=malformed.txt
 grep -q 'note: malformed.txt:2: ' stderr || complain 'a malformed line of a tuning file: not the place'
-expect 2 'an empty --tuning' $io --tuning ''
+expect 0 'no tuning file' $io --tuning ''
 
 # ---- Gradients ----
 holds() { head -c 1000 out.safetensors | grep -qa "\"$1\":" || complain "$2: OUT has no $1"; }

@@ -120,7 +120,8 @@ static const struct poptOption options[] = {
      "time for backward, \"bwd_...\"",
      "VARIANT"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"; '': no file at all",
+     "FILE"},
     {"ignore", 0, POPT_ARG_STRING, NULL, OPTION_IGNORE,
      "leave a tensor of IN out, as if IN did not hold it; any number of times", "NAME"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
@@ -230,7 +231,9 @@ static bool set_option(struct job *j, int option, const char *text) {
     case OPTION_VARIANT:
         return set_variant(j, text);
     case OPTION_TUNING:
-        return get_string(text, &j->tuning);
+        free(j->tuning);
+        j->tuning = strdup(text); /* "": no tuning file at all */
+        return j->tuning != NULL;
     case OPTION_IGNORE:
         return j->ignored_count < MOST_IGNORED && get_string(text, &j->ignored[j->ignored_count++]);
     case OPTION_REPEAT:
