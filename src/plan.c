@@ -131,7 +131,7 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
     (void)excess;
     *answer = (struct plan_answer){.solver = solver, .variant = *v};
     solvers_decode(solver, v, answer->values);
-    answer->count = solver->stages(v, answer->stages);
+    answer->count = solvers_stages(solver, &plan->problem, v, answer->stages);
     assert(answer->count > 0 && answer->count <= STAGES);
     if (solver->workspace &&
         (!solver->workspace(&plan->problem, answer->values, &answer->workspace) ||

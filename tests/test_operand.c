@@ -35,6 +35,8 @@ static void shapes_are_those_of_the_header(void **state) {
         [OPERAND_D_V + 2] = {3, 6, 40, 60, CLATTN_BF16},
         [OPERAND_D_V + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
         [OPERAND_D_V + 4] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_D_V + 5] = {3, 6, 40, 60, CLATTN_BF16}, /* d_bias, d_sink */
+        [OPERAND_D_V + 6] = {3, 6, 1, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < operands_count; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -44,7 +46,8 @@ static void shapes_are_those_of_the_header(void **state) {
             fail_msg("%s", operands_table[i].name);
         }
         assert_int_equal(operand_type(&operands_table[i], &of_gradients),
-                         i >= OPERAND_D_Q && i <= OPERAND_D_V ? CLATTN_F16 : e->type);
+                         (i >= OPERAND_D_Q && i <= OPERAND_D_V) || i == OPERAND_D_V + 5 ? CLATTN_F16
+                                                                                        : e->type);
     }
 }
 
