@@ -3,13 +3,12 @@
  *
  * One work-item, alone in its work-group, takes a part of the keys of one head of K and V
  * (split.cl) and ROWS of the query rows that share this head: the queries of all heads of its
- * group, one head after the other.  So a group reads K and V once.  Blocks of BLOCK_N keys, which
- * begin at multiples of BLOCK_N, are converted to F32 into a private tile, in the order of their
- * addresses, first K's, then V's; all products read the tile:
+ * group, one head after the other.  So a group reads K and V once.  By blocks of BLOCK_N keys,
+ * which begin at multiples of BLOCK_N, in the order of their addresses:
  *
- *     scores[row][key] = q[row] . tile[key]    ROW_UNROLL rows by KEY_UNROLL keys in registers,
- *                                              whose lanes are added up at the end
- *     o[row] += weight[row][key] * tile[key]   ROW_UNROLL rows by COL_UNROLL vectors
+ *     scores[row][key] = q[row] . k[key]     ROW_UNROLL rows by KEY_UNROLL keys in registers, whose
+ *                                            lanes are added up at the end
+ *     o[row] += weight[row][key] * v[key]    ROW_UNROLL rows by COL_UNROLL vectors
  *
  * A row's result does not depend on the other rows, nor on whether a block is a boundary block:
  * a hidden key has the weight 0, and is left out of the sums of a boundary block.
@@ -28,19 +27,17 @@
 
 #define KEY_UNROLL (LANES / ROW_UNROLL)
 #define VECTORS(columns) (((columns) + LANES - 1) / LANES)
-#define WIDER_DIM (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
-#define TILE_ROW (VECTORS(WIDER_DIM) * LANES)
-#define Q_ROW (VECTORS(HEAD_DIM) * LANES)
 #define O_VECTORS VECTORS(HEAD_DIM_V)
 /* Vectors of o summed together: as many as registers hold, but no more than there are. */
 #define COL_UNROLL (KEY_UNROLL < O_VECTORS ? KEY_UNROLL : O_VECTORS)
 #define KEY_VECTORS (BLOCK_N / LANES)
+/* Stands for the weight of a key that bias or mask hide: 0 times NaN is NaN. */
+#define HIDDEN (-1.0f)
 
-/* The rows of a work-item, and its tile. */
+/* The rows of a work-item. */
 struct dec {
     floatn q[ROWS][VECTORS(HEAD_DIM)], o[ROWS][O_VECTORS];
-    floatn scores[ROWS][KEY_VECTORS]; /* of a block; then its weights */
-    floatn tile[BLOCK_N][TILE_ROW / LANES];
+    floatn scores[ROWS][KEY_VECTORS];       /* of a block; then its weights */
     floatn m[ROWS], l[ROWS], rescale[ROWS]; /* in each lane */
     int row[ROWS];                          /* its number in its slice */
     int2 keys[ROWS];
@@ -93,29 +90,44 @@ INLINE floatn dec_sum(floatn x) {
     return x;
 }
 
-/* Products of all rows with the tile's keys [first, end); those before and behind repeat these. */
-INLINE void dec_scores(struct dec *b, const struct params *p, int first, int end,
-                       __global const element_k *k_next) {
+/* Vector `i` of a row of `columns` elements; 0 behind the last one. */
+INLINE floatn dec_vector(__global const void *row, int i, const int type, const int columns) {
+    __global const void *from = storage_at(row, i * LANES, type);
+    if (columns % LANES == 0 || (i + 1) * LANES <= columns) {
+        return loadn(from, type);
+    }
+    floatn x = (floatn)(0.0f);
+    for (int d = 0; d < columns % LANES; d++) {
+        ((float *)&x)[d] = load(storage_at(from, d, type), type);
+    }
+    return x;
+}
+
+/* Products of all rows with the keys [first, end) of a block; those before and behind repeat these.
+ */
+INLINE void dec_scores(struct dec *b, const struct params *p, __global const element_k *k,
+                       int first, int end) {
     for (int r0 = 0; r0 < b->rows; r0 += ROW_UNROLL) {
         for (int key = first / KEY_UNROLL * KEY_UNROLL; key < end; key += KEY_UNROLL) {
             floatn x[ROW_UNROLL * KEY_UNROLL];
-            for (int j = 0; r0 == 0 && j < KEY_UNROLL; j++) {
-                for (int d = 0; d < HEAD_DIM; d += LANES_LINE(k_next)) {
-                    LANES_AHEAD(k_next + (key + j) * p->k.row + d, 0);
-                }
-            }
             UNROLL
-            for (int i = 0; i < ROW_UNROLL * KEY_UNROLL; i++) {
-                x[i] = (floatn)(0.0f);
-            }
-            for (int d = 0; d < VECTORS(HEAD_DIM); d++) {
+            for (int j = 0; j < KEY_UNROLL; j++) {
+                __global const element_k *row = k + clamp(key + j, first, end - 1) * p->k.row;
+                floatn sums[ROW_UNROLL];
                 UNROLL
-                for (int j = 0; j < KEY_UNROLL; j++) {
-                    const floatn k = b->tile[clamp(key + j, first, end - 1)][d];
+                for (int r = 0; r < ROW_UNROLL; r++) {
+                    sums[r] = (floatn)(0.0f);
+                }
+                for (int i = 0; i < VECTORS(HEAD_DIM); i++) {
+                    const floatn vector = dec_vector(row, i, TYPE_K, HEAD_DIM);
                     UNROLL
                     for (int r = 0; r < ROW_UNROLL; r++) {
-                        x[r * KEY_UNROLL + j] = fma(k, b->q[r0 + r][d], x[r * KEY_UNROLL + j]);
+                        sums[r] = fma(vector, b->q[r0 + r][i], sums[r]);
                     }
+                }
+                UNROLL
+                for (int r = 0; r < ROW_UNROLL; r++) {
+                    x[r * KEY_UNROLL + j] = sums[r];
                 }
             }
             dec_add_lanes(x);
@@ -138,8 +150,10 @@ INLINE void dec_weights(struct dec *b, const struct params *p, int key0, int bou
         floatn largest = (floatn)(-INFINITY);
         for (int i = 0; i < KEY_VECTORS; i++) {
             const intn col = base_count(key0 + i * LANES);
-            floatn score = score_at(&b->scenes[r], score_of_product(p, b->scores[r][i]),
-                                    (intn)(b->row[r]), col);
+            const int key = key0 + i * LANES;
+            const floatn bias = HIDES ? lanes_bias(&b->scenes[r], b->row[r], key) : (floatn)(0.0f);
+            floatn score = score_with(&b->scenes[r], score_of_product(p, b->scores[r][i]), bias,
+                                      (intn)(b->row[r]), col);
             if (boundary) {
                 score = col >= (intn)(b->keys[r].x) && col < (intn)(b->keys[r].y)
                             ? score
@@ -153,8 +167,9 @@ INLINE void dec_weights(struct dec *b, const struct params *p, int key0, int bou
         floatn sum = (floatn)(0.0f);
         for (int i = 0; i < KEY_VECTORS; i++) {
             const floatn weight = state_weight(b->scores[r][i], reference);
-            b->scores[r][i] = weight;
+            const intn hidden = HIDES ? b->scores[r][i] == (floatn)(-INFINITY) : (intn)(0);
             sum += weight;
+            b->scores[r][i] = hidden ? (floatn)(HIDDEN) : weight;
         }
         b->rescale[r] = state_weight(b->m[r], reference);
         b->l[r] = fma(b->l[r], b->rescale[r], dec_sum(sum));
@@ -162,11 +177,12 @@ INLINE void dec_weights(struct dec *b, const struct params *p, int key0, int bou
     }
 }
 
-/* o = o * rescale + weights times the tile's keys [first, end); `boundary` is a literal. */
-INLINE void dec_accumulate(struct dec *b, const struct params *p, int key0, int first, int end,
-                           __global const element_v *v_next, const int boundary) {
+/* o = o * rescale + weights times the keys [first, end) of the block at key0; v: the block's first
+ * row; `boundary` is a literal. */
+INLINE void dec_accumulate(struct dec *b, const struct params *p, __global const element_v *v,
+                           int key0, int first, int end, const int boundary) {
     for (int r0 = 0; r0 < b->rows; r0 += ROW_UNROLL) {
-        for (int d = 0; d < O_VECTORS; d += COL_UNROLL) {
+        for (int i = 0; i < O_VECTORS; i += COL_UNROLL) {
             floatn x[ROW_UNROLL][COL_UNROLL];
             UNROLL
             for (int r = 0; r < ROW_UNROLL; r++) {
@@ -176,11 +192,11 @@ INLINE void dec_accumulate(struct dec *b, const struct params *p, int key0, int 
                 }
             }
             for (int key = first; key < end; key++) {
-                if (r0 == 0) {
-                    UNROLL
-                    for (int c = 0; c < COL_UNROLL; c++) {
-                        LANES_AHEAD(v_next + key * p->v.row + (d + c) * LANES, 0);
-                    }
+                floatn vectors[COL_UNROLL];
+                UNROLL
+                for (int c = 0; c < COL_UNROLL; c++) {
+                    vectors[c] = dec_vector(v + key * p->v.row, min(i + c, O_VECTORS - 1), TYPE_V,
+                                            HEAD_DIM_V);
                 }
                 UNROLL
                 for (int r = 0; r < ROW_UNROLL; r++) {
@@ -188,10 +204,13 @@ INLINE void dec_accumulate(struct dec *b, const struct params *p, int key0, int 
                     if (boundary ? key0 + key < seen.x || key0 + key >= seen.y : 0) {
                         continue;
                     }
-                    const floatn weight = (floatn)(((const float *)b->scores[r0 + r])[key]);
+                    const float weight = ((const float *)b->scores[r0 + r])[key];
+                    if (HIDES ? weight == HIDDEN : 0) {
+                        continue;
+                    }
                     UNROLL
                     for (int c = 0; c < COL_UNROLL; c++) {
-                        x[r][c] = fma(weight, b->tile[key][min(d + c, O_VECTORS - 1)], x[r][c]);
+                        x[r][c] = fma((floatn)(weight), vectors[c], x[r][c]);
                     }
                 }
             }
@@ -199,22 +218,11 @@ INLINE void dec_accumulate(struct dec *b, const struct params *p, int key0, int 
             for (int r = 0; r < ROW_UNROLL; r++) {
                 UNROLL
                 for (int c = 0; c < COL_UNROLL; c++) {
-                    if (d + c < O_VECTORS) {
-                        b->o[r0 + r][d + c] = fma(b->o[r0 + r][d + c], b->rescale[r0 + r], x[r][c]);
+                    if (i + c < O_VECTORS) {
+                        b->o[r0 + r][i + c] = fma(b->o[r0 + r][i + c], b->rescale[r0 + r], x[r][c]);
                     }
                 }
             }
-        }
-    }
-}
-
-/* Rows become F32, with 0 behind a row's last column, in its last vector. */
-INLINE void dec_fill(float *to, const int to_row, __global const void *from, const int type,
-                     long stride, int rows, const int columns) {
-    lanes_convert(to, to_row, from, type, stride, rows, columns);
-    for (int row = 0; row < rows; row++) {
-        for (int d = columns; d < VECTORS(columns) * LANES; d++) {
-            to[row * to_row + d] = 0.0f;
         }
     }
 }
@@ -228,8 +236,10 @@ INLINE int4 dec_begin(struct dec *b, const struct params *p, const struct slice 
     for (int r = 0; r < ROWS; r++) {
         struct slice s;
         slice_of_shared_row(p, first, row0 + min(r, rows - 1), &b->row[r], &s);
-        dec_fill((float *)b->q[r], Q_ROW, q + slice_begin(&p->q, &s) + b->row[r] * p->q.row, TYPE_Q,
-                 0, 1, HEAD_DIM);
+        for (int i = 0; i < VECTORS(HEAD_DIM); i++) {
+            b->q[r][i] =
+                dec_vector(q + slice_begin(&p->q, &s) + b->row[r] * p->q.row, i, TYPE_Q, HEAD_DIM);
+        }
         score_scene(p, &s, &b->scenes[r] EXTRA_ARGUMENTS);
         b->keys[r] = split_keys(span_of_row(&s.band, b->row[r]), part);
         b->m[r] = (floatn)(-INFINITY);
@@ -250,14 +260,9 @@ INLINE int4 dec_begin(struct dec *b, const struct params *p, const struct slice 
 INLINE void dec_block(struct dec *b, const struct params *p, int key0, int first, int end,
                       __global const element_k *k, __global const element_v *v,
                       const int boundary) {
-    float *tile = (float *)b->tile[first];
-    dec_fill(tile, TILE_ROW, k + (key0 + first) * p->k.row, TYPE_K, p->k.row, end - first,
-             HEAD_DIM);
-    dec_scores(b, p, first, end, k + (key0 + BLOCK_N) * p->k.row);
+    dec_scores(b, p, k + key0 * p->k.row, first, end);
     dec_weights(b, p, key0, boundary);
-    dec_fill(tile, TILE_ROW, v + (key0 + first) * p->v.row, TYPE_V, p->v.row, end - first,
-             HEAD_DIM_V);
-    dec_accumulate(b, p, key0, first, end, v + (key0 + BLOCK_N) * p->v.row, boundary);
+    dec_accumulate(b, p, v + key0 * p->v.row, key0, first, end, boundary);
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void dec_lanes(KERNEL_ARGUMENTS) {

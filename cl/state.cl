@@ -115,6 +115,21 @@ INLINE float state_finish(float m, float *l, int sees, int write, __global float
     return *l == 0.0f ? 0.0f : kept / *l;
 }
 
+/*
+ * Two finished rows, of disjoint keys, become the row of all of these keys: the factors of their
+ * outputs, and its lse.  Where one has seen no key, the other one stays as it is.
+ */
+INLINE float state_merge(float lse_1, float lse_2, float *factor_1, float *factor_2) {
+    const float m = fmax(lse_1, lse_2), reference = m == -INFINITY ? 0.0f : m;
+    const float weight_1 = exp2((lse_1 - reference) * M_LOG2E_F);
+    const float weight_2 = exp2((lse_2 - reference) * M_LOG2E_F);
+    const float l = weight_1 + weight_2;
+    const float normaliser = l == 0.0f ? 0.0f : 1.0f / l;
+    *factor_1 = weight_1 * normaliser;
+    *factor_2 = weight_2 * normaliser;
+    return l == 0.0f ? -INFINITY : fma(log2(l), M_LN2_F, m);
+}
+
 /* An element of o within F16's range; Inf and NaN stay.  V may hold F16's largest number, and
  * weights rounded to 16 bits can add up to more than l. */
 INLINE float state_output(float x) {

@@ -166,6 +166,7 @@ typedef cl_uint clattn_align;
 typedef cl_uint clattn_pass;
 #define CLATTN_FORWARD 0u
 #define CLATTN_BACKWARD 1u
+#define CLATTN_MERGE 2u /* joins two results of disjoint keys: clattn_enqueue_merge */
 
 /* Features, bits of clattn_desc.features.  Each brings tensors in clattn_extras.
  *
@@ -267,12 +268,18 @@ typedef struct clattn_desc {
     clattn_type type_d;    /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
     clattn_pass pass;      /* default CLATTN_FORWARD */
     clattn_type type_bias; /* of the elements of bias; default 0: as type */
+    cl_uint seq_q_least; /* default 0: as seq_q.  A plan is right for every number of queries up to
+                      seq_q, and fast near seq_q; with this, fast from here on: for the few
+                      queries of decoding it may compile further variants, which run where a
+                      call has so few (a row's bits then depend on how many).  Not with variant
+                      and not in backward, which ignore this */
+    cl_uint unused;      /* 0: room for a later member */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, 0, 0, 0, 0, CLATTN_FORWARD, 0                     \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, 0, 0, 0, 0, CLATTN_FORWARD, 0, 0, 0               \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
@@ -283,8 +290,9 @@ typedef struct clattn_desc {
  *     bN                  batch                 windowL,R       band (-1: unbounded)
  *     hN or hQ:KV         heads                 end | start     alignment
  *     qN, kN              lengths               softcapX
+ *     qLEAST-N            seq_q_least, seq_q
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
- *     fwd | bwd           pass                  alibi           CLATTN_FEATURE_ALIBI
+ *     fwd | bwd | merge   pass                  alibi           CLATTN_FEATURE_ALIBI
  *     bias | biasT        BIAS; type_bias       mask            CLATTN_FEATURE_MASK
  *                                               sink            CLATTN_FEATURE_SINK
  *
@@ -517,6 +525,38 @@ CLATTN_API cl_int clattn_enqueue_backward(clattn_plan plan, cl_command_queue que
                                           const clattn_backward_args *args,
                                           cl_uint num_events_in_wait_list,
                                           const cl_event *event_wait_list, cl_event *event);
+
+/* What may change from call to call of a plan with CLATTN_MERGE.  Of its desc count batch, heads_q,
+ * seq_q, head_dim_v, type (of o_1 and o_2) and type_o; features is 0. */
+typedef struct clattn_merge_args {
+    size_t size;
+    const clattn_tensor *o_1;   /* [batch, heads_q, seq_q, head_dim_v], of desc.type */
+    const clattn_tensor *lse_1; /* [batch, heads_q, seq_q], F32, natural logarithms */
+    const clattn_tensor *o_2;
+    const clattn_tensor *lse_2;
+    const clattn_tensor *o;   /* of desc.type_o */
+    const clattn_tensor *lse; /* F32; NULL: not written */
+    cl_uint batch;            /* CLATTN_FROM_DESC, or at most the plan's */
+    cl_uint seq_q;            /* likewise */
+} clattn_merge_args;
+
+#define CLATTN_MERGE_ARGS_INIT                                                           \
+    {                                                                                    \
+        sizeof(clattn_merge_args), NULL, NULL, NULL, NULL, NULL, NULL, CLATTN_FROM_DESC, \
+            CLATTN_FROM_DESC                                                             \
+    }
+
+/* Joins the results of two forward passes of the same queries over disjoint keys: o and lse become
+ * what one pass over all these keys gives, up to rounding (o_1 and o_2 are rounded to their type).
+ * For keys that several devices hold, or several caches (a prefix that many sequences share).  A
+ * row whose lse_1 or lse_2 is -inf has seen no key there; with both, o is 0 and lse is -inf. In
+ * place: o may be o_1 or o_2, and lse may be lse_1 or lse_2, the same memory with the same strides
+ * and, for o, the same type; any other sharing of bytes is refused (CLATTN_OVERLAP).  No workspace
+ * is needed.  Otherwise as clattn_enqueue_forward. */
+CLATTN_API cl_int clattn_enqueue_merge(clattn_plan plan, cl_command_queue queue,
+                                       const clattn_merge_args *args,
+                                       cl_uint num_events_in_wait_list,
+                                       const cl_event *event_wait_list, cl_event *event);
 
 #ifdef __cplusplus
 }

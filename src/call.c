@@ -183,7 +183,8 @@ static cl_int check_memory(struct call *c, struct status *status) {
     }
     for (size_t i = 0; i <= WORKSPACE && code == CL_SUCCESS; i++) {
         if (c->tensors[i].written) {
-            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1, status);
+            code = tensor_check_overlap(&c->tensors[i], c->tensors, OPERANDS + 1,
+                                        passes_table[c->plan->problem.pass].in_place, status);
         }
     }
     return code;
@@ -235,12 +236,22 @@ static cl_int fill_params(struct call *c, struct status *status) {
     return CL_SUCCESS;
 }
 
+static bool accepts(const struct plan_answer *answer, const struct call *c) {
+    const struct solver *solver = answer->solver;
+    return !solver->accepts || solver->accepts(answer->values, &c->params);
+}
+
 /* The first answer that can run the call; NULL, after saying why, where there is none. */
 static const struct plan_answer *find_answer(const struct call *c, struct status *status) {
     const struct plan_answer *answers = c->plan->answers;
+    for (size_t i = c->plan->count; i-- > 0;) { /* those for few queries, the fewest first */
+        if (answers[i].few && c->lengths.seq_q <= answers[i].problem.seq_q &&
+            accepts(&answers[i], c)) {
+            return &answers[i];
+        }
+    }
     for (size_t i = 0; i < c->plan->count; i++) {
-        const struct solver *solver = answers[i].solver;
-        if (!solver->accepts || solver->accepts(answers[i].values, &c->params)) {
+        if (!answers[i].few && accepts(&answers[i], c)) {
             return &answers[i];
         }
     }

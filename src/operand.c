@@ -35,6 +35,11 @@ static struct operand_shape shape_lse(const struct problem *p, const struct oper
     return of_queries(p, n, 1, CLATTN_F32);
 }
 
+/* A result that a merge joins with another one. */
+static struct operand_shape shape_part(const struct problem *p, const struct operand_lengths *n) {
+    return of_queries(p, n, p->head_dim_v, p->type);
+}
+
 static struct operand_shape shape_d_q(const struct problem *p, const struct operand_lengths *n) {
     return of_queries(p, n, p->head_dim, p->type_d ? p->type_d : p->type);
 }
@@ -81,6 +86,10 @@ const struct operand operands_table[] = {
     [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0, false},
     [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0, false},
     [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0, false},
+    [OPERAND_O_1] = {"o_1", shape_part, 0, false, 0, false},
+    [OPERAND_LSE_1] = {"lse_1", shape_lse, 0, false, 0, false},
+    [OPERAND_O_2] = {"o_2", shape_part, 0, false, 0, false},
+    [OPERAND_LSE_2] = {"lse_2", shape_lse, 0, false, 0, false},
     {"alibi", shape_heads, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi), false},
     {"bias", shape_bias, CLATTN_FEATURE_BIAS, false, offsetof(clattn_extras, bias), false},
     {"mask", shape_mask, CLATTN_FEATURE_MASK, false, offsetof(clattn_extras, mask), false},

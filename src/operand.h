@@ -22,7 +22,11 @@ enum operand_index {
     OPERAND_D_Q,
     OPERAND_D_K,
     OPERAND_D_V,
-    OPERANDS = 24 /* at most, with those of features, which have no names here */
+    OPERAND_O_1,
+    OPERAND_LSE_1,
+    OPERAND_O_2,
+    OPERAND_LSE_2,
+    OPERANDS = 30 /* at most, with those of features, which have no names here */
 };
 
 /* A set of operands has bit i for operand i, and one bit for the workspace, which is no operand:

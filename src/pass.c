@@ -8,4 +8,10 @@ const struct pass passes_table[PASSES] = {
                          .reads = "q k v o lse d_o d_lse",
                          .writes = "d_q d_k d_v",
                          .optional = "d_lse d_q d_k d_v"},
+    [CLATTN_MERGE] = {.word = "merge",
+                      .name = "merge",
+                      .reads = "o_1 lse_1 o_2 lse_2",
+                      .writes = "o lse",
+                      .optional = "lse",
+                      .in_place = true},
 };

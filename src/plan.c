@@ -41,7 +41,7 @@ static struct plan_answer *next_answer(clattn_plan plan) {
 
 /* A variant that is legal on a device without local memory takes none, whatever a driver says. */
 static bool takes_local_memory(const struct clattn_plan_s *plan, const struct plan_answer *answer) {
-    const struct problem *p = &plan->problem;
+    const struct problem *p = &answer->problem;
     const struct solver *solver = answer->solver;
     struct device without = plan->context->device;
     struct variant same = answer->variant;
@@ -104,7 +104,7 @@ static cl_int build_kernel(clattn_plan plan, struct plan_answer *answer, size_t 
     const struct program_recipe *recipe = &answer->stages[index].recipe;
     cl_program program;
     struct text remarks = {0};
-    cl_int code = program_get(recipe, &plan->problem, &answer->variant, &c->programs, c->context,
+    cl_int code = program_get(recipe, &answer->problem, &answer->variant, &c->programs, c->context,
                               c->id, &program, &remarks, status);
     context_remark_lines(c, &remarks);
     text_destroy(&remarks);
@@ -118,23 +118,29 @@ static cl_int build_kernel(clattn_plan plan, struct plan_answer *answer, size_t 
         return status_set(status, code, "plan: the driver does not create kernel %s",
                           recipe->kernel);
     }
-    answer->operands[index] = program_operands(recipe, &plan->problem);
+    answer->operands[index] = program_operands(recipe, &answer->problem);
     answer->writes[index] = operand_set(recipe->writes);
     return check_kernel(plan, answer, index, excess, status);
 }
 
-/* A choose_builder's that compiles nothing.  The data of the builders is the plan. */
+/* The data of the builders: for which problem an answer is made. */
+struct making {
+    clattn_plan plan;
+    const struct problem *problem;
+};
+
+/* A choose_builder's that compiles nothing. */
 static cl_int measure(void *data, const struct solver *solver, const struct variant *v,
                       struct choose_excess *excess, struct status *status) {
-    const clattn_plan plan = data;
-    struct plan_answer *answer = next_answer(plan);
+    const struct making *making = data;
+    struct plan_answer *answer = next_answer(making->plan);
     (void)excess;
-    *answer = (struct plan_answer){.solver = solver, .variant = *v};
+    *answer = (struct plan_answer){.problem = *making->problem, .solver = solver, .variant = *v};
     solvers_decode(solver, v, answer->values);
-    answer->count = solvers_stages(solver, &plan->problem, v, answer->stages);
+    answer->count = solvers_stages(solver, making->problem, v, answer->stages);
     assert(answer->count > 0 && answer->count <= STAGES);
     if (solver->workspace &&
-        (!solver->workspace(&plan->problem, answer->values, &answer->workspace) ||
+        (!solver->workspace(&answer->problem, answer->values, &answer->workspace) ||
          answer->workspace > SIZE_MAX)) {
         return status_set(status, CLATTN_UNSUPPORTED, "plan: %s needs over 2^%d bytes of workspace",
                           solver->name, (int)(8 * sizeof(size_t)));
@@ -145,7 +151,7 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
 /* A choose_builder's, on a real device. */
 static cl_int build(void *data, const struct solver *solver, const struct variant *v,
                     struct choose_excess *excess, struct status *status) {
-    const clattn_plan plan = data;
+    const clattn_plan plan = ((const struct making *)data)->plan;
     struct plan_answer *answer = next_answer(plan);
     assert(!answer->kernels[0]); /* what was tried before is gone */
     cl_int code = measure(data, solver, v, excess, status);
@@ -161,7 +167,7 @@ static cl_int build(void *data, const struct solver *solver, const struct varian
 /* build, but a variant that fails although clattn chose it is worth a remark. */
 static cl_int build_or_remark(void *data, const struct solver *solver, const struct variant *v,
                               struct choose_excess *excess, struct status *status) {
-    const clattn_plan plan = data;
+    const clattn_plan plan = ((const struct making *)data)->plan;
     cl_int code = build(data, solver, v, excess, status);
     if (code != CL_SUCCESS && !excess->work_group && !excess->local_memory) {
         context_remark(plan->context, text_chars(&status->sentence));
@@ -169,15 +175,16 @@ static cl_int build_or_remark(void *data, const struct solver *solver, const str
     return code;
 }
 
-/* Adds an answer; c is to be destroyed. */
-static cl_int choose_answer(clattn_plan plan, const char *asked, const struct solver *without,
-                            struct choice *c, struct status *status) {
+/* Adds an answer for a problem; c is to be destroyed. */
+static cl_int choose_answer(clattn_plan plan, const struct problem *p, const char *asked,
+                            const struct solver *without, struct choice *c, struct status *status) {
     clattn_context context = plan->context;
+    struct making making = {plan, p};
     const struct choose_builder builder = {plan->on_paper ? measure
                                            : asked        ? build
                                                           : build_or_remark,
-                                           plan};
-    const struct choose_question question = {.problem = &plan->problem,
+                                           &making};
+    const struct choose_question question = {.problem = p,
                                              .device = &context->device,
                                              .asked = asked,
                                              .tables = context->tuning.tables,
@@ -201,7 +208,7 @@ static void choose_for_other_strides(clattn_plan plan, struct text *description)
     struct text line = {0};
     /* Why others are refused, and lines of tables passed over: the first choice has said it. */
     struct choice c = {0};
-    const cl_int code = choose_answer(plan, NULL, first->solver, &c, &status);
+    const cl_int code = choose_answer(plan, &plan->problem, NULL, first->solver, &c, &status);
     choose_destroy(&c);
     text_printf(&line, "other strides: ");
     if (code == CL_SUCCESS) {
@@ -222,13 +229,76 @@ static void choose_for_other_strides(clattn_plan plan, struct text *description)
     status_destroy(&status);
 }
 
-static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
-    struct text *description = &plan->description, strides = {0};
+/* The solver that would be chosen for the problem; NULL where there is none. */
+static const struct solver *chosen_for(const struct clattn_plan_s *plan, const struct problem *p) {
+    const struct choose_question question = {.problem = p,
+                                             .device = &plan->context->device,
+                                             .tables = plan->context->tuning.tables,
+                                             .table_count = plan->context->tuning.count};
     struct choice c = {0};
-    const cl_int code = choose_answer(plan, asked, NULL, &c, status);
+    struct status status = {0};
+    choose_variant(&question, &c, &status);
+    const struct solver *solver = c.solver;
+    choose_destroy(&c);
+    status_destroy(&status);
+    return solver;
+}
+
+/* Adds an answer for calls of at most `queries` queries, and a line for it.  Without one the plan
+ * is only slower. */
+static void choose_for_queries(clattn_plan plan, cl_uint queries, struct text *description) {
+    struct status status = {0};
+    struct choice c = {0};
+    struct problem few;
+    problem_for_queries(&plan->problem, queries, &few);
+    if (choose_answer(plan, &few, NULL, NULL, &c, &status) == CL_SUCCESS) {
+        struct plan_answer *answer = &plan->answers[plan->count - 1];
+        answer->few = true;
+        text_printf(description, "up to %u %s: ", queries, queries == 1 ? "query" : "queries");
+        variant_format(&answer->variant, description);
+        text_printf(description, "\n");
+    }
+    choose_destroy(&c);
+    status_destroy(&status);
+}
+
+/*
+ * Adds the answers for few queries, where another solver than that of the first answer would be
+ * chosen for the fewest: one for as many as this solver is chosen for (by powers of two), and one
+ * for the fewest.
+ */
+static void choose_for_few(clattn_plan plan, struct text *description) {
+    const struct problem *p = &plan->problem;
+    struct problem few;
+    problem_for_queries(p, p->seq_q_least, &few);
+    const struct solver *solver = chosen_for(plan, &few);
+    if (!solver || solver == plan->answers[0].solver) {
+        return;
+    }
+    cl_uint most = p->seq_q_least;
+    for (cl_uint next = 2 * most; next < p->seq_q; next *= 2) {
+        problem_for_queries(p, next, &few);
+        if (chosen_for(plan, &few) != solver) {
+            break;
+        }
+        most = next;
+    }
+    if (most > p->seq_q_least) {
+        choose_for_queries(plan, most, description);
+    }
+    choose_for_queries(plan, p->seq_q_least, description);
+}
+
+static cl_int choose(clattn_plan plan, const char *asked, struct status *status) {
+    struct text *description = &plan->description, strides = {0}, few = {0};
+    struct choice c = {0};
+    const cl_int code = choose_answer(plan, &plan->problem, asked, NULL, &c, status);
     if (code == CL_SUCCESS && plan->answers[0].solver->accepts &&
         !(plan->problem.promises & CLATTN_PROMISE_ALIGNED)) {
         choose_for_other_strides(plan, &strides);
+    }
+    if (code == CL_SUCCESS && plan->problem.seq_q_least && !asked) {
+        choose_for_few(plan, &few);
     }
     if (code == CL_SUCCESS) {
         text_printf(description, "workspace %llu\n", (unsigned long long)plan->workspace);
@@ -236,11 +306,14 @@ static cl_int choose(clattn_plan plan, const char *asked, struct status *status)
     text_append(description, text_chars(&c.description), c.description.length);
     text_append(description, text_chars(&c.remarks), c.remarks.length);
     text_append(description, text_chars(&strides), strides.length);
+    text_append(description, text_chars(&few), few.length);
     if (!plan->on_paper) {
         context_remark_lines(plan->context, &c.remarks);
     }
-    description->failed = description->failed || c.description.failed || strides.failed;
+    description->failed =
+        description->failed || c.description.failed || strides.failed || few.failed;
     text_destroy(&strides);
+    text_destroy(&few);
     choose_destroy(&c);
     return code;
 }

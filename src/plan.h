@@ -11,8 +11,10 @@
 #include "problem.h"
 #include "solvers.h"
 
-/* A variant of a solver, compiled. */
+/* A variant of a solver, compiled, for all calls or for those of few queries. */
 struct plan_answer {
+    struct problem problem; /* the plan's; for few queries with those as its seq_q */
+    bool few;               /* only for calls that have at most problem.seq_q queries */
     const struct solver *solver;
     struct variant variant;
     long long values[VARIANT_PARAMETERS]; /* the variant's */
@@ -24,13 +26,13 @@ struct plan_answer {
     cl_ulong workspace;       /* bytes */
 };
 
-enum { PLAN_ANSWERS = 2 }; /* at most */
+enum { PLAN_ANSWERS = 4 }; /* at most: for all calls, for other strides, twice for few queries */
 
 struct clattn_plan_s {
     clattn_context context; /* one reference; NULL while nobody holds the plan */
     struct problem problem;
     size_t count;                             /* of answers */
-    struct plan_answer answers[PLAN_ANSWERS]; /* the first that accepts an enqueue runs it */
+    struct plan_answer answers[PLAN_ANSWERS]; /* for few queries last, the fewest at the end */
     struct text variant_text;                 /* of the first answer */
     struct text description;
     cl_ulong workspace; /* bytes, enough for each answer */

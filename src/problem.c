@@ -88,6 +88,25 @@ static void normalise_band(struct problem *p) {
     }
 }
 
+/* A merge knows of q, k and v only what shapes o and lse. */
+static void normalise_merge(struct problem *p) {
+    p->type_k = p->type_v = p->type;
+    p->heads_kv = p->heads_q;
+    p->seq_kv = p->seq_q;
+    p->head_dim = p->head_dim_v;
+    p->band_left = p->band_right = CLATTN_UNBOUNDED;
+    p->align = CLATTN_ALIGN_END;
+    p->softcap = 0;
+    p->promises = 0;
+}
+
+void problem_for_queries(const struct problem *p, cl_uint queries, struct problem *few) {
+    *few = *p;
+    few->seq_q = queries;
+    few->seq_q_least = 0;
+    normalise_band(few);
+}
+
 cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct status *status) {
     const cl_int invalid = CLATTN_INVALID_DESC;
     clattn_desc d = CLATTN_DESC_INIT;
@@ -170,7 +189,18 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     }
     if (d.pass >= PASSES) {
         return status_set(status, invalid,
-                          "desc: pass %u is neither CLATTN_FORWARD nor CLATTN_BACKWARD", d.pass);
+                          "desc: pass %u is none of CLATTN_FORWARD, _BACKWARD, _MERGE", d.pass);
+    }
+    if (d.pass == CLATTN_MERGE && d.features) {
+        return status_set(status, invalid, "desc: pass CLATTN_MERGE has no features, not 0x%llx",
+                          (unsigned long long)d.features);
+    }
+    if (d.unused) {
+        return status_set(status, invalid, "desc: unused is %u, not 0", d.unused);
+    }
+    if (d.seq_q_least > d.seq_q) {
+        return status_set(status, invalid, "desc: seq_q_least %u is over seq_q %u", d.seq_q_least,
+                          d.seq_q);
     }
     *p = (struct problem){
         .type = d.type,
@@ -184,6 +214,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .heads_kv = d.heads_kv,
         .seq_q = d.seq_q,
         .seq_kv = d.seq_kv,
+        .seq_q_least = d.seq_q_least < d.seq_q && d.pass == CLATTN_FORWARD ? d.seq_q_least : 0,
         .head_dim = d.head_dim,
         .head_dim_v = d.head_dim_v,
         .band_left = d.band_left,
@@ -196,9 +227,12 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     };
     problem_fill_types(p);
     /* A forward pass has no gradients; and a type that all of them have anyway is the default. */
-    if (p->pass == CLATTN_FORWARD ||
+    if (p->pass != CLATTN_BACKWARD ||
         (p->type_d == p->type && p->type_d == p->type_k && p->type_d == p->type_v)) {
         p->type_d = 0;
+    }
+    if (p->pass == CLATTN_MERGE) {
+        normalise_merge(p);
     }
     normalise_band(p);
     return CL_SUCCESS;

@@ -22,6 +22,7 @@ struct problem {
     clattn_type type_bias;                    /* of bias; 0: as type, and without the feature */
     cl_uint batch, heads_q, heads_kv;
     cl_uint seq_q, seq_kv; /* upper bounds; an enqueue may bring less */
+    cl_uint seq_q_least;   /* below seq_q: to be fast from here on; 0: for seq_q */
     cl_uint head_dim, head_dim_v;
     cl_int band_left, band_right; /* CLATTN_UNBOUNDED or not negative */
     clattn_align align;           /* CLATTN_ALIGN_END where neither band nor ALiBi asks */
@@ -36,6 +37,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
 
 /* True when the band can hide a key. */
 bool problem_masked(const struct problem *p);
+
+/* The same problem with at most `queries` of them, in normal form. */
+void problem_for_queries(const struct problem *p, cl_uint queries, struct problem *few);
 
 /* The most keys that a query can see. */
 cl_uint problem_keys(const struct problem *p);

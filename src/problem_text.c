@@ -92,7 +92,11 @@ void problem_format(const struct problem *p, struct text *out) {
     } else if (p->heads_q != 1) {
         text_printf(out, " h%u", p->heads_q);
     }
-    text_printf(out, " q%u", p->seq_q);
+    text_printf(out, " q");
+    if (p->seq_q_least) {
+        text_printf(out, "%u-", p->seq_q_least);
+    }
+    text_printf(out, "%u", p->seq_q);
     if (p->seq_kv != p->seq_q) {
         text_printf(out, " k%u", p->seq_kv);
     }
@@ -220,13 +224,18 @@ static int read_word(clattn_desc *d, const char *word, size_t length) {
         d->band_right = (cl_int)b;
         return WORD_BAND;
     }
-    bool paired = word[0] == 'h' || word[0] == 'd';
-    if (!read_pair(word + 1, length - 1, paired ? ':' : '\0', 0, &a, &b)) {
+    const bool paired = word[0] == 'h' || word[0] == 'd';
+    const char separator = paired ? ':' : word[0] == 'q' ? '-' : '\0';
+    if (!read_pair(word + 1, length - 1, separator, 0, &a, &b)) {
         return -1;
     }
     bool second = paired && memchr(word, ':', length);
     if (paired && (a == 0 || (second && b == 0))) {
         return -1; /* 0 heads or dimensions; in second place it would silently mean the default */
+    }
+    const bool ranged = word[0] == 'q' && memchr(word, '-', length);
+    if (ranged && a > b) {
+        return -1;
     }
     switch (word[0]) {
     case 'b':
@@ -237,7 +246,8 @@ static int read_word(clattn_desc *d, const char *word, size_t length) {
         d->heads_kv = (cl_uint)b;
         return WORD_H;
     case 'q':
-        d->seq_q = (cl_uint)a;
+        d->seq_q = (cl_uint)(ranged ? b : a);
+        d->seq_q_least = (cl_uint)(ranged ? a : 0);
         return WORD_Q;
     case 'k':
         d->seq_kv = (cl_uint)a;

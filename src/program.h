@@ -31,6 +31,7 @@ struct program_recipe {
         const struct variant *v); /* further options, which depend on v; NULL: none */
     cl_uint
         segment_from; /* SEGMENT is 0 where no row's sums have more keys, or queries, than this */
+    bool in_place;    /* an operand that is written may be one that is read */
     bool owns_keys;   /* sums are over queries: SEGMENT counts these */
     bool sm_90a;      /* its PTX goes through ptx_for_sm_90a */
 };

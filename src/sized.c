@@ -13,6 +13,7 @@ enum {
     LEAST_TENSOR = LEAST(56, 40),
     LEAST_FORWARD_ARGS = LEAST(80, 48),
     LEAST_BACKWARD_ARGS = LEAST(136, 76),
+    LEAST_MERGE_ARGS = LEAST(64, 36),
     LEAST_EXTRAS = LEAST(8, 4),
 };
 
@@ -26,6 +27,8 @@ const struct sized sized_forward_args = {"CLATTN_FORWARD_ARGS_INIT", CLATTN_INVA
                                          LEAST_FORWARD_ARGS, sizeof(clattn_forward_args)};
 const struct sized sized_backward_args = {"CLATTN_BACKWARD_ARGS_INIT", CLATTN_INVALID_ARGS,
                                           LEAST_BACKWARD_ARGS, sizeof(clattn_backward_args)};
+const struct sized sized_merge_args = {"CLATTN_MERGE_ARGS_INIT", CLATTN_INVALID_ARGS,
+                                       LEAST_MERGE_ARGS, sizeof(clattn_merge_args)};
 const struct sized sized_extras = {"CLATTN_EXTRAS_INIT", CLATTN_INVALID_ARGS, LEAST_EXTRAS,
                                    sizeof(clattn_extras)};
 

@@ -21,7 +21,7 @@ struct sized {
 };
 
 extern const struct sized sized_context_desc, sized_desc, sized_tensor, sized_forward_args,
-    sized_backward_args, sized_extras;
+    sized_backward_args, sized_merge_args, sized_extras;
 
 /* The largest size that is accepted; a greater number is no size of a struct. */
 enum { SIZED_MOST = 4096 };

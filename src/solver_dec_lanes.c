@@ -8,10 +8,10 @@
 enum { LANES, ROWS, ROW_UNROLL, BLOCK_N, PART_N };
 
 /* A part is at most a segment (cl/state.cl), so that sums have three levels. */
-enum { SHORTEST = 256, LONGEST = 4096, MOST_ROWS = 64 };
+enum { LONGEST = 4096 };
 
 static const struct solver_parameter parameters[] = {
-    SOLVERS_NUMBER(LANES, 4, 16),       SOLVERS_NUMBER_OF(ROWS, 1, MOST_ROWS, "1 2 4 8 12 16 32"),
+    SOLVERS_NUMBER(LANES, 4, 16),       SOLVERS_NUMBER_OF(ROWS, 1, 64, "1 2 4 8 12 16 32"),
     SOLVERS_NUMBER(ROW_UNROLL, 1, 16),  SOLVERS_NUMBER(BLOCK_N, 8, 64), /* longer sums drift */
     SOLVERS_NUMBER(PART_N, 8, LONGEST), {0},
 };
@@ -22,12 +22,13 @@ static cl_ulong shared_rows(const struct problem *p) {
 }
 
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
-    enum { FEW = 8 }; /* queries; from 16 on fwd_lanes is faster */
+    /* With one query for each of its lanes fwd_lanes is as fast or faster. */
+    const cl_uint few = d->float_width >= 16 ? 8 : d->float_width >= 8 ? 4 : 2;
     struct problem part = *p;
     part.seq_kv = p->seq_kv < LONGEST ? p->seq_kv : LONGEST;
-    return solvers_fitness(d->type == DEVICE_CPU ? solvers_refuse_loops(&part, d, MOST_ROWS)
+    return solvers_fitness(d->type == DEVICE_CPU ? solvers_refuse_loops(&part, d, 4)
                                                  : "it is for CPU devices",
-                           p->seq_q <= FEW ? NULL : "it is for few queries", why);
+                           p->seq_q <= few ? NULL : "it is for few queries", why);
 }
 
 static cl_int legal(const struct problem *p, const struct device *d, const long long *v,
@@ -54,14 +55,14 @@ static cl_int legal(const struct problem *p, const struct device *d, const long 
     return CL_SUCCESS;
 }
 
-/* The longest parts that still give each compute unit several work-items. */
+/* The longest parts, of 256 to 1024 keys, that still give each compute unit several work-items. */
 static long long part_of(const struct problem *p, const struct device *d, cl_ulong rows) {
-    enum { ITEMS = 8 };
+    enum { ITEMS = 8, SHORT = 256, LONG = 1024 };
     const cl_ulong blocks = size_div_up(shared_rows(p) ? shared_rows(p) : 1, rows);
     const cl_ulong items = size_mul_capped(size_mul_capped(p->batch, p->heads_kv), blocks);
     const cl_ulong wanted = ITEMS * (d->compute_units ? (cl_ulong)d->compute_units : 1);
-    long long part = LONGEST;
-    while (part > SHORTEST &&
+    long long part = LONG;
+    while (part > SHORT &&
            size_mul_capped(items, size_div_up(p->seq_kv, (cl_ulong)part)) < wanted) {
         part /= 2;
     }
@@ -73,13 +74,13 @@ static bool candidate(const struct problem *p, const struct device *d, const lon
     const long long widest = d->float_width >= 16 ? 16 : d->float_width >= 8 ? 8 : 4;
     const long long lanes = solvers_given(given[LANES], widest);
     const cl_ulong rows = shared_rows(p);
-    const long long unroll = rows >= 4 && lanes >= 16 ? 4 : rows >= 2 ? 2 : 1;
-    const cl_ulong most = rows < 16 ? rows : 16;
+    const long long unroll = rows > 4 && lanes >= 16 ? 4 : rows >= 2 ? 2 : 1;
+    const cl_ulong most = rows == 0 ? 1 : rows < 16 ? rows : 16;
     v[LANES] = lanes;
     v[ROW_UNROLL] = solvers_given(given[ROW_UNROLL], i == 0 ? unroll : 1);
     v[ROWS] = solvers_given(given[ROWS],
                             (long long)size_div_up(most, (cl_ulong)v[ROW_UNROLL]) * v[ROW_UNROLL]);
-    v[BLOCK_N] = solvers_given(given[BLOCK_N], 32);
+    v[BLOCK_N] = solvers_given(given[BLOCK_N], unroll > 2 ? 64 : 32);
     v[PART_N] = solvers_given(given[PART_N], part_of(p, d, (cl_ulong)(v[ROWS])));
     return i < 2;
 }
@@ -164,7 +165,7 @@ const struct solver solver_dec_lanes = {
     .name = "dec_lanes",
     .mixed = true,
     .scored = true,
-    .features = CLATTN_FEATURE_SINK,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

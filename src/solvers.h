@@ -109,10 +109,10 @@ struct solver {
 /* The features that hide keys one by one. */
 #define SOLVERS_HIDING (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK)
 
-enum { SOLVERS = 13 };
+enum { SOLVERS = 14 };
 
-/* In the order in which they are tried; fwd_rows and bwd_rows apply to every problem.  Baselines
- * come last.
+/* In the order in which they are tried; fwd_rows, bwd_rows and merge_rows apply to every problem.
+ * Baselines come last.
  */
 extern const struct solver *const solvers_table[SOLVERS];
 

@@ -251,8 +251,15 @@ static bool interleave(const struct tensor *a, const struct tensor *b) {
     return false;
 }
 
+/* Is each element of one an element of the other at the same place? */
+static bool coincide(const struct tensor *a, const struct tensor *b) {
+    return a->begin == b->begin && a->end == b->end && a->shape.type == b->shape.type &&
+           a->strides.batch == b->strides.batch && a->strides.head == b->strides.head &&
+           a->strides.row == b->strides.row;
+}
+
 cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *others, size_t count,
-                            struct status *status) {
+                            bool in_place, struct status *status) {
     if (!output->present) {
         return CL_SUCCESS;
     }
@@ -267,7 +274,8 @@ cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *ot
             other->end <= output->begin || output->end <= other->begin) {
             continue;
         }
-        if (!interleave(output, other) && !interleave(other, output)) {
+        const bool same = in_place && !other->written && coincide(output, other);
+        if (!same && !interleave(output, other) && !interleave(other, output)) {
             return status_set(status, CLATTN_OVERLAP, "%s: it shares bytes with %s", name,
                               other->name);
         }

@@ -36,8 +36,9 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
 /* Refuses a checked tensor that breaks CLATTN_PROMISE_ALIGNED. */
 cl_int tensor_check_promise(const struct tensor *t, struct status *status);
 
-/* Refuses an output that shares bytes with itself or with any of count others. */
+/* Refuses an output that shares bytes with itself or with any of count others.  in_place: an input
+ * of its type may lie exactly where it lies. */
 cl_int tensor_check_overlap(const struct tensor *output, const struct tensor *others, size_t count,
-                            struct status *status);
+                            bool in_place, struct status *status);
 
 #endif

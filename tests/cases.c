@@ -47,6 +47,8 @@ const struct test_case cases_table[] = {
     {"f32 h3:1 q1 k130 d64 causal", "padded", "", NULL},
     {"f32 h2 q33 k0 d64 causal", "bhsd", "", NULL},
     {"f32 b2 h2 q65 k130 d64 causal", "padded", "batch=1 q=17 k=90", NULL},
+    {"f32 b2 h4:2 q1-65 k130 d64 causal", "padded", "batch=1 q=1 k=90", NULL},
+    {"f32 b2 h4:2 q1-65 k130 d64 causal", "bshd", "q=7", NULL},
     {"f32 b2 h2 q65 k130 d64 causal", "bshd", "q=64 k=17", NULL},
     {"f32 h2 q130 d64 window0,0", "padded", "", NULL},
     {"f32 h2 q130 k200 d64 window20,0", "bshd", "", NULL},

@@ -15,7 +15,7 @@ rank() {
     solvers* | launch | clblast*) echo 3 ;;
     solver_*) echo 4 ;;
     cost | choose | candidates) echo 5 ;;
-    plan | plans | propose | context | call | forward | backward) echo 6 ;;
+    plan | plans | propose | context | call | forward | backward | merge) echo 6 ;;
     *) echo unknown ;;
     esac
 }

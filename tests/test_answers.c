@@ -21,16 +21,16 @@
 
 extern const struct solver solver_dec_lanes, solver_fwd_lanes, solver_fwd_wgmma, solver_fwd_mma,
     solver_fwd_tile, solver_fwd_rows, solver_bwd_lanes, solver_bwd_mma, solver_bwd_tile,
-    solver_bwd_rows, solver_memory_efficient, solver_standard;
+    solver_bwd_rows, solver_merge_rows, solver_memory_efficient, solver_standard;
 static const struct solver *const originals[SOLVERS] = {
-    &solver_fwd_rows, &solver_dec_lanes, &solver_fwd_lanes, &solver_fwd_wgmma,
-    &solver_fwd_mma,  &solver_fwd_tile,  &solver_fwd_rows,  &solver_bwd_lanes,
-    &solver_bwd_mma,  &solver_bwd_tile,  &solver_bwd_rows,  &solver_memory_efficient,
-    &solver_standard};
+    &solver_fwd_rows,         &solver_dec_lanes, &solver_fwd_lanes, &solver_fwd_wgmma,
+    &solver_fwd_mma,          &solver_fwd_tile,  &solver_fwd_rows,  &solver_bwd_lanes,
+    &solver_bwd_mma,          &solver_bwd_tile,  &solver_bwd_rows,  &solver_merge_rows,
+    &solver_memory_efficient, &solver_standard};
 static struct solver picky, copies[SOLVERS];
 const struct solver *const solvers_table[SOLVERS] = {
-    &picky,     &copies[1], &copies[2], &copies[3],  &copies[4],  &copies[5], &copies[6],
-    &copies[7], &copies[8], &copies[9], &copies[10], &copies[11], &copies[12]};
+    &picky,     &copies[1], &copies[2], &copies[3],  &copies[4],  &copies[5],  &copies[6],
+    &copies[7], &copies[8], &copies[9], &copies[10], &copies[11], &copies[12], &copies[13]};
 
 static struct test_device tested;
 static clattn_context context;

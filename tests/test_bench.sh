@@ -151,7 +151,7 @@ header=problem,variant,ms,ms_spread,wall_ms,gflops,model_bytes,workspace_bytes,m
 [ "$last" = "$header,peak_fraction,bandwidth_fraction,read_fraction,sets,asked" ] || complain "CSV: the header"
 answers 0 "$@" --csv --variants "fwd_rows BLOCK_Q=3;auto" "$full" "f16 q8 d1000" "$causal"
 cat out.txt err.txt
-awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 15 { exit 1 }' out.txt || complain "CSV: not 15 columns"
+awk -F, 'NR > 1 { gsub(/"[^"]*"/, "x") } NF != 16 { exit 1 }' out.txt || complain "CSV: not 16 columns"
 [ "$(grep -c . out.txt)" = 3 ] || complain "CSV: not two results"
 [ "$(grep -c ',"auto"$' out.txt)" = 2 ] || complain "CSV: not what was asked for: $(cat out.txt)"
 [ "$(grep -c 'fwd_rows BLOCK_Q=3: variant: ' err.txt)" = 2 ] || complain "a variant that does not fit: $(cat err.txt)"

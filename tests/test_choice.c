@@ -100,11 +100,15 @@ static void check_chosen(const struct fixture *f, const char *words, const struc
     const bool hopper = strcmp(f->device.architecture, "nvidia/9.0") == 0 && p->head_dim % 8 == 0 &&
                         p->head_dim_v % 8 == 0;
     const bool backward = p->pass == CLATTN_BACKWARD;
+    const bool few = p->seq_q <= (f->device.float_width >= 16  ? 8
+                                  : f->device.float_width >= 8 ? 4
+                                                               : 2);
     /* The sums of d_q and d_k are as long as q. */
     const bool mma_backward = mma && p->head_dim <= engine.most_dim_v;
     const char *home = backward && mma_backward ? "bwd_mma"
                        : backward && cpu        ? "bwd_lanes"
                        : backward               ? "bwd_tile"
+                       : cpu && few             ? "dec_lanes"
                        : cpu                    ? "fwd_lanes"
                        : mma && hopper          ? "fwd_wgmma"
                        : mma                    ? "fwd_mma"

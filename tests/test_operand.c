@@ -31,12 +31,16 @@ static void shapes_are_those_of_the_header(void **state) {
         [OPERAND_D_Q] = {3, 6, 40, 33, CLATTN_F16},
         [OPERAND_D_K] = {3, 2, 60, 33, CLATTN_BF16},
         [OPERAND_D_V] = {3, 2, 60, 65, CLATTN_F32},
-        [OPERAND_D_V + 1] = {3, 6, 1, 1, CLATTN_F32}, /* alibi, bias, mask, sink */
-        [OPERAND_D_V + 2] = {3, 6, 40, 60, CLATTN_BF16},
-        [OPERAND_D_V + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
-        [OPERAND_D_V + 4] = {3, 6, 1, 1, CLATTN_F32},
-        [OPERAND_D_V + 5] = {3, 6, 40, 60, CLATTN_BF16}, /* d_bias, d_sink */
-        [OPERAND_D_V + 6] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_O_1] = {3, 6, 40, 65, CLATTN_F16},
+        [OPERAND_LSE_1] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_O_2] = {3, 6, 40, 65, CLATTN_F16},
+        [OPERAND_LSE_2] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 1] = {3, 6, 1, 1, CLATTN_F32}, /* alibi, bias, mask, sink */
+        [OPERAND_LSE_2 + 2] = {3, 6, 40, 60, CLATTN_BF16},
+        [OPERAND_LSE_2 + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
+        [OPERAND_LSE_2 + 4] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 5] = {3, 6, 40, 60, CLATTN_BF16}, /* d_bias, d_sink */
+        [OPERAND_LSE_2 + 6] = {3, 6, 1, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < operands_count; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -46,8 +50,9 @@ static void shapes_are_those_of_the_header(void **state) {
             fail_msg("%s", operands_table[i].name);
         }
         assert_int_equal(operand_type(&operands_table[i], &of_gradients),
-                         (i >= OPERAND_D_Q && i <= OPERAND_D_V) || i == OPERAND_D_V + 5 ? CLATTN_F16
-                                                                                        : e->type);
+                         (i >= OPERAND_D_Q && i <= OPERAND_D_V) || i == OPERAND_LSE_2 + 5
+                             ? CLATTN_F16
+                             : e->type);
     }
 }
 
@@ -69,7 +74,8 @@ static void sets_are_read_from_words(void **state) {
 
 static void features_bring_their_operands(void **state) {
     (void)state;
-    const cl_uint always = operand_set("q k v o lse d_o d_lse d_q d_k d_v workspace");
+    const cl_uint always =
+        operand_set("q k v o lse d_o d_lse d_q d_k d_v o_1 lse_1 o_2 lse_2 workspace");
     assert_int_equal(operand_set_of_features(0), always);
     assert_int_equal(operand_set_of_features(CLATTN_FEATURE_ALIBI), always | operand_set("alibi"));
 }
@@ -86,7 +92,7 @@ static void signatures_follow_reads_and_writes(void **state) {
          "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
          "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
-         "#define OPERANDS_TOGETHER 16777216\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
          "#define PARAMS_STRIDES struct strides q, k, v, o, lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
          "__global const element_k *restrict k, __global const element_v *restrict v, "
@@ -96,8 +102,8 @@ static void signatures_follow_reads_and_writes(void **state) {
         {"f16 q9 d8 alibi", "q scores", "o",
          "#define OPERAND_Q 1\n#define TYPE_Q 2\n#define element_q element_f16\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
-         "#define OPERAND_ALIBI 1024\n#define TYPE_ALIBI 1\n#define element_alibi element_f32\n"
-         "#define OPERANDS_TOGETHER 16777216\n"
+         "#define OPERAND_ALIBI 16384\n#define TYPE_ALIBI 1\n#define element_alibi element_f32\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
          "#define PARAMS_STRIDES struct strides q, o, alibi\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element_q *restrict q, "
          "__global element_o *restrict o, __global const element_alibi *restrict alibi\n"
@@ -105,10 +111,10 @@ static void signatures_follow_reads_and_writes(void **state) {
          "#define EXTRA_ARGUMENTS , alibi\n"},
         {"f16 q9 d8 mask biasf32 sink", "scores sink", "o",
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
-         "#define OPERAND_BIAS 2048\n#define TYPE_BIAS 1\n#define element_bias element_f32\n"
-         "#define OPERAND_MASK 4096\n#define TYPE_MASK 255\n#define element_mask element_u8\n"
-         "#define OPERAND_SINK 8192\n#define TYPE_SINK 1\n#define element_sink element_f32\n"
-         "#define OPERANDS_TOGETHER 16777216\n"
+         "#define OPERAND_BIAS 32768\n#define TYPE_BIAS 1\n#define element_bias element_f32\n"
+         "#define OPERAND_MASK 65536\n#define TYPE_MASK 255\n#define element_mask element_u8\n"
+         "#define OPERAND_SINK 131072\n#define TYPE_SINK 1\n#define element_sink element_f32\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
          "#define PARAMS_STRIDES struct strides o, bias, mask, sink\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global element_o *restrict o, "
          "__global const element_bias *restrict bias, __global const element_mask *restrict mask, "
@@ -119,13 +125,13 @@ static void signatures_follow_reads_and_writes(void **state) {
         {"f16 kbf16 vf32 q9 d8 alibi", "workspace v", "o",
          "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
-         "#define OPERANDS_TOGETHER 16777216\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
          "#define PARAMS_STRIDES struct strides v, o\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global const element_v *restrict v, "
          "__global element_o *restrict o, __global float *restrict workspace\n"},
         {"f16 q9 d8", "lse", "lse",
          "#define OPERAND_LSE 16\n#define TYPE_LSE 1\n#define element_lse element_f32\n"
-         "#define OPERANDS_TOGETHER 16777216\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
          "#define PARAMS_STRIDES struct strides lse\n"
          "#define KERNEL_ARGUMENTS const struct params p, __global element_lse *restrict lse\n"},
     };

@@ -247,6 +247,9 @@ static int parse_problems(struct job *j, poptContext context) {
         if (status == CLATTN_INVALID_TEXT) {
             return refuse_problem(text);
         }
+        if (status == CLATTN_UNSUPPORTED) {
+            return fail(OUTCOME_USAGE, "'%s': only fwd, bwd and fwd+bwd are measured", text);
+        }
         if (status != CL_SUCCESS) {
             return fail(outcome_of(status), "'%s' is too much for memory", text);
         }

@@ -38,6 +38,9 @@ cl_int bench_problems_add(struct bench_problems *p, const char *text) {
     char *plain = bench_problems_plain(text, &problem.both);
     cl_int status = plain ? clattn_desc_parse(plain, &problem.desc) : CL_OUT_OF_HOST_MEMORY;
     free(plain);
+    if (status == CL_SUCCESS && problem.desc.pass > CLATTN_BACKWARD) {
+        status = CLATTN_UNSUPPORTED;
+    }
     if (status != CL_SUCCESS) {
         return status;
     }

@@ -255,6 +255,9 @@ static const char *refusal(const clattn_desc *d) {
         types.o != CLATTN_F32) {
         return "OpenBLAS multiplies f32 only";
     }
+    if (d->pass != CLATTN_FORWARD) {
+        return "OpenBLAS's side knows the forward pass only";
+    }
     if (d->softcap != 0 || d->band_left >= 0 || d->band_right > 0 || d->features) {
         return "OpenBLAS's side knows no window, no softcap and no features";
     }

@@ -190,5 +190,5 @@ bool tune_line_problem(const char *words, clattn_desc *desc) {
         add(text, sizeof text, "%s%s", text[0] && written[0] ? " " : "", written);
     }
     add(text, sizeof text, "%s%s", q ? "" : " q1024", d ? "" : " d64");
-    return clattn_desc_parse(text, desc) == CL_SUCCESS;
+    return clattn_desc_parse(text, desc) == CL_SUCCESS && desc->pass <= CLATTN_BACKWARD;
 }

@@ -150,7 +150,8 @@ static int add_log(struct tune_options *o, const char *path) {
             outcome = tune_fail(OUTCOME_WRONG_FILE, "%s:%zu: '%.60s' is not a problem: %.120s",
                                 path, number, line, wrong ? wrong : "out of memory");
             free(wrong);
-        } else if (status != CL_SUCCESS) {
+        } else if (status != CL_SUCCESS &&
+                   status != CLATTN_UNSUPPORTED) { /* merges are not tuned */
             outcome = tune_fail(OUTCOME_FAILED, "out of memory");
         }
     }
@@ -223,6 +224,9 @@ static int parse_problems(struct tune_options *o, poptContext context) {
         cl_int status = bench_problems_add(&o->problems, text);
         if (status == CLATTN_INVALID_TEXT) {
             return refuse_problem(text);
+        }
+        if (status == CLATTN_UNSUPPORTED) {
+            return tune_fail(OUTCOME_USAGE, "'%s': only fwd and bwd are tuned", text);
         }
         if (status != CL_SUCCESS) {
             return tune_fail(OUTCOME_FAILED, "out of memory");
