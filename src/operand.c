@@ -75,6 +75,13 @@ static struct operand_shape shape_mask(const struct problem *p, const struct ope
     return of_pairs(p, n, PROBLEM_BYTE);
 }
 
+/* A number for each sequence. */
+static struct operand_shape shape_lengths(const struct problem *p,
+                                          const struct operand_lengths *n) {
+    (void)p;
+    return (struct operand_shape){n->batch, 1, 1, 1, PROBLEM_INT};
+}
+
 const struct operand operands_table[] = {
     [OPERAND_Q] = {"q", shape_q, 0, false, 0, false},
     [OPERAND_K] = {"k", shape_k, 0, false, 0, false},
@@ -96,6 +103,8 @@ const struct operand operands_table[] = {
     {"sink", shape_heads, CLATTN_FEATURE_SINK, false, offsetof(clattn_extras, sink), false},
     {"d_bias", shape_d_bias, CLATTN_FEATURE_BIAS, true, offsetof(clattn_extras, d_bias), true},
     {"d_sink", shape_heads, CLATTN_FEATURE_SINK, true, offsetof(clattn_extras, d_sink), true},
+    {"lengths_kv", shape_lengths, CLATTN_FEATURE_LENGTHS, false,
+     offsetof(clattn_extras, lengths_kv), false},
 };
 const size_t operands_count = sizeof operands_table / sizeof *operands_table;
 _Static_assert(sizeof operands_table / sizeof *operands_table <= OPERANDS, "room for all");

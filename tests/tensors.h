@@ -46,7 +46,8 @@ enum tensors_name {
     TENSOR_BIAS,
     TENSOR_MASK,
     TENSOR_SINK,
-    TENSOR_D_BIAS, /* outputs of a backward pass with the feature, with strides 0 as of bias */
+    TENSOR_LENGTHS_KV, /* unlike in each sequence: drawn of no kind */
+    TENSOR_D_BIAS,     /* outputs of a backward pass with the feature, with strides 0 as of bias */
     TENSOR_D_SINK,
     TENSOR_COUNT
 };

@@ -80,7 +80,7 @@ static void setup_make(struct setup *s, const char *problem, float scale, bool d
         s->in[INPUT_D_O],
         d_lse ? s->in[INPUT_D_LSE] : NULL,
         {of(s, INPUT_ALIBI, CLATTN_FEATURE_ALIBI), of(s, INPUT_BIAS, CLATTN_FEATURE_BIAS),
-         of(s, INPUT_MASK, CLATTN_FEATURE_MASK), of(s, INPUT_SINK, CLATTN_FEATURE_SINK)}};
+         of(s, INPUT_MASK, CLATTN_FEATURE_MASK), of(s, INPUT_SINK, CLATTN_FEATURE_SINK), NULL}};
     for (size_t i = 0; i < s->count[INPUT_MASK]; i++) {
         s->in[INPUT_MASK][i] = i % 3 != 1;
         if (i % 7 == 2)
