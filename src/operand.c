@@ -53,8 +53,21 @@ static struct operand_shape shape_d_v(const struct problem *p, const struct oper
 }
 
 /* A number for each query head. */
-static struct operand_shape shape_alibi(const struct problem *p, const struct operand_lengths *n) {
+static struct operand_shape shape_heads(const struct problem *p, const struct operand_lengths *n) {
     return (struct operand_shape){n->batch, p->heads_q, 1, 1, CLATTN_F32};
+}
+
+static struct operand_shape of_pairs(const struct problem *p, const struct operand_lengths *n,
+                                     clattn_type type) {
+    return (struct operand_shape){n->batch, p->heads_q, n->seq_q, n->seq_kv, type};
+}
+
+static struct operand_shape shape_bias(const struct problem *p, const struct operand_lengths *n) {
+    return of_pairs(p, n, p->type_bias ? p->type_bias : p->type);
+}
+
+static struct operand_shape shape_mask(const struct problem *p, const struct operand_lengths *n) {
+    return of_pairs(p, n, PROBLEM_BYTE);
 }
 
 const struct operand operands_table[] = {
@@ -72,7 +85,10 @@ const struct operand operands_table[] = {
     [OPERAND_LSE_1] = {"lse_1", shape_lse, 0, false, 0},
     [OPERAND_O_2] = {"o_2", shape_part, 0, false, 0},
     [OPERAND_LSE_2] = {"lse_2", shape_lse, 0, false, 0},
-    {"alibi", shape_alibi, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi)},
+    {"alibi", shape_heads, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi)},
+    {"bias", shape_bias, CLATTN_FEATURE_BIAS, false, offsetof(clattn_extras, bias)},
+    {"mask", shape_mask, CLATTN_FEATURE_MASK, false, offsetof(clattn_extras, mask)},
+    {"sink", shape_heads, CLATTN_FEATURE_SINK, false, offsetof(clattn_extras, sink)},
 };
 const size_t operands_count = sizeof operands_table / sizeof *operands_table;
 _Static_assert(sizeof operands_table / sizeof *operands_table <= OPERANDS, "room for all");

@@ -24,7 +24,14 @@ const char *problem_type_name(clattn_type type) {
     return NULL;
 }
 
+const char *problem_element_name(clattn_type type) {
+    return type == PROBLEM_BYTE ? "u8" : problem_type_name(type);
+}
+
 cl_uint problem_type_size(clattn_type type) {
+    if (type == PROBLEM_BYTE) {
+        return 1;
+    }
     for (size_t i = 0; i < TYPES; i++) {
         if (types[i].type == type) {
             return types[i].element_size;
@@ -111,11 +118,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         const char *name;
         clattn_type type;
         bool has_default;
-    } given[] = {{"type", d.type, false},
-                 {"type_k", d.type_k, true},
-                 {"type_v", d.type_v, true},
-                 {"type_o", d.type_o, true},
-                 {"type_d", d.type_d, true}};
+    } given[] = {{"type", d.type, false},    {"type_k", d.type_k, true},
+                 {"type_v", d.type_v, true}, {"type_o", d.type_o, true},
+                 {"type_d", d.type_d, true}, {"type_bias", d.type_bias, true}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
         if (!problem_type_name(given[i].type) && !(given[i].has_default && given[i].type == 0)) {
             return status_set(status, invalid, "desc: %s %u is none of CLATTN_F32, _F16, _BF16",
@@ -190,6 +195,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         return status_set(status, invalid, "desc: pass CLATTN_MERGE has no features, not 0x%llx",
                           (unsigned long long)d.features);
     }
+    if (d.unused) {
+        return status_set(status, invalid, "desc: unused is %u, not 0", d.unused);
+    }
     if (d.seq_q_least > d.seq_q) {
         return status_set(status, invalid, "desc: seq_q_least %u is over seq_q %u", d.seq_q_least,
                           d.seq_q);
@@ -199,6 +207,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .type_k = d.type_k,
         .type_v = d.type_v,
         .type_o = d.type_o,
+        .type_bias = d.features & CLATTN_FEATURE_BIAS && d.type_bias != d.type ? d.type_bias : 0,
         .type_d = d.type_d,
         .batch = d.batch,
         .heads_q = d.heads_q,

@@ -17,7 +17,8 @@ const struct solver *solvers_find(const char *name) {
 }
 
 static cl_ulong lacks(const struct solver *solver, const struct problem *p) {
-    return p->features & ~(solver->features | (solver->scored ? feature_scored() : 0));
+    const cl_ulong scored = solver->scored ? feature_scored() & ~feature_hides() : 0;
+    return p->features & ~(solver->features | scored);
 }
 
 bool solvers_offers(const struct solver *solver, const struct problem *p) {

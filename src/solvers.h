@@ -59,7 +59,8 @@ struct solver {
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
-    /* Does the solver offer the features that change scores?  Bits of its other features. */
+    /* Does the solver offer the features that change scores and hide no key?  Bits of its other
+     * features. */
     bool scored;
     cl_ulong features;
 
@@ -104,6 +105,9 @@ struct solver {
     void (*needs)(const struct problem *p, const struct device *d, const long long *values,
                   size_t stage, struct solver_needs *needs);
 };
+
+/* The features that hide keys one by one. */
+#define SOLVERS_HIDING (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK)
 
 enum { SOLVERS = 14 };
 

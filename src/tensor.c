@@ -121,7 +121,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     }
     t->strides = (struct strides){(cl_long)(given.offset / element_size), given.stride_batch,
                                   given.stride_head, given.stride_row};
-    if (!shape->batch || !shape->heads || !shape->rows) {
+    if (!shape->batch || !shape->heads || !shape->rows || !shape->width) {
         return CL_SUCCESS; /* no elements: its memory is not looked at */
     }
     if (!given.buffer && !given.svm) {

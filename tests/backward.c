@@ -74,7 +74,7 @@ static bool close_to_reference(struct run *run, struct compare_gradients *result
                                         data[TENSOR_V],
                                         data[TENSOR_D_O],
                                         run->tensors.what.lse ? data[TENSOR_D_LSE] : NULL,
-                                        data[TENSOR_ALIBI]};
+                                        tensors_extras(&run->tensors)};
     struct gradient expected[GRADIENTS];
     float *given[GRADIENTS];
     gradients_make(desc, run->given->scale, &in, expected);
@@ -142,12 +142,14 @@ static const enum tensors_name spoilt[] = {TENSOR_Q,   TENSOR_K,   TENSOR_V,    
                                            TENSOR_LSE, TENSOR_D_O, TENSOR_D_LSE};
 
 /* A query and a key in the middle that see one another. */
-static bool find_pair(const clattn_desc *desc, cl_uint *query, cl_uint *key) {
+static bool find_pair(const struct run *run, size_t head, cl_uint *query, cl_uint *key) {
+    const clattn_desc *desc = &run->tensors.live;
+    const struct reference_extras extras = tensors_extras(&run->tensors);
     for (cl_uint i = 0; i < desc->seq_q; i++)
         for (cl_uint j = 0; j < desc->seq_kv; j++) {
             *query = (desc->seq_q / 2 + i) % desc->seq_q;
             *key = (desc->seq_kv / 2 + j) % desc->seq_kv;
-            if (reference_sees(desc, *query, *key))
+            if (reference_head_sees(desc, &extras, head, *query, *key))
                 return true;
         }
     return false;
@@ -171,8 +173,11 @@ static bool bad_element(struct run *run, enum tensors_name name) {
     const bool of_keys = name == TENSOR_K || name == TENSOR_V;
     cl_uint query, key;
     /* Broadcast keys are shared by all. */
-    if (!tensors_is_input(&run->tensors, name) || !desc->batch || !find_pair(desc, &query, &key) ||
+    if (!tensors_is_input(&run->tensors, name) || !desc->batch ||
         run->given->tensors.layout == LAYOUT_BROADCAST)
+        return true;
+    const size_t of_q = (size_t)view->heads / 2 * (of_keys ? group : 1);
+    if (!find_pair(run, (size_t)(desc->batch - 1) * desc->heads_q + of_q, &query, &key))
         return true;
     char what[64];
     snprintf(what, sizeof what, "NaN in tensor %d", (int)name);

@@ -71,21 +71,24 @@ struct query {
 static size_t attend(struct work *w, struct query *query) {
     const clattn_desc *desc = w->desc;
     const size_t row = query->row;
-    const int64_t opposite = reference_opposite(desc, (cl_uint)(row % desc->seq_q));
-    const double slope = w->in->alibi ? (double)w->in->alibi[row / desc->seq_q] : 0;
+    const struct reference_extras *extras = &w->in->extras;
+    const cl_uint number = (cl_uint)(row % desc->seq_q);
+    const size_t head = row / desc->seq_q;
+    const double sink = extras->sink ? (double)extras->sink[head] : -INFINITY;
     size_t count = 0;
-    double largest = -INFINITY, sum = 0;
+    double largest = sink, sum = 0;
     for (cl_uint key = 0; key < desc->seq_kv; key++)
-        if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key)) {
+        if (reference_head_sees(desc, extras, head, number, key)) {
             struct pair *pair = &w->pairs[count++];
             pair->key = key;
-            pair->bias = -slope * fabs((double)(key - opposite));
+            pair->bias = reference_bias(desc, extras, head, number, key);
             reference_score(desc, w->scale, pair->bias, query->q,
                             w->in->k + (query->kv + key) * desc->head_dim, &pair->score);
             largest = fmax(largest, pair->score.exact);
         }
     for (size_t i = 0; i < count; i++)
         sum += exp(w->pairs[i].score.exact - largest);
+    sum += sink > -INFINITY ? exp(sink - largest) : 0;
     query->lse = largest + log(sum);
     for (cl_uint d = 0; d < desc->head_dim_v; d++)
         w->o[d] = 0;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "clattn.h"
+#include "reference.h"
 
 enum gradients_name { GRADIENT_Q, GRADIENT_K, GRADIENT_V, GRADIENTS };
 
@@ -39,9 +40,10 @@ struct gradient {
     struct gradients_row *rows;
 };
 
-/* Dense and decoded; d_lse may be NULL, alibi where desc does not have the feature. */
+/* Dense and decoded; d_lse may be NULL. */
 struct gradients_inputs {
-    const float *q, *k, *v, *d_o, *d_lse, *alibi;
+    const float *q, *k, *v, *d_o, *d_lse;
+    struct reference_extras extras;
 };
 
 /* desc is in normal form (reference.h).  Ends the test when memory runs out; result is to be freed.

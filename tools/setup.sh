@@ -16,7 +16,7 @@ case ${1-} in
 --tests)
     needed="$needed g++ libcmocka-dev clang"
     optional="$optional clang-format-14 libclang-rt-dev oclgrind mesa-opencl-icd
-        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip python3-venv"
+        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip python3-venv mandoc"
     compilers=$(dirname "$0")/setup_compilers.sh
     python=$(dirname "$0")/setup_python.sh
     ;;
