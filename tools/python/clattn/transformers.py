@@ -4,10 +4,9 @@
     model = AutoModel.from_pretrained(..., attn_implementation="clattn")
 
 CPU models, inference and training.  Seen are causal masks, sliding windows (sliding_window), scale,
-softcap, grouped heads, caches, padding of a batch on either side, and packed sequences
+softcap, sinks (inference alone: they get no gradient), grouped heads, caches, padding of a batch on either side, and packed sequences
 (cu_seq_lens_q); batches with padding and packed sequences run one call for each sequence.  As with
-flash_attention_2, other masks are not seen.  ValueError: dropout, sinks, position biases,
-attention weights as an output, a sequence whose padding has holes.
+flash_attention_2, other masks are not seen.  ValueError: dropout, position biases, attention weights as an output, a sequence whose padding has holes.
 """
 
 import torch
@@ -42,7 +41,6 @@ def attention_forward(module, query, key, value, attention_mask, dropout=0.0, sc
                       s_aux=None, cu_seq_lens_q=None, cu_seq_lens_k=None, **kwargs):
     """transformers' attention interface: returns (o [batch, queries, heads, dim], None)."""
     for name, value_, off in (("dropout", dropout, 0.0), ("position_bias", position_bias, None),
-                              ("sink (s_aux)", s_aux, None),
                               ("output_attentions", kwargs.get("output_attentions") or None, None)):
         if value_ is not None and value_ != off:
             raise ValueError(f"{name}: this version of clattn does not offer it")
@@ -51,7 +49,8 @@ def attention_forward(module, query, key, value, attention_mask, dropout=0.0, sc
     window = None
     if sliding_window is not None:
         window = (sliding_window - 1, 0 if causal else sliding_window - 1)
-    options = {"causal": causal, "window": window, "scale": scaling, "softcap": softcap}
+    options = {"causal": causal, "window": window, "scale": scaling, "softcap": softcap,
+               "sink": None if s_aux is None else s_aux.float()}
     segments = _segments(query, key, attention_mask, cu_seq_lens_q, cu_seq_lens_k)
     if segments is None:
         return attention(query, key, value, **options).transpose(1, 2), None
