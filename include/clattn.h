@@ -200,7 +200,7 @@ typedef cl_uint clattn_pass;
 /* SINK: attention sinks, a score sink[b, h] for each query head, which belongs to no key.  It takes
  * part in the sum that weights are divided by, and in lse, and is as it is: neither scaled nor
  * capped, and no band, bias or mask hides it.  A query that sees no key has o = 0 and lse = sink.
- * -inf: the head has no sink.  fwd_wgmma and the forward baselines do not offer it. */
+ * -inf: the head has no sink.  fwd_wgmma and the baselines do not offer it. */
 #define CLATTN_FEATURE_SINK ((cl_ulong)1 << 3)
 
 /* What is to be computed, as far as it decides compiled code or workspace.
@@ -430,10 +430,16 @@ typedef struct clattn_extras {
     const clattn_tensor *bias;
     const clattn_tensor *mask;
     const clattn_tensor *sink; /* CLATTN_FEATURE_SINK: [batch, heads_q], F32, finite or -inf */
+    /* Of a backward pass: written, shaped as bias and sink; NULL: not computed.  Where a stride is
+     * 0, the gradient is the sum over that dimension, whatever the strides of bias and sink are.
+     * d_bias is of desc.type_d or, where that is 0, of bias's type; d_sink is F32.  A bias that
+     * hides a key has the gradient 0. */
+    const clattn_tensor *d_bias;
+    const clattn_tensor *d_sink;
 } clattn_extras;
 
 #define CLATTN_EXTRAS_INIT \
-    { sizeof(clattn_extras), NULL, NULL, NULL, NULL }
+    { sizeof(clattn_extras), NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* What may change from call to call. */
 typedef struct clattn_forward_args {

@@ -88,7 +88,7 @@ static void compose_operands(const struct program_recipe *recipe, const struct p
                     problem_element_name(type));
         text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
         append_argument(&arguments, operand, written >> i & 1, recipe->in_place ? "" : "restrict ");
-        if (operand->feature) {
+        if (operand->feature && !operand->gradient) {
             append_argument(&extras, operand, written >> i & 1, "");
             text_printf(&passed, ", %s", operand->name);
         }

@@ -243,7 +243,6 @@ const struct solver solver_bwd_standard = {
     .baseline = true,
     .mixed = true,
     .scored = true,
-    .features = CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -58,7 +58,7 @@ cl_int solvers_check_arguments(const struct solver *solver, const struct problem
                                const struct variant *v, const struct device *d,
                                struct status *status) {
     struct stage stages[STAGES];
-    const size_t count = d->argument_bytes ? solver->stages(v, stages) : 0;
+    const size_t count = d->argument_bytes ? solvers_stages(solver, p, v, stages) : 0;
     for (size_t i = 0; i < count; i++) {
         const struct program_recipe *recipe = &stages[i].recipe;
         const cl_ulong bytes = launch_argument_bytes(program_operands(recipe, p), d->address_bits);

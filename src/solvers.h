@@ -122,6 +122,11 @@ const struct solver *solvers_find(const char *name);
 /* Does the solver offer all of the problem's features, and its types? */
 bool solvers_offers(const struct solver *solver, const struct problem *p);
 
+/* The launches of a variant for the problem: the solver's, and behind them those of d_bias and
+ * d_sink. */
+size_t solvers_stages(const struct solver *solver, const struct problem *p, const struct variant *v,
+                      struct stage stages[STAGES]);
+
 /* Can the solver run the problem on the device, with a variant that has the parameters of v (NULL:
  * none)?  With one sentence in `why`, unless the answer is SHOULD. */
 enum fitness solvers_fit(const struct solver *solver, const struct problem *p,

@@ -201,6 +201,9 @@ static bool overlaps_itself(const struct tensor *t) {
     const size_t n = dimensions_of(t, dimensions);
     cl_ulong covered = t->shape.width * problem_type_size(t->shape.type);
     for (size_t i = 0; i < n; i++) {
+        if (t->summed && dimensions[i].stride == 0) {
+            continue;
+        }
         if (dimensions[i].stride < covered) {
             return true;
         }

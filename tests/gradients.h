@@ -51,6 +51,16 @@ struct gradients_inputs {
 void gradients_make(const clattn_desc *desc, float scale, const struct gradients_inputs *in,
                     struct gradient result[GRADIENTS]);
 
+/* d_bias [batch, heads_q, seq_q, seq_kv] and d_sink [batch, heads_q], dense, without type: of each
+ * element what it is, how far errors of the scores can move it, and its |terms|.  To be freed. */
+struct gradients_extras {
+    double *bias, *bias_moves, *bias_terms;
+    double *sink, *sink_moves, *sink_terms;
+};
+void gradients_make_extras(const clattn_desc *desc, float scale, const struct gradients_inputs *in,
+                           struct gradients_extras *result);
+void gradients_free_extras(struct gradients_extras *result);
+
 void gradients_free(struct gradient result[GRADIENTS]);
 
 #endif

@@ -81,11 +81,11 @@ static cl_uint matched(const struct tensors *tensors, cl_uint row) {
 }
 
 static bool of_pairs(enum tensors_name name) {
-    return name == TENSOR_BIAS || name == TENSOR_MASK;
+    return name == TENSOR_BIAS || name == TENSOR_MASK || name == TENSOR_D_BIAS;
 }
 
 static bool of_heads(enum tensors_name name) {
-    return name == TENSOR_ALIBI || name == TENSOR_SINK;
+    return name == TENSOR_ALIBI || name == TENSOR_SINK || name == TENSOR_D_SINK;
 }
 
 /* One row before it is rounded.  k is generated before q. */
@@ -192,23 +192,23 @@ static struct tensors_memory *new_memory(struct tensors *tensors, const char *na
 }
 
 static const char *const names[TENSOR_COUNT] = {
-    [TENSOR_Q] = "q",         [TENSOR_K] = "k",         [TENSOR_V] = "v",
-    [TENSOR_O] = "o",         [TENSOR_LSE] = "lse",     [TENSOR_D_O] = "d_o",
-    [TENSOR_D_LSE] = "d_lse", [TENSOR_D_Q] = "d_q",     [TENSOR_D_K] = "d_k",
-    [TENSOR_D_V] = "d_v",     [TENSOR_ALIBI] = "alibi", [TENSOR_BIAS] = "bias",
-    [TENSOR_MASK] = "mask",   [TENSOR_SINK] = "sink",
+    [TENSOR_Q] = "q",           [TENSOR_K] = "k",         [TENSOR_V] = "v",
+    [TENSOR_O] = "o",           [TENSOR_LSE] = "lse",     [TENSOR_D_O] = "d_o",
+    [TENSOR_D_LSE] = "d_lse",   [TENSOR_D_Q] = "d_q",     [TENSOR_D_K] = "d_k",
+    [TENSOR_D_V] = "d_v",       [TENSOR_ALIBI] = "alibi", [TENSOR_BIAS] = "bias",
+    [TENSOR_MASK] = "mask",     [TENSOR_SINK] = "sink",   [TENSOR_D_BIAS] = "d_bias",
+    [TENSOR_D_SINK] = "d_sink",
 };
 
 static const cl_ulong features[TENSOR_COUNT] = {
-    [TENSOR_ALIBI] = CLATTN_FEATURE_ALIBI,
-    [TENSOR_BIAS] = CLATTN_FEATURE_BIAS,
-    [TENSOR_MASK] = CLATTN_FEATURE_MASK,
-    [TENSOR_SINK] = CLATTN_FEATURE_SINK,
+    [TENSOR_ALIBI] = CLATTN_FEATURE_ALIBI, [TENSOR_BIAS] = CLATTN_FEATURE_BIAS,
+    [TENSOR_MASK] = CLATTN_FEATURE_MASK,   [TENSOR_SINK] = CLATTN_FEATURE_SINK,
+    [TENSOR_D_BIAS] = CLATTN_FEATURE_BIAS, [TENSOR_D_SINK] = CLATTN_FEATURE_SINK,
 };
 
 bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
     if (features[name])
-        return tensors->what.desc.features & features[name];
+        return name <= TENSOR_SINK && tensors->what.desc.features & features[name];
     return name <= TENSOR_V ||
            (tensors->what.desc.pass == CLATTN_BACKWARD &&
             (name <= TENSOR_D_O || (name == TENSOR_D_LSE && tensors->what.lse)));
@@ -217,7 +217,8 @@ bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
 bool tensors_has(const struct tensors *tensors, enum tensors_name name) {
     return tensors_is_input(tensors, name) ||
            (tensors->what.desc.pass == CLATTN_BACKWARD
-                ? name >= TENSOR_D_Q && name <= TENSOR_D_V
+                ? (name >= TENSOR_D_Q && name <= TENSOR_D_V) ||
+                      (name > TENSOR_SINK && tensors->what.desc.features & features[name])
                 : name == TENSOR_O || (name == TENSOR_LSE && tensors->what.lse));
 }
 
@@ -304,6 +305,10 @@ static void shape(struct tensors *tensors) {
                                              CLATTN_F32,
                                              desc->type_bias ? desc->type_bias : t.q,
                                              REFERENCE_BYTE,
+                                             CLATTN_F32,
+                                             d                 ? d
+                                             : desc->type_bias ? desc->type_bias
+                                                               : t.q,
                                              CLATTN_F32};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
@@ -322,7 +327,8 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
     view[TENSOR_ALIBI].rows = view[TENSOR_ALIBI].dim = 1;
     view[TENSOR_SINK].rows = view[TENSOR_SINK].dim = 1;
-    view[TENSOR_BIAS].dim = view[TENSOR_MASK].dim = desc->seq_kv;
+    view[TENSOR_D_SINK].rows = view[TENSOR_D_SINK].dim = 1;
+    view[TENSOR_BIAS].dim = view[TENSOR_MASK].dim = view[TENSOR_D_BIAS].dim = desc->seq_kv;
 }
 
 void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,
@@ -461,12 +467,15 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
         const size_t bytes = view->dim * reference_type_size(view->type);
         const unsigned char *stored = tensors->stored[name];
         bool *takes_part = NULL;
+        /* A query that sees nothing but a sink has results, whose gradients matter. */
+        const bool of_sink = name >= TENSOR_O && name <= TENSOR_D_LSE &&
+                             tensors->what.desc.features & CLATTN_FEATURE_SINK;
         for (cl_uint b = 0; b < view->batch; b++)
             for (cl_uint h = 0; h < view->heads; h++) {
                 if (!features[name])
                     takes_part = participants(tensors, is_of_keys(name), b, h);
                 for (cl_uint row = 0; row < view->rows; row++, stored += bytes)
-                    if (features[name] || takes_part[row])
+                    if (features[name] || takes_part[row] || (of_sink && name != TENSOR_D_O))
                         memcpy(view->memory->image + tensors_at(view, b, h, row, 0), stored, bytes);
                 free(takes_part);
                 takes_part = NULL;
@@ -546,6 +555,8 @@ void tensors_arguments(const struct tensors *tensors, float scale, struct tensor
     slots->extras.bias = given[TENSOR_BIAS];
     slots->extras.mask = given[TENSOR_MASK];
     slots->extras.sink = given[TENSOR_SINK];
+    slots->extras.d_bias = given[TENSOR_D_BIAS];
+    slots->extras.d_sink = given[TENSOR_D_SINK];
     slots->args.extras = &slots->extras;
     slots->args.q = given[TENSOR_Q];
     slots->args.k = given[TENSOR_K];

@@ -46,6 +46,8 @@ enum tensors_name {
     TENSOR_BIAS,
     TENSOR_MASK,
     TENSOR_SINK,
+    TENSOR_D_BIAS, /* outputs of a backward pass with the feature, with strides 0 as of bias */
+    TENSOR_D_SINK,
     TENSOR_COUNT
 };
 

@@ -627,6 +627,9 @@ static void wrong_extras_are_refused(void **state) {
     extras.sink = &sink;
     assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "bias NULL feature", "no bias"));
     extras.bias = &bias;
+    extras.d_sink = &sink;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "d_sink backward", "d_sink"));
+    extras.d_sink = NULL;
     mask.offset = (size_t)(last - keys) + 1;
     assert_true(call_refused(plan, &call, CLATTN_OUT_OF_BOUNDS, "mask", "mask past the end"));
     mask.offset = 0;

@@ -39,6 +39,8 @@ static void shapes_are_those_of_the_header(void **state) {
         [OPERAND_LSE_2 + 2] = {3, 6, 40, 60, CLATTN_BF16},
         [OPERAND_LSE_2 + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
         [OPERAND_LSE_2 + 4] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 5] = {3, 6, 40, 60, CLATTN_BF16}, /* d_bias, d_sink */
+        [OPERAND_LSE_2 + 6] = {3, 6, 1, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < operands_count; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -48,7 +50,9 @@ static void shapes_are_those_of_the_header(void **state) {
             fail_msg("%s", operands_table[i].name);
         }
         assert_int_equal(operand_type(&operands_table[i], &of_gradients),
-                         i >= OPERAND_D_Q && i <= OPERAND_D_V ? CLATTN_F16 : e->type);
+                         (i >= OPERAND_D_Q && i <= OPERAND_D_V) || i == OPERAND_LSE_2 + 5
+                             ? CLATTN_F16
+                             : e->type);
     }
 }
 
