@@ -77,3 +77,20 @@ def test_encoder_and_refusals():
             mine(input_ids=tokens, attention_mask=mask)
     with pytest.raises(ValueError, match="dropout"):
         mine.train()(input_ids=tokens)
+
+
+def test_sinks():
+    """gpt-oss: sinks and windows, without gradients; where sinks want one, the call is refused."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+    own, mine = pair(GptOssForCausalLM, GptOssConfig, num_key_value_heads=2, head_dim=16,
+                     sliding_window=8, num_local_experts=2, num_experts_per_tok=1,
+                     pad_token_id=0)
+    for model in (own, mine):
+        for layer in model.model.layers:
+            torch.nn.init.constant_(layer.self_attn.sinks, 0.7)
+    tokens = torch.randint(0, 96, (2, 20))
+    with torch.no_grad():
+        a, b = (m.eval()(input_ids=tokens).logits for m in (own, mine))
+    assert torch.allclose(a, b, atol=1e-4)
+    with pytest.raises(ValueError, match="sink: it wants a gradient"):
+        mine(input_ids=tokens)
