@@ -41,20 +41,26 @@ def attention(q, k, v, *, causal=False, window=None, scale=None, softcap=None, a
     queue       for PyOpenCL arrays: where it runs; default q.queue.
     wait_for    for PyOpenCL arrays: events to wait for beside the arrays' own.
     variant     a solver, or a solver with parameters, in place of clattn's choice.
-    bias, mask, sink, dropout, seed: this version does not offer them (ValueError).
+    bias        added to the scores after scale and softcap; float32, float16 or bfloat16; its shape
+                broadcasts to [batch, heads, queries, keys].  -inf hides a key.
+    mask        bool or uint8, a shape likewise: False hides the key from the query.
+    sink        float32 [heads] or [batch, heads]: a score that takes part in each row's sum and
+                belongs to no key.
+    dropout, seed: this version does not offer them (ValueError).
 
     Returns o [batch, heads, queries, v's head dimension] of q's type, or (o, lse).  A query that
-    sees no key gets 0, and lse -inf.  NumPy: the call returns when o is there; on a CPU device
+    sees no key gets 0, and lse -inf (the sink).  NumPy: the call returns when o is there; on a CPU device
     nothing is copied unless an array's last dimension is not contiguous or a stride is negative.
     PyOpenCL: the call does not wait; o.events has its event.
 
     Raises ValueError, with a sentence, for what cannot be computed; clattn.Error where OpenCL
     fails.  Any number of threads may call.
     """
-    refuse(bias=bias, mask=mask, sink=sink, dropout=dropout, seed=seed)
+    refuse(dropout=dropout, seed=seed)
+    extras = present(alibi=alibi, bias=bias, mask=mask, sink=sink)
     if type(q) is not np.ndarray and _is_opencl(q):
         from . import _opencl
-        return _opencl.attention(q, k, v, causal, window, scale, softcap, align, alibi, return_lse,
+        return _opencl.attention(q, k, v, causal, window, scale, softcap, align, extras, return_lse,
                                  out, queue, wait_for, device, variant)
     _no_queue(queue, wait_for)
     for name, array in (("q", q), ("k", k), ("v", v)):
@@ -66,7 +72,7 @@ def attention(q, k, v, *, causal=False, window=None, scale=None, softcap=None, a
     types = (type_q, type_of("k", k.dtype), type_of("v", v.dtype),
              type_q if o is None else type_of("out", _array("out", o).dtype), 0)
     problem = problem_of(s.FORWARD, q.shape, k.shape, v.shape, types, causal, window, softcap,
-                         align, variant, alibi is not None)
+                         align, variant, extras)
     shape = q.shape[:3] + v.shape[3:]
     o = np.empty(shape, q.dtype) if o is None else _output("out", o, shape)
     if return_lse:
@@ -75,8 +81,7 @@ def attention(q, k, v, *, causal=False, window=None, scale=None, softcap=None, a
     if o.size:
         host = _device.host(device)
         inputs, keep = _inputs({"q": q, "k": k, "v": v})
-        if alibi is not None:
-            inputs["alibi"] = _slopes(alibi, problem, keep)
+        _extras(extras, problem, inputs, keep)
         outputs, results = {}, {"o": o, "lse": lse} if return_lse else {"o": o}
         copies = _outputs(host, results, outputs, keep)
         _host.run(host, problem, inputs, outputs, number("scale", scale, s.SCALE_DEFAULT),
@@ -94,16 +99,17 @@ def attention_backward(q, k, v, o, lse, d_o, *, d_lse=None, causal=False, window
 
     o, lse: what attention(..., return_lse=True) gave for the same options.  d_o: o's gradient, of
     o's shape and type; d_lse: that of lse, if it has one.  needs: which of the three gradients are
-    computed; the others are None.  out: a triple of arrays for them (None: a new one).  alibi's
-    slopes get no gradient.  All else is as for attention.
+    computed; the others are None.  out: a triple of arrays for them (None: a new one).  alibi,
+    bias and sink get no gradient.  All else is as for attention.
 
     Results repeat to the bit.  They are right where all scores are at most 2^16 in magnitude.
     """
-    refuse(bias=bias, mask=mask, sink=sink, dropout=dropout, seed=seed)
+    refuse(dropout=dropout, seed=seed)
+    extras = present(alibi=alibi, bias=bias, mask=mask, sink=sink)
     if type(q) is not np.ndarray and _is_opencl(q):
         from . import _opencl
         return _opencl.attention_backward(q, k, v, o, lse, d_o, d_lse, causal, window, scale,
-                                          softcap, align, alibi, needs, out, queue, wait_for,
+                                          softcap, align, extras, needs, out, queue, wait_for,
                                           device, variant)
     _no_queue(queue, wait_for)
     given = {"q": q, "k": k, "v": v, "o": o, "lse": lse, "d_o": d_o}
@@ -113,7 +119,7 @@ def attention_backward(q, k, v, o, lse, d_o, *, d_lse=None, causal=False, window
         _array(name, array)
     types = tuple(type_of(n, given[n].dtype) for n in ("q", "k", "v", "o")) + (0,)
     problem = problem_of(s.BACKWARD, q.shape, k.shape, v.shape, types, causal, window, softcap,
-                         align, variant, alibi is not None)
+                         align, variant, extras)
     shape = q.shape[:3] + v.shape[3:]
     shapes(given, shape)
     wanted = gradients(needs, out)
@@ -129,8 +135,7 @@ def attention_backward(q, k, v, o, lse, d_o, *, d_lse=None, causal=False, window
         else:
             host = _device.host(device)
             inputs, keep = _inputs(given)
-            if alibi is not None:
-                inputs["alibi"] = _slopes(alibi, problem, keep)
+            _extras(extras, problem, inputs, keep)
             outputs = {}
             copies = _outputs(host, results, outputs, keep)
             _host.run(host, problem, inputs, outputs, number("scale", scale, s.SCALE_DEFAULT),
@@ -162,8 +167,8 @@ def gradients(needs, out):
     return list(zip(needs, out))
 
 
-def describe(q, k, v, *, causal=False, window=None, softcap=None, align="end", alibi=None,
-             device=None, variant=None, backward=False):
+def describe(q, k, v, *, causal=False, window=None, softcap=None, align="end", bias=None,
+             mask=None, alibi=None, sink=None, device=None, variant=None, backward=False):
     """Which variant would run for these NumPy arrays on the device, and why, as a text.
 
     Arguments as for attention.  Nothing is compiled.  Where nothing can run, the text says why.
@@ -171,7 +176,7 @@ def describe(q, k, v, *, causal=False, window=None, softcap=None, align="end", a
     types = tuple(type_of(n, _array(n, a).dtype) for n, a in (("q", q), ("k", k), ("v", v)))
     problem = problem_of(s.BACKWARD if backward else s.FORWARD, q.shape, k.shape, v.shape,
                          types + (types[0], 0), causal, window, softcap, align, variant,
-                         alibi is not None)
+                         present(alibi=alibi, bias=bias, mask=mask, sink=sink))
     host = _device.host(device)
     return l.text(l.lib.clattn_supports, host.handle, _device.desc_of(problem))[1]
 
@@ -266,18 +271,42 @@ def _outputs(host, results, outputs, keep):
     return copies
 
 
-def _slopes(alibi, problem, keep):
-    """The view of ALiBi's slopes."""
-    slopes = np.ascontiguousarray(_array("alibi", alibi))
-    if slopes.dtype != np.float32:
-        raise ValueError(f"alibi: its type is {slopes.dtype}, not float32")
-    if slopes.shape == (problem.heads_q,):
-        batch = 0
-    elif slopes.shape == (problem.batch, problem.heads_q):
-        batch = problem.heads_q
-    else:
-        raise ValueError(f"alibi: its shape is {slopes.shape}, not ({problem.heads_q},) or "
-                         f"({problem.batch}, {problem.heads_q})")
-    keep.append(slopes)
-    begin = _address(slopes)
-    return begin, begin + slopes.nbytes, batch, 1, 0
+def present(**extras):
+    """Those that are not None."""
+    return {name: array for name, array in extras.items() if array is not None}
+
+
+def heads_shape(name, array, problem):
+    """The stride of the batch of an extra that has a number for each head."""
+    if array.dtype != np.float32:
+        raise ValueError(f"{name}: its type is {array.dtype}, not float32")
+    if array.shape == (problem.heads_q,):
+        return 0
+    if array.shape == (problem.batch, problem.heads_q):
+        return problem.heads_q
+    raise ValueError(f"{name}: its shape is {array.shape}, not ({problem.heads_q},) or "
+                     f"({problem.batch}, {problem.heads_q})")
+
+
+def _extras(extras, problem, inputs, keep):
+    """Adds the views of alibi, bias, mask and sink to inputs."""
+    for name, array in extras.items():
+        _array(name, array)
+        if name in ("alibi", "sink"):
+            array = np.ascontiguousarray(array)
+            batch, begin = heads_shape(name, array, problem), _address(array)
+            inputs[name] = begin, begin + array.nbytes, batch, 1, 0
+        else:
+            if name == "mask" and array.dtype not in (np.bool_, np.uint8):
+                raise ValueError(f"mask: its type is {array.dtype}, not bool or uint8")
+            shape = (problem.batch, problem.heads_q, problem.seq_q, problem.seq_kv)
+            try:
+                wide = np.broadcast_to(array, shape)
+            except ValueError:
+                raise ValueError(f"{name}: its shape {array.shape} does not broadcast to "
+                                 f"{shape}") from None
+            if not _direct(wide):  # keys are one after the other
+                array = np.ascontiguousarray(np.broadcast_to(array, array.shape[:-1] + shape[3:]))
+                wide = np.broadcast_to(array, shape)
+            inputs[name] = _view(wide)
+        keep.append(array)

@@ -172,7 +172,8 @@ def desc_of(problem):
     return s.Desc(sizeof(s.Desc), q, problem.batch, problem.heads_q, problem.heads_kv,
                   problem.seq_q, problem.seq_kv, problem.head_dim, problem.head_dim_v, left, right,
                   problem.align, problem.softcap, variant, problem.features, 0, k, v, o, d,
-                  problem.which, 0)
+                  problem.which,
+                  problem.type_bias, 0, 0)
 
 
 class Host(Context):

@@ -44,11 +44,12 @@ class Call:
                      else s.BackwardArgs(size=_BACKWARD))
         self.args.batch = self.args.seq_q = self.args.seq_kv = s.FROM_DESC
         self.tensors = {name: s.Tensor(size=_TENSOR) for name in names}
+        extras = s.Extras(size=_EXTRAS)
         for name, tensor in self.tensors.items():
-            if name == "alibi":
-                self.args.extras = ctypes.pointer(s.Extras(_EXTRAS, ctypes.pointer(tensor)))
-            else:
-                setattr(self.args, name, ctypes.pointer(tensor))
+            there = extras if name in s.FEATURES else self.args
+            setattr(there, name, ctypes.pointer(tensor))
+        if not s.FEATURES.keys().isdisjoint(names):
+            self.args.extras = ctypes.pointer(extras)
         self.event, self.status = c_void_p(), c_int32()
         self.args_ref, self.event_ref = byref(self.args), byref(self.event)
         self.status_ref = byref(self.status)
@@ -81,9 +82,9 @@ def run(host, problem, inputs, outputs, scale, keep=()):
         for (name, tensor), place in zip(call.tensors.items(), places or views.values()):
             _, tensor.stride_batch, tensor.stride_head, tensor.stride_row = views[name][1:]
             if places:
-                tensor.buffer, tensor.offset = place[0], place[1]
+                tensor.buffer, tensor.offset, tensor.svm = place[0], place[1], None
             else:
-                tensor.svm = place[0]
+                tensor.buffer, tensor.offset, tensor.svm = None, 0, place[0] or None
         args = call.args
         args.scale = scale
         args.workspace = (_buffer(host, _READ_WRITE, plan.workspace, None, made, call)
@@ -99,17 +100,17 @@ def run(host, problem, inputs, outputs, scale, keep=()):
             event = call.event.value
             if event:
                 status = l.cl.clWaitForEvents(1, call.event_ref)
+            _running.pop(call, None)
         if status:
             l.check(status, "the kernels")
     except (ValueError, l.Error):  # nothing runs
-        del _running[call]
+        _running.pop(call, None)
         raise
     finally:
         if event:
             l.cl.clReleaseEvent(event)
         for memory in made:
             l.cl.clReleaseMemObject(memory)
-    del _running[call]
     give(plan, names, call)
 
 

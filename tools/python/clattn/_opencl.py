@@ -9,11 +9,11 @@ import pyopencl.array as cla
 from . import _device, _host
 from . import _library as l
 from . import _structs as s
-from ._attention import gradients, shapes
+from ._attention import gradients, heads_shape, shapes
 from ._problem import number, problem_of, type_of
 
 
-def attention(q, k, v, causal, window, scale, softcap, align, alibi, return_lse, out, queue,
+def attention(q, k, v, causal, window, scale, softcap, align, extras, return_lse, out, queue,
               wait_for, device, variant):
     """As clattn.attention, whose arguments these are."""
     queue = _queue(queue, q, device)
@@ -26,7 +26,7 @@ def attention(q, k, v, causal, window, scale, softcap, align, alibi, return_lse,
     types = (type_q, type_of("k", k.dtype), type_of("v", v.dtype),
              type_q if o is None else type_of("out", o.dtype), 0)
     problem = problem_of(s.FORWARD, q.shape, k.shape, v.shape, types, causal, window, softcap,
-                         align, variant, alibi is not None)
+                         align, variant, extras)
     shape = q.shape[:3] + v.shape[3:]
     o = _output("out", o, shape, q.dtype if o is None else o.dtype, queue, q)
     arrays = {"q": q, "k": k, "v": v, "o": o}
@@ -35,11 +35,11 @@ def attention(q, k, v, causal, window, scale, softcap, align, alibi, return_lse,
         lse = arrays["lse"] = _output("out[1]", lse, shape[:3], np.float32, queue, q)
         results.append(lse)
     if 0 not in shape:
-        _run(problem, queue, arrays, results, scale, alibi, wait_for)
+        _run(problem, queue, arrays, results, scale, extras, wait_for)
     return (o, lse) if return_lse else o
 
 
-def attention_backward(q, k, v, o, lse, d_o, d_lse, causal, window, scale, softcap, align, alibi,
+def attention_backward(q, k, v, o, lse, d_o, d_lse, causal, window, scale, softcap, align, extras,
                        needs, out, queue, wait_for, device, variant):
     """As clattn.attention_backward, whose arguments these are."""
     queue = _queue(queue, q, device)
@@ -50,14 +50,14 @@ def attention_backward(q, k, v, o, lse, d_o, d_lse, causal, window, scale, softc
         _array(name, array)
     types = tuple(type_of(n, arrays[n].dtype) for n in ("q", "k", "v", "o")) + (0,)
     problem = problem_of(s.BACKWARD, q.shape, k.shape, v.shape, types, causal, window, softcap,
-                         align, variant, alibi is not None)
+                         align, variant, extras)
     shapes(arrays, q.shape[:3] + v.shape[3:])
     results = {}
     for name, like, (need, given) in zip(("d_q", "d_k", "d_v"), (q, k, v), gradients(needs, out)):
         if need:
             results[name] = _output(name, given, like.shape, like.dtype, queue, q)
     if results and problem.batch and problem.heads_q:
-        _run(problem, queue, {**arrays, **results}, list(results.values()), scale, alibi, wait_for)
+        _run(problem, queue, {**arrays, **results}, list(results.values()), scale, extras, wait_for)
     return results.get("d_q"), results.get("d_k"), results.get("d_v")
 
 
@@ -115,29 +115,38 @@ def _memory(tensor, array):
             tensor.svm = memory.svm_ptr
 
 
-def _slopes(tensor, alibi, problem):
-    _array("alibi", alibi)
-    if alibi.dtype != np.float32 or not alibi.flags.c_contiguous:
-        raise ValueError("alibi: a contiguous array of float32 is wanted")
-    if alibi.shape not in ((problem.heads_q,), (problem.batch, problem.heads_q)):
-        raise ValueError(f"alibi: its shape is {alibi.shape}, not ({problem.heads_q},) or "
-                         f"({problem.batch}, {problem.heads_q})")
-    tensor.stride_batch = problem.heads_q if alibi.ndim == 2 else 0
-    tensor.stride_head = 1
-    _memory(tensor, alibi)
+def _extra(tensor, name, array, problem):
+    _array(name, array)
+    if name in ("alibi", "sink"):
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name}: it is not contiguous")
+        tensor.stride_batch, tensor.stride_head = heads_shape(name, array, problem), 1
+        _memory(tensor, array)
+        return
+    if name == "mask" and array.dtype not in (np.bool_, np.uint8, np.int8):
+        raise ValueError(f"mask: its type is {array.dtype}, not bool, uint8 or int8")
+    shape = (problem.batch, problem.heads_q, problem.seq_q, problem.seq_kv)
+    if len(array.shape) != 4 or array.shape[3] != shape[3] or any(
+            n not in (1, m) for n, m in zip(array.shape, shape)):
+        raise ValueError(f"{name}: its shape is {array.shape}, not {shape}, or 1 in place of one of "
+                         "the first three")
+    _fill(tensor, name, array)
+    for n, stride in zip(array.shape, ("stride_batch", "stride_head", "stride_row")):
+        if n == 1:
+            setattr(tensor, stride, 0)
 
 
-def _run(problem, queue, arrays, results, scale, alibi, wait_for):
+def _run(problem, queue, arrays, results, scale, extras, wait_for):
     cl_context = queue.context
     plan = _device.of_context(cl_context.int_ptr, queue.device.int_ptr).plan(problem)
-    if alibi is not None:
-        arrays = {**arrays, "alibi": alibi}
+    if extras:
+        arrays = {**arrays, **extras}
     names = tuple(arrays)
     call = _host.take(plan, problem.which, names)
     waits = [e.int_ptr for e in wait_for] if wait_for else []
     for name, array in arrays.items():
-        if name == "alibi":
-            _slopes(call.tensors[name], array, problem)
+        if name in extras:
+            _extra(call.tensors[name], name, array, problem)
         else:
             _fill(call.tensors[name], name, array)
         if array.events:

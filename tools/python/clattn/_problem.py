@@ -25,6 +25,7 @@ class Problem(NamedTuple):
     softcap: float
     variant: str | None
     features: int
+    type_bias: int
 
 
 _types = {np.dtype(np.float32): s.F32, np.dtype(np.float16): s.F16}
@@ -79,8 +80,13 @@ def refuse(**options):
             raise ValueError(f"{name}: this version of clattn does not offer it")
 
 
-def problem_of(which, q, k, v, types, causal, window, softcap, align, variant, alibi):
-    """The Problem of three shapes [batch, heads, sequence, head dimension]."""
+def problem_of(which, q, k, v, types, causal, window, softcap, align, variant, extras,
+               bias_type=None):
+    """The Problem of three shapes [batch, heads, sequence, head dimension].
+
+    extras: those of alibi, bias, mask and sink that are given.  bias_type: bias' clattn_type, where
+    the bias is no array with a NumPy dtype.
+    """
     for name, shape in (("q", q), ("k", k), ("v", v)):
         if len(shape) != 4:
             raise ValueError(f"{name}: 4 dimensions [batch, heads, sequence, head dimension] are "
@@ -103,4 +109,15 @@ def problem_of(which, q, k, v, types, causal, window, softcap, align, variant, a
         raise ValueError("variant: a text is wanted, as 'fwd_rows'")
     return Problem(which, types, batch, heads_q, k[1], seq_q, k[2], head_dim, v[3],
                    band_of(causal, window), s.ALIGN[align], number("softcap", softcap, 0.0),
-                   variant, s.FEATURE_ALIBI if alibi else 0)
+                   variant, sum(s.FEATURES[name] for name in extras),
+                   _type_bias(extras) if bias_type is None else bias_type)
+
+
+def _type_bias(extras):
+    """The clattn_type of bias; 0 without one."""
+    bias = extras.get("bias")
+    if bias is None:
+        return 0
+    if not hasattr(bias, "dtype"):
+        raise ValueError(f"bias: an array is wanted, not {type(bias).__name__}")
+    return type_of("bias", bias.dtype)

@@ -7,7 +7,7 @@ F32, F16, BF16 = 1, 2, 3
 ALIGN = {"end": 0, "start": 1}
 UNBOUNDED = -1
 FORWARD, BACKWARD = 0, 1
-FEATURE_ALIBI = 1 << 0
+FEATURES = {"alibi": 1 << 0, "bias": 1 << 1, "mask": 1 << 2, "sink": 1 << 3}
 FROM_DESC = 0xFFFFFFFF
 SCALE_DEFAULT = 3.402823466e38
 INVALID_FIRST, INVALID_LAST = -9010, -9001  # what the caller did; all else is the driver's
@@ -28,7 +28,8 @@ class Desc(Structure):
                 ("softcap", c_float), ("variant", c_char_p), ("features", c_uint64),
                 ("promises", c_uint64), ("type_k", c_uint32), ("type_v", c_uint32),
                 ("type_o", c_uint32), ("type_d", c_uint32), ("pass_", c_uint32),
-                ("seq_q_least", c_uint32)]
+                ("type_bias", c_uint32),
+                ("seq_q_least", c_uint32), ("unused", c_uint32)]
 
 
 class Tensor(Structure):
@@ -40,7 +41,8 @@ TENSOR = POINTER(Tensor)
 
 
 class Extras(Structure):
-    _fields_ = [("size", c_size_t), ("alibi", TENSOR)]
+    _fields_ = [("size", c_size_t), ("alibi", TENSOR), ("bias", TENSOR), ("mask", TENSOR),
+                ("sink", TENSOR)]
 
 
 class ForwardArgs(Structure):

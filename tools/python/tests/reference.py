@@ -8,7 +8,8 @@ as tests/compare.c of the C library has it, here per tensor and not per element)
 import numpy as np
 
 
-def scores(q, k, causal=False, window=(-1, -1), scale=None, softcap=0.0, align="end", alibi=None):
+def scores(q, k, causal=False, window=(-1, -1), scale=None, softcap=0.0, align="end", alibi=None,
+           bias=None, mask=None, sink=None):
     """(scores with -inf where hidden, derivative of the softcap, q and k with all heads)."""
     q, k = q.astype(np.float64), k.astype(np.float64)
     k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)
@@ -21,6 +22,10 @@ def scores(q, k, causal=False, window=(-1, -1), scale=None, softcap=0.0, align="
     rows, cols = s.shape[2:]
     c = np.arange(rows)[:, None] + (cols - rows if align == "end" else 0)
     j = np.arange(cols)[None, :]
+    if bias is not None:
+        s = s + np.asarray(bias, np.float64)
+    if mask is not None:
+        s = np.where(mask, s, -np.inf)
     if alibi is not None:
         s = s - np.broadcast_to(alibi, s.shape[:2])[:, :, None, None] * np.abs(j - c)
     left, right = window
@@ -39,9 +44,13 @@ def forward(q, k, v, **options):
     v = np.repeat(v.astype(np.float64), q.shape[1] // v.shape[1], axis=1)
     if s.shape[3] == 0:
         return np.zeros(q.shape[:3] + v.shape[3:]), np.full(q.shape[:3], -np.inf)
-    m = s.max(axis=3, keepdims=True)
+    sinks = np.full(s.shape[:2], -np.inf)
+    if options.get("sink") is not None:
+        sinks = np.broadcast_to(options["sink"].astype(np.float64), s.shape[:2])
+    sinks = sinks[:, :, None, None]
+    m = np.maximum(s.max(axis=3, keepdims=True), sinks)
     p = np.exp(s - np.where(np.isinf(m), 0, m))
-    total = p.sum(axis=3, keepdims=True)
+    total = p.sum(axis=3, keepdims=True) + np.exp(sinks - np.where(np.isinf(m), 0, m))
     with np.errstate(divide="ignore"):
         lse = (np.log(total) + np.where(np.isinf(m), 0, m))[..., 0]
     return (p @ v) / np.where(total == 0, 1, total), np.where(total[..., 0] == 0, -np.inf, lse)

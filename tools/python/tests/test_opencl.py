@@ -106,3 +106,15 @@ def test_refused(queue, make):
             clattn.attention(*arguments, **options)
     with pytest.raises((ValueError, clattn.Error), match="context|CONTEXT"):
         clattn.attention(on, foreign, on)
+
+
+def test_mask_bias_and_sink(queue, make):
+    q, k = make((2, 4, 9, 8)), make((2, 2, 11, 8))
+    random = np.random.default_rng(12)
+    mask, bias = random.random((2, 1, 9, 11)) < 0.6, make((1, 4, 9, 11), np.float16)
+    sink = np.float32([0, 1, -np.inf, 2])
+    given = {"mask": mask, "bias": bias, "sink": sink}
+    on = {name: cla.to_device(queue, x.astype(np.uint8) if x.dtype == bool else x)
+          for name, x in given.items()}
+    o = clattn.attention(cla.to_device(queue, q), *[cla.to_device(queue, k)] * 2, **on)
+    close(o.get(), forward(q, k, k, **given)[0])

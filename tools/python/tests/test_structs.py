@@ -16,7 +16,8 @@ STRUCTS = {"clattn_context_desc": s.ContextDesc, "clattn_desc": s.Desc, "clattn_
 NUMBERS = {"CLATTN_F32": s.F32, "CLATTN_F16": s.F16, "CLATTN_BF16": s.BF16,
            "CLATTN_ALIGN_END": s.ALIGN["end"], "CLATTN_ALIGN_START": s.ALIGN["start"],
            "CLATTN_UNBOUNDED": s.UNBOUNDED, "CLATTN_BACKWARD": s.BACKWARD,
-           "CLATTN_FEATURE_ALIBI": s.FEATURE_ALIBI, "CLATTN_FROM_DESC": s.FROM_DESC,
+           "CLATTN_FROM_DESC": s.FROM_DESC,
+           **{f"CLATTN_FEATURE_{name.upper()}": bit for name, bit in s.FEATURES.items()},
            "CLATTN_UNSUPPORTED": s.INVALID_FIRST, "CLATTN_INVALID_DESC": s.INVALID_LAST}
 
 

@@ -42,6 +42,23 @@ def test_as_torch(dtype, q, k, options):
         close(a.grad, b.grad, factor=64)
 
 
+@pytest.mark.parametrize("mask", [
+    (torch.arange(11) < 6)[None], torch.arange(9 * 11).reshape(1, 1, 9, 11) % 3 != 1,
+    torch.arange(2.0).reshape(2, 1, 1, 1), torch.linspace(-3, 3, 4 * 9 * 11).reshape(4, 9, 11)],
+    ids=["keys", "bool", "batch", "float"])
+def test_masks(mask):
+    """attn_mask as in PyTorch, forward and backward."""
+    mine = tensors((2, 4, 9, 8), (2, 4, 11, 8), torch.float32)
+    other = [t.detach().double().requires_grad_() for t in mine]
+    o = ct.scaled_dot_product_attention(*mine, attn_mask=mask)
+    wanted = sdpa(*other, attn_mask=mask if mask.dtype == torch.bool else mask.double())
+    close(o.detach(), wanted.detach())
+    o.square().sum().backward()
+    wanted.square().sum().backward()
+    for a, b in zip(mine, other):
+        close(a.grad, b.grad, factor=64)
+
+
 def test_lse_has_a_gradient():
     q, k, v = tensors((1, 2, 12, 8), (1, 2, 15, 8), torch.float32)
     o, lse = ct.attention(q, k, v, causal=True, softcap=3.0, window=(6, 0), return_lse=True)
@@ -83,17 +100,19 @@ def test_enable():
     before = ct.explain()
     with ct.enable():
         assert torch.allclose(F.scaled_dot_product_attention(x, x, x), wanted, atol=1e-5)
-        F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(256, 256, dtype=torch.bool))
+        F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
         F.scaled_dot_product_attention(x.double(), x.double(), x.double())
         F.scaled_dot_product_attention(*[x[:, :, :4]] * 3)
     assert F.scaled_dot_product_attention is sdpa
     new = {r: n - before.get(r, 0) for r, n in ct.explain().items() if n > before.get(r, 0)}
     assert new.pop("clattn") == 1
-    assert sorted(r.split(":")[0] for r in new) == ["attn_mask", "query", "small"]
+    assert sorted(r.split(":")[0] for r in new) == ["dropout_p", "query", "small"]
 
 
 @pytest.mark.parametrize("change,sentence", [
-    ({"attn_mask": torch.ones(5, 5)}, "attn_mask"), ({"dropout_p": 0.1}, "dropout_p"),
+    ({"attn_mask": torch.ones(5, 5), "is_causal": True}, "attn_mask"),
+    ({"attn_mask": torch.ones(5, 5, requires_grad=True)}, "gradient"),
+    ({"attn_mask": torch.ones(5, 4)}, "attn_mask"), ({"dropout_p": 0.1}, "dropout_p"),
     ({"key": torch.ones(1, 1, 5, 8), "value": torch.ones(1, 1, 5, 8)}, "enable_gqa"),
     ({"query": torch.ones(1, 2, 5, 8).double()}, "type"), ({"key": torch.ones(2, 5, 8)}, "dimensions"),
     ({"query": torch.ones(1, 2, 5, 8, device="meta")}, "meta")])
