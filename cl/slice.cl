@@ -10,9 +10,6 @@
 #ifndef ALIGN_END
 #error "ALIGN_END: 1 where the last query stands opposite the last key, 0 where the first ones do"
 #endif
-#ifndef EXTRA_PARAMETERS
-#error "EXTRA_PARAMETERS: the kernel's arguments that come with features, as a function's last ones"
-#endif
 
 /* Query `row` sees the keys row + diagonal - left ... row + diagonal + right of seq_kv; see
  * span.cl.  left and right mean nothing where MASKED is 0. */
@@ -91,16 +88,19 @@ INLINE void slice_of_number(const struct params *p, uint number, struct slice *s
     slice_of_head(p, (int)(number / heads), (int)(number % heads), s);
 }
 
-/* The keys of the slice become those of its sequence alone (LENGTHS).  Kernels that offer the
- * feature call this for each slice that they make, before they use its band. */
-INLINE void slice_lengths(const struct params *p, struct slice *s EXTRA_PARAMETERS) {
+/* SLICE_LENGTHS(p, s): the keys of the slice become those of its sequence alone (LENGTHS).  Kernels
+ * that offer the feature say this of each slice that they make, before they use its band, where
+ * their argument lengths_kv is known. */
 #ifdef OPERAND_LENGTHS_KV
+INLINE void slice_lengths(const struct params *p, struct slice *s,
+                          __global const element_lengths_kv *lengths_kv) {
     s->band.seq_kv = clamp(lengths_kv[slice_of_tensor(&p->lengths_kv, s->batch, 0)], 0, p->seq_kv);
     s->band.diagonal = ALIGN_END ? s->band.seq_kv - p->seq_q : 0;
-#endif
-    (void)p;
-    (void)s;
 }
+#define SLICE_LENGTHS(p, s) slice_lengths(p, s, lengths_kv)
+#else
+#define SLICE_LENGTHS(p, s) (void)0
+#endif
 
 /* ---- Query rows of all slices, one after the other ---- */
 
