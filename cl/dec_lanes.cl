@@ -236,6 +236,7 @@ INLINE int4 dec_begin(struct dec *b, const struct params *p, const struct slice 
     for (int r = 0; r < ROWS; r++) {
         struct slice s;
         slice_of_shared_row(p, first, row0 + min(r, rows - 1), &b->row[r], &s);
+        SLICE_LENGTHS(p, &s);
         for (int i = 0; i < VECTORS(HEAD_DIM); i++) {
             b->q[r][i] =
                 dec_vector(q + slice_begin(&p->q, &s) + b->row[r] * p->q.row, i, TYPE_Q, HEAD_DIM);
@@ -272,6 +273,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void dec_lanes(KERNEL_AR
     const int rows = (int)min((long)ROWS, slice_shared_rows(&p) - row0);
     struct slice first_slice;
     slice_of_number_kv(&p, (uint)(number / blocks), &first_slice);
+    SLICE_LENGTHS(&p, &first_slice);
+    if (LENGTHS ? part * (long)PART_N >= first_slice.band.seq_kv : 0) {
+        return; /* fwd_merge does not read this part */
+    }
     struct dec b;
     const int4 span = dec_begin(&b, &p, &first_slice, row0, rows, part, q EXTRA_ARGUMENTS);
     k += slice_begin_kv(&p.k, &first_slice);

@@ -278,6 +278,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
     const int row0 = (int)get_global_id(0) * BLOCK_M;
     struct slice s;
     slice_of_number(&p, (uint)get_global_id(1), &s);
+    SLICE_LENGTHS(&p, &s);
     struct scene scene;
     score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     const int rows_here = min(BLOCK_M, s.band.seq_q - row0);

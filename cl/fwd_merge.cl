@@ -7,6 +7,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_merge(KERNEL_AR
     int row;
     struct slice s;
     slice_of_row(&p, get_global_id(0), &row, &s);
+    SLICE_LENGTHS(&p, &s);
     struct scene scene;
     score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     const int2 keys = span_of_row(&s.band, row);

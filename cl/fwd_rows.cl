@@ -20,6 +20,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
     int row;
     struct slice s;
     slice_of_row(&p, index, &row, &s);
+    SLICE_LENGTHS(&p, &s);
     struct scene scene;
     score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     q += slice_begin(&p.q, &s) + row * p.q.row;

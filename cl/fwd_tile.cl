@@ -72,6 +72,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
     const size_t blocks = slice_blocks(&p, BLOCK_M);
     struct slice slice;
     slice_of_number(&p, (uint)(get_group_id(0) / blocks), &slice);
+    SLICE_LENGTHS(&p, &slice);
     struct scene scene;
     score_scene(&p, &slice, &scene EXTRA_ARGUMENTS);
     const int row0 = slice_row0(&p, (uint)(get_group_id(0) % blocks), BLOCK_M);

@@ -100,6 +100,9 @@ INLINE void score_scene(const struct params *p, const struct slice *s,
     scene->mask = 0;
     scene->mask_row = 0;
 #endif
+#ifdef OPERAND_LENGTHS_KV
+    (void)lengths_kv; /* slice.cl has read it */
+#endif
     scene->last_row = s->band.seq_q - 1;
     scene->last_col = s->band.seq_kv - 1;
     (void)p;

@@ -4,6 +4,12 @@
  *
  * Slices are numbered along query heads, then batch.  Offsets into tensors are of 64 bits.
  */
+#ifndef LENGTHS
+#error "LENGTHS: 1 where each sequence has a number of keys of its own, lengths_kv, else 0"
+#endif
+#ifndef ALIGN_END
+#error "ALIGN_END: 1 where the last query stands opposite the last key, 0 where the first ones do"
+#endif
 
 /* Query `row` sees the keys row + diagonal - left ... row + diagonal + right of seq_kv; see
  * span.cl.  left and right mean nothing where MASKED is 0. */
@@ -81,6 +87,20 @@ INLINE void slice_of_number(const struct params *p, uint number, struct slice *s
     const uint heads = (uint)p->heads_q;
     slice_of_head(p, (int)(number / heads), (int)(number % heads), s);
 }
+
+/* SLICE_LENGTHS(p, s): the keys of the slice become those of its sequence alone (LENGTHS).  Kernels
+ * that offer the feature say this of each slice that they make, before they use its band, where
+ * their argument lengths_kv is known. */
+#ifdef OPERAND_LENGTHS_KV
+INLINE void slice_lengths(const struct params *p, struct slice *s,
+                          __global const element_lengths_kv *lengths_kv) {
+    s->band.seq_kv = clamp(lengths_kv[slice_of_tensor(&p->lengths_kv, s->batch, 0)], 0, p->seq_kv);
+    s->band.diagonal = ALIGN_END ? s->band.seq_kv - p->seq_q : 0;
+}
+#define SLICE_LENGTHS(p, s) slice_lengths(p, s, lengths_kv)
+#else
+#define SLICE_LENGTHS(p, s) (void)0
+#endif
 
 /* ---- Query rows of all slices, one after the other ---- */
 

@@ -14,6 +14,7 @@ typedef float element_f32;
 typedef ushort element_f16;
 typedef ushort element_bf16;
 typedef uchar element_u8; /* of a mask */
+typedef int element_i32;  /* of lengths */
 
 /* The element that lies `at` elements behind p. */
 INLINE __global const void *storage_at(__global const void *p, long at, const int type) {

@@ -203,6 +203,13 @@ typedef cl_uint clattn_pass;
  * -inf: the head has no sink.  fwd_wgmma and the forward baselines do not offer it. */
 #define CLATTN_FEATURE_SINK ((cl_ulong)1 << 3)
 
+/* LENGTHS: a number of keys for each sequence of the batch, lengths_kv[b], which kernels read: the
+ * host need not know the lengths.  A number below 0 counts as 0, one above the seq_kv of the
+ * enqueue as that seq_kv.  Keys from the length on are hidden from all queries.  With
+ * CLATTN_ALIGN_END the last query stands opposite the sequence's own last key.  Backward, fwd_mma,
+ * fwd_wgmma and the baselines do not offer it. */
+#define CLATTN_FEATURE_LENGTHS ((cl_ulong)1 << 4)
+
 /* What is to be computed, as far as it decides compiled code or workspace.
  *
  *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
@@ -430,10 +437,12 @@ typedef struct clattn_extras {
     const clattn_tensor *bias;
     const clattn_tensor *mask;
     const clattn_tensor *sink; /* CLATTN_FEATURE_SINK: [batch, heads_q], F32, finite or -inf */
+    const clattn_tensor *lengths_kv; /* CLATTN_FEATURE_LENGTHS: [batch], integers of 32 bits with
+                                        a sign (cl_int).  stride_head, stride_row: not used */
 } clattn_extras;
 
 #define CLATTN_EXTRAS_INIT \
-    { sizeof(clattn_extras), NULL, NULL, NULL, NULL }
+    { sizeof(clattn_extras), NULL, NULL, NULL, NULL, NULL }
 
 /* What may change from call to call. */
 typedef struct clattn_forward_args {

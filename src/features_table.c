@@ -5,5 +5,6 @@ const struct feature features_table[] = {
     {CLATTN_FEATURE_BIAS, "bias", .scored = true, .hides = true},
     {CLATTN_FEATURE_MASK, "mask", .scored = true, .hides = true},
     {CLATTN_FEATURE_SINK, "sink", .hides = false},
+    {CLATTN_FEATURE_LENGTHS, "lengths", .hides = false},
     {0},
 };

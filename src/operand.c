@@ -70,6 +70,13 @@ static struct operand_shape shape_mask(const struct problem *p, const struct ope
     return of_pairs(p, n, PROBLEM_BYTE);
 }
 
+/* A number for each sequence. */
+static struct operand_shape shape_lengths(const struct problem *p,
+                                          const struct operand_lengths *n) {
+    (void)p;
+    return (struct operand_shape){n->batch, 1, 1, 1, PROBLEM_INT};
+}
+
 const struct operand operands_table[] = {
     [OPERAND_Q] = {"q", shape_q, 0, false, 0},
     [OPERAND_K] = {"k", shape_k, 0, false, 0},
@@ -89,6 +96,8 @@ const struct operand operands_table[] = {
     {"bias", shape_bias, CLATTN_FEATURE_BIAS, false, offsetof(clattn_extras, bias)},
     {"mask", shape_mask, CLATTN_FEATURE_MASK, false, offsetof(clattn_extras, mask)},
     {"sink", shape_heads, CLATTN_FEATURE_SINK, false, offsetof(clattn_extras, sink)},
+    {"lengths_kv", shape_lengths, CLATTN_FEATURE_LENGTHS, false,
+     offsetof(clattn_extras, lengths_kv)},
 };
 const size_t operands_count = sizeof operands_table / sizeof *operands_table;
 _Static_assert(sizeof operands_table / sizeof *operands_table <= OPERANDS, "room for all");

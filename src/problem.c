@@ -25,12 +25,12 @@ const char *problem_type_name(clattn_type type) {
 }
 
 const char *problem_element_name(clattn_type type) {
-    return type == PROBLEM_BYTE ? "u8" : problem_type_name(type);
+    return type == PROBLEM_BYTE ? "u8" : type == PROBLEM_INT ? "i32" : problem_type_name(type);
 }
 
 cl_uint problem_type_size(clattn_type type) {
-    if (type == PROBLEM_BYTE) {
-        return 1;
+    if (type == PROBLEM_BYTE || type == PROBLEM_INT) {
+        return type == PROBLEM_BYTE ? 1 : sizeof(cl_int);
     }
     for (size_t i = 0; i < TYPES; i++) {
         if (types[i].type == type) {

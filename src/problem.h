@@ -13,8 +13,8 @@
 
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
-/* A clattn_type for our own use: the bytes of a mask. */
-enum { PROBLEM_BYTE = 255 };
+/* Of clattn_type, for our own use: the bytes of a mask, and integers of 32 bits. */
+enum { PROBLEM_INT = 254, PROBLEM_BYTE = 255 };
 
 struct problem {
     clattn_type type, type_k, type_v, type_o; /* of q, k, v and o */
@@ -59,7 +59,7 @@ cl_uint problem_type_size(clattn_type type);
 /* "f32", "f16", "bf16"; NULL for any other number */
 const char *problem_type_name(clattn_type type);
 
-/* The same, and "u8" for PROBLEM_BYTE: what kernels call element_u8. */
+/* The same, "u8" for PROBLEM_BYTE and "i32" for PROBLEM_INT: what kernels call element_u8. */
 const char *problem_element_name(clattn_type type);
 
 /* Appends the problem text. */

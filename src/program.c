@@ -129,6 +129,9 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
     }
     text_printf(composed, "#define SCORED %d\n", (p->features & feature_scored()) != 0);
     text_printf(composed, "#define HIDES %d\n", (p->features & feature_hides()) != 0);
+    /* Elsewhere the host knows where the diagonal lies. */
+    text_printf(composed, "#define ALIGN_END %d\n",
+                p->align == CLATTN_ALIGN_END || !(p->features & CLATTN_FEATURE_LENGTHS));
     text_printf(composed, "#define SEGMENT %u\n", segment_of_kernel(recipe, p, v));
     compose_operands(recipe, p, composed);
     text_printf(composed, "%s", recipe->constants);

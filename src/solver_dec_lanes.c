@@ -122,7 +122,7 @@ static void needs(const struct problem *p, const struct device *d, const long lo
 
 static const struct stage stage_of_parts = {
     .recipe = {.kernel = "dec_lanes",
-               .reads = "q k v scores",
+               .reads = "q k v scores lengths_kv",
                .writes = "workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "lanes.cl", "split.cl", "dec_lanes.cl"},
@@ -134,7 +134,7 @@ static const struct stage stage_of_parts = {
 
 static const struct stage stage_of_merge = {
     .recipe = {.kernel = "fwd_merge",
-               .reads = "workspace sink",
+               .reads = "workspace sink lengths_kv",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "split.cl", "fwd_merge.cl"},
@@ -165,7 +165,7 @@ const struct solver solver_dec_lanes = {
     .name = "dec_lanes",
     .mixed = true,
     .scored = true,
-    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -87,7 +87,7 @@ static void needs(const struct problem *p, const struct device *d, const long lo
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
-               .reads = "q k v scores sink",
+               .reads = "q k v scores sink lengths_kv",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "lanes.cl", "ahead.cl", "fwd_lanes.cl"},
@@ -108,7 +108,7 @@ const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
     .mixed = true,
     .scored = true,
-    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -16,7 +16,7 @@ static struct grid grid(const long long *values, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_rows",
-               .reads = "q k v scores sink",
+               .reads = "q k v scores sink lengths_kv",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "rows.cl", "fwd_rows.cl"},
@@ -36,7 +36,7 @@ const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .mixed = true,
     .scored = true,
-    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,
     .parameters = solvers_rows_parameters,
     .candidate = solvers_rows_candidate,

@@ -163,7 +163,7 @@ static struct grid grid(const long long *v, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_tile",
-               .reads = "q k v scores sink",
+               .reads = "q k v scores sink lengths_kv",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "finite.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "tile_state.cl",
@@ -186,7 +186,7 @@ const struct solver solver_fwd_tile = {
     .name = "fwd_tile",
     .mixed = true,
     .scored = true,
-    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -136,6 +136,13 @@ const struct test_case cases_table[] = {
     {"f32 kf16 b2 h8:2 q33 k65 d64 biasf16 alibi sink", "broadcast", "", NULL}, /* as ggml's */
     {"f16 h2 q70 k200 d64 window33,17 sink", "bshd", "", NULL},
 
+    /* lengths of sequences: some keys, none, less, all (tensors.c) */
+    {"f32 b5 h4:2 q33 k130 d40 causal lengths", "padded", "", NULL},
+    {"f32 b3 h2 q33 k65 d64 window9,3 start lengths alibi", "bshd", "k=50 q=30", NULL},
+    {"f16 b4 h4:2 q2 k300 d64 window100,0 lengths", "padded", "", NULL},
+    {"bf16 b3 h8:2 q1 k1100 d40 lengths mask sink", "bshd", "k=1000", NULL},
+    {"f32 b8 h4:1 q3 k600 d64 causal lengths", "broadcast", "svm", NULL},
+
     /* head dims */
     {"f32 h2 q33 k65 d1", "padded", "", NULL},
     {"f16 h2 q33 k65 d3 causal", "padded", "", NULL},

@@ -39,7 +39,9 @@ static int binade(const struct format *format, double value) {
 }
 
 size_t reference_type_size(clattn_type type) {
-    return type == REFERENCE_BYTE ? 1 : type == CLATTN_F32 ? sizeof(cl_float) : sizeof(cl_ushort);
+    if (type == REFERENCE_BYTE)
+        return 1;
+    return type == CLATTN_F32 || type == REFERENCE_INT ? sizeof(cl_float) : sizeof(cl_ushort);
 }
 
 struct reference_types reference_types(const clattn_desc *desc) {
@@ -59,6 +61,11 @@ double reference_decode(clattn_type type, const void *element) {
     }
     if (type == REFERENCE_BYTE)
         return *(const unsigned char *)element != 0;
+    if (type == REFERENCE_INT) {
+        cl_int value;
+        memcpy(&value, element, sizeof value);
+        return value;
+    }
     const struct format *format = &formats[type];
     cl_ushort bits;
     memcpy(&bits, element, sizeof bits);
@@ -86,6 +93,13 @@ void reference_encode(clattn_type type, double value, void *element) {
     }
     if (type == REFERENCE_BYTE) {
         *(unsigned char *)element = value == -INFINITY ? 0 : value >= 0 ? 1 : 255;
+        return;
+    }
+    if (type == REFERENCE_INT) {
+        const cl_int integer = value >= CL_INT_MAX  ? CL_INT_MAX
+                               : value > CL_INT_MIN ? (cl_int)value
+                                                    : CL_INT_MIN;
+        memcpy(element, &integer, sizeof integer);
         return;
     }
     const struct format *format = &formats[type];
@@ -145,10 +159,23 @@ static size_t pair_of(const clattn_desc *desc, size_t head, cl_uint query, cl_ui
     return (head * desc->seq_q + query) * desc->seq_kv + key;
 }
 
+/* The problem of a head's sequence alone: seq_kv is the sequence's length. */
+static clattn_desc of_sequence(const clattn_desc *desc, const struct reference_extras *extras,
+                               size_t head) {
+    clattn_desc own = *desc;
+    if (extras->lengths_kv) {
+        const double length = (double)extras->lengths_kv[head / desc->heads_q];
+        own.seq_kv = (cl_uint)fmax(0, fmin(length, desc->seq_kv));
+    }
+    return own;
+}
+
 bool reference_head_sees(const clattn_desc *desc, const struct reference_extras *extras,
                          size_t head, cl_uint query, cl_uint key) {
     const size_t at = pair_of(desc, head, query, key);
-    return reference_sees(desc, query, key) && !(extras->mask && extras->mask[at] == 0) &&
+    const clattn_desc own = of_sequence(desc, extras, head);
+    return key < own.seq_kv && reference_sees(&own, query, key) &&
+           !(extras->mask && extras->mask[at] == 0) &&
            !(extras->bias && extras->bias[at] == -INFINITY);
 }
 
@@ -157,7 +184,8 @@ double reference_bias(const clattn_desc *desc, const struct reference_extras *ex
     const double lowest = -2.3e38; /* of clattn.h, kept times log2(e) */
     const double slope = extras->alibi ? (double)extras->alibi[head] : 0;
     const double bias = extras->bias ? (double)extras->bias[pair_of(desc, head, query, key)] : 0;
-    const double distance = fabs((double)(key - reference_opposite(desc, query)));
+    const clattn_desc own = of_sequence(desc, extras, head);
+    const double distance = fabs((double)(key - reference_opposite(&own, query)));
     return (bias < lowest ? -(double)FLT_MAX / 1.4426950408889634 : bias) - slope * distance;
 }
 
@@ -355,6 +383,7 @@ void reference_forward_with(const clattn_desc *desc, float given_scale, const fl
     assert(!(desc->features & CLATTN_FEATURE_BIAS) || extras->bias);
     assert(!(desc->features & CLATTN_FEATURE_MASK) || extras->mask);
     assert(!(desc->features & CLATTN_FEATURE_SINK) || extras->sink);
+    assert(!(desc->features & CLATTN_FEATURE_LENGTHS) || extras->lengths_kv);
     assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
     const double scale = reference_scale(desc, given_scale);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;

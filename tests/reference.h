@@ -21,6 +21,8 @@
 
 /* The bytes of a mask: decoded 1 where not 0, encoded 0 for -INFINITY alone. */
 #define REFERENCE_BYTE 255u
+/* Integers of 32 bits. */
+#define REFERENCE_INT 254u
 
 size_t reference_type_size(clattn_type type);
 
@@ -73,13 +75,14 @@ double reference_scale(const clattn_desc *desc, float scale);
 
 /* The tensors of desc's features, dense and decoded; NULL without the feature. */
 struct reference_extras {
-    const float *alibi; /* [batch, heads_q] */
-    const float *bias;  /* [batch, heads_q, seq_q, seq_kv] */
-    const float *mask;  /* likewise; 0: the key is hidden */
-    const float *sink;  /* [batch, heads_q] */
+    const float *alibi;      /* [batch, heads_q] */
+    const float *bias;       /* [batch, heads_q, seq_q, seq_kv] */
+    const float *mask;       /* likewise; 0: the key is hidden */
+    const float *sink;       /* [batch, heads_q] */
+    const float *lengths_kv; /* [batch], any integers */
 };
 
-/* Does the query see the key, by band, mask and bias?  head: batch * heads_q + head. */
+/* Does the query see the key, by band, length, mask and bias?  head: batch * heads_q + head. */
 bool reference_head_sees(const clattn_desc *desc, const struct reference_extras *extras,
                          size_t head, cl_uint query, cl_uint key);
 

@@ -88,6 +88,20 @@ static bool of_heads(enum tensors_name name) {
     return name == TENSOR_ALIBI || name == TENSOR_SINK;
 }
 
+/* Lengths of neighbouring sequences: some of the keys, none, all of them, by any number. */
+static double length_of(const struct tensors *tensors, cl_uint batch) {
+    const double seq_kv = tensors->live.seq_kv;
+    const double lengths[] = {floor(seq_kv * 0.6) + 1,
+                              CL_INT_MIN,
+                              floor(seq_kv * 0.3),
+                              0x1p30,
+                              seq_kv + 1,
+                              -1,
+                              seq_kv - 1,
+                              0};
+    return lengths[batch % (sizeof lengths / sizeof *lengths)];
+}
+
 /* One row before it is rounded.  k is generated before q. */
 static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_uint batch,
                      cl_uint head, cl_uint row, double *to) {
@@ -95,6 +109,10 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
     const struct tensors_input *input = &tensors->what.input[name];
     const bool broadcast = tensors->what.layout == LAYOUT_BROADCAST;
     const bool shared = broadcast && (name == TENSOR_K || name == TENSOR_V);
+    if (name == TENSOR_LENGTHS_KV) {
+        *to = length_of(tensors, view->stride_batch ? batch : 0);
+        return;
+    }
     size_t head_at = shared ? 0 : (size_t)batch * view->heads + head;
     head_at = broadcast && of_heads(name) ? head : head_at;
     if (of_pairs(name)) {
@@ -149,7 +167,7 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
 struct reference_extras tensors_extras(const struct tensors *tensors) {
     float *const *data = tensors->data;
     return (struct reference_extras){data[TENSOR_ALIBI], data[TENSOR_BIAS], data[TENSOR_MASK],
-                                     data[TENSOR_SINK]};
+                                     data[TENSOR_SINK], data[TENSOR_LENGTHS_KV]};
 }
 
 /* o and lse of the forward pass, rounded to their types. */
@@ -196,14 +214,13 @@ static const char *const names[TENSOR_COUNT] = {
     [TENSOR_O] = "o",         [TENSOR_LSE] = "lse",     [TENSOR_D_O] = "d_o",
     [TENSOR_D_LSE] = "d_lse", [TENSOR_D_Q] = "d_q",     [TENSOR_D_K] = "d_k",
     [TENSOR_D_V] = "d_v",     [TENSOR_ALIBI] = "alibi", [TENSOR_BIAS] = "bias",
-    [TENSOR_MASK] = "mask",   [TENSOR_SINK] = "sink",
+    [TENSOR_MASK] = "mask",   [TENSOR_SINK] = "sink",   [TENSOR_LENGTHS_KV] = "lengths_kv",
 };
 
 static const cl_ulong features[TENSOR_COUNT] = {
-    [TENSOR_ALIBI] = CLATTN_FEATURE_ALIBI,
-    [TENSOR_BIAS] = CLATTN_FEATURE_BIAS,
-    [TENSOR_MASK] = CLATTN_FEATURE_MASK,
-    [TENSOR_SINK] = CLATTN_FEATURE_SINK,
+    [TENSOR_ALIBI] = CLATTN_FEATURE_ALIBI,        [TENSOR_BIAS] = CLATTN_FEATURE_BIAS,
+    [TENSOR_MASK] = CLATTN_FEATURE_MASK,          [TENSOR_SINK] = CLATTN_FEATURE_SINK,
+    [TENSOR_LENGTHS_KV] = CLATTN_FEATURE_LENGTHS,
 };
 
 bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
@@ -248,7 +265,8 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
         view->offset += (1 + (size_t)name) * size;
     if (tensors->what.layout == LAYOUT_BROADCAST && (name == TENSOR_K || name == TENSOR_V))
         view->stride_batch = view->stride_head = 0;
-    if (tensors->what.layout == LAYOUT_BROADCAST && (of_heads(name) || of_pairs(name)))
+    if (tensors->what.layout == LAYOUT_BROADCAST &&
+        (of_heads(name) || of_pairs(name) || name == TENSOR_LENGTHS_KV))
         view->stride_batch = 0;
     if (tensors->what.layout == LAYOUT_BROADCAST && of_pairs(name))
         view->stride_head = 0;
@@ -304,7 +322,8 @@ static void shape(struct tensors *tensors) {
                                              CLATTN_F32,
                                              desc->type_bias ? desc->type_bias : t.q,
                                              REFERENCE_BYTE,
-                                             CLATTN_F32};
+                                             CLATTN_F32,
+                                             REFERENCE_INT};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
         view[name] = (struct tensors_view){.type = types[name],
@@ -322,6 +341,8 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
     view[TENSOR_ALIBI].rows = view[TENSOR_ALIBI].dim = 1;
     view[TENSOR_SINK].rows = view[TENSOR_SINK].dim = 1;
+    view[TENSOR_LENGTHS_KV].heads = view[TENSOR_LENGTHS_KV].rows = 1;
+    view[TENSOR_LENGTHS_KV].dim = 1;
     view[TENSOR_BIAS].dim = view[TENSOR_MASK].dim = desc->seq_kv;
 }
 
@@ -341,7 +362,7 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, floa
     for (enum tensors_name name = packed ? TENSOR_O : TENSOR_Q; name < TENSOR_COUNT; name++)
         if (tensors_has(tensors, name))
             place(tensors, name,
-                  of_heads(name)
+                  of_heads(name) || name == TENSOR_LENGTHS_KV
                       ? 1
                       : (is_of_keys(name) ? what->desc.seq_kv : what->desc.seq_q) + spare);
     if (what->workspace) {
@@ -546,6 +567,7 @@ void tensors_arguments(const struct tensors *tensors, float scale, struct tensor
     slots->extras.bias = given[TENSOR_BIAS];
     slots->extras.mask = given[TENSOR_MASK];
     slots->extras.sink = given[TENSOR_SINK];
+    slots->extras.lengths_kv = given[TENSOR_LENGTHS_KV];
     slots->args.extras = &slots->extras;
     slots->args.q = given[TENSOR_Q];
     slots->args.k = given[TENSOR_K];

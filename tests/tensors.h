@@ -46,6 +46,7 @@ enum tensors_name {
     TENSOR_BIAS,
     TENSOR_MASK,
     TENSOR_SINK,
+    TENSOR_LENGTHS_KV, /* unlike in each sequence: drawn of no kind */
     TENSOR_COUNT
 };
 

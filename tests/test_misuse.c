@@ -642,6 +642,34 @@ static void wrong_extras_are_refused(void **state) {
     clattn_plan_destroy(plan);
 }
 
+/* Lengths are one number for each sequence; what the numbers are is no question of a call. */
+static void wrong_lengths_are_refused(void **state) {
+    (void)state;
+    clattn_plan plan;
+    clattn_desc desc = misuse.small.desc;
+    desc.features = CLATTN_FEATURE_LENGTHS;
+    assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
+    clattn_tensor lengths = CLATTN_TENSOR_INIT;
+    lengths.buffer = misuse.low_half;
+    lengths.stride_batch = 1;
+    lengths.offset = 8192 - sizeof(cl_int) * (size_t)(desc.batch - 1);
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    struct call call;
+    call_prepare(&call);
+    call.args.extras = &extras;
+    assert_true(
+        call_refused(plan, &call, CLATTN_INVALID_ARGS, "lengths_kv NULL feature", "no lengths"));
+    extras.lengths_kv = &lengths;
+    assert_true(call_refused(plan, &call, CLATTN_OUT_OF_BOUNDS, "lengths_kv", "past the end"));
+    lengths.offset = 2;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_TENSOR, "lengths_kv offset", "half"));
+    lengths.offset = 8192 - sizeof(cl_int) * (size_t)desc.batch;
+    assert_int_equal(call_enqueue(plan, &call, NULL), CL_SUCCESS);
+    clFinish(misuse.device.queue);
+    small_poison(&misuse.small, misuse.device.queue);
+    clattn_plan_destroy(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
@@ -653,6 +681,7 @@ int main(void) {
         cmocka_unit_test(longer_structs_must_be_zero_beyond),
         cmocka_unit_test(wrong_alibi_is_refused),
         cmocka_unit_test(wrong_extras_are_refused),
+        cmocka_unit_test(wrong_lengths_are_refused),
     };
     return cmocka_run_group_tests(tests, misuse_open, misuse_close);
 }

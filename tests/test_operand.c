@@ -39,6 +39,7 @@ static void shapes_are_those_of_the_header(void **state) {
         [OPERAND_LSE_2 + 2] = {3, 6, 40, 60, CLATTN_BF16},
         [OPERAND_LSE_2 + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
         [OPERAND_LSE_2 + 4] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 5] = {3, 1, 1, 1, PROBLEM_INT}, /* lengths_kv */
     };
     for (size_t i = 0; i < operands_count; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];

@@ -77,7 +77,7 @@ ENDS_WITH(clattn_tensor, stride_row);
 ENDS_WITH(clattn_forward_args, workspace_svm);
 ENDS_WITH(clattn_backward_args, extras);
 ENDS_WITH(clattn_merge_args, seq_q);
-ENDS_WITH(clattn_extras, sink);
+ENDS_WITH(clattn_extras, lengths_kv);
 
 static void the_least_sizes_are_those_of_0_1(void **state) {
     (void)state;

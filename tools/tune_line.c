@@ -31,7 +31,7 @@ static bool is_type(const char *word) {
 /* A word of desc.features; a bias of any type is "bias...". */
 static bool is_feature(const char *word) {
     return strcmp(word, "alibi") == 0 || strncmp(word, "bias", 4) == 0 ||
-           strcmp(word, "mask") == 0 || strcmp(word, "sink") == 0;
+           strcmp(word, "mask") == 0 || strcmp(word, "sink") == 0 || strcmp(word, "lengths") == 0;
 }
 
 void tune_line_words(const clattn_desc *desc, char words[TUNE_WORDS]) {
