@@ -46,7 +46,7 @@ INLINE float finite_lost(const struct band *band, __global const element_v *v, l
         if (key == whole && whole < whole_end) {
             key = whole_end - 1;
         } else {
-            const float x = load(v + key * stride + col, TYPE_V);
+            const float x = load_at(v + key * stride, col, TYPE_V);
             sum += finite_float(x) ? 0.0f : x;
         }
     }

@@ -53,7 +53,7 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         for (int d = 0; d < HEAD_DIM_V; d++) {
             float block = 0.0f;
             for (int j = 0; j < count; j++) {
-                block = fma(weights[j], load(v_rows + j * p.v.row + d, TYPE_V), block);
+                block = fma(weights[j], load_at(v_rows + j * p.v.row, d, TYPE_V), block);
             }
             sum[d] = fma(sum[d], rescale, block);
         }

@@ -164,6 +164,7 @@ extern const struct solver solver_dec_lanes;
 const struct solver solver_dec_lanes = {
     .name = "dec_lanes",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .fits = fits,
     .parameters = parameters,

@@ -35,6 +35,7 @@ extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .fits = fits,
     .parameters = solvers_rows_parameters,
