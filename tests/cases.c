@@ -95,7 +95,7 @@ const struct test_case cases_table[] = {
     {"f32 of16 h2 q33 k65 d16:3 window10,5", "padded", "", NULL},
 
     /* k and v in blocks of 32 elements */
-    {"f32 kq8_0 b2 h4:2 q33 k65 d64", "padded", "", NULL},
+    {"f32 kq8_0 b2 h4:2 q33 k65 d64", "padded", "v=uniform:0.001", NULL},
     {"f32 kq8_0 vq4_0 h4:2 q7 k130 d64:96 causal", "bshd", "unordered", NULL},
     {"f16 kq4_0 vq8_0 h5:1 q1 k300 d128 causal", "padded", "", NULL},
     {"bf16 vq4_0 of32 h2 q33 k65 d40:32 window33,17 softcap3 alibi", "bhsd", "svm", NULL},
