@@ -35,6 +35,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void bwd_lanes_q(KERNEL_
         lanes_convert(b.v, LANES_ROW(HEAD_DIM_V), v + key * p.v.row, TYPE_V, p.v.row, b.keys,
                       HEAD_DIM_V);
         lanes_queries_d_scores(&b, &p, &scene, span_is_boundary(span, key, b.keys));
+        if (HIDES) {
+            lanes_clean(b.k, LANES_ROW(HEAD_DIM), b.keys, HEAD_DIM);
+        }
         lanes_sum(b.sum, b.k, b.keys, b.d_scores, HEAD_DIM);
         in_segment += b.keys;
         if (in_segment > GRAD_SEGMENT - TILE_ROWS) {

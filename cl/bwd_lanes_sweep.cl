@@ -22,6 +22,9 @@
 INLINE void sweep_load_k(float *tile, const struct params *p, int keys,
                          __global const element_k *k) {
     lanes_convert(tile, PARTS_ROW, k, TYPE_K, p->k.row, keys, HEAD_DIM);
+    if (HIDES) {
+        lanes_clean(tile, PARTS_ROW, keys, HEAD_DIM);
+    }
     for (int key = 0; key < keys; key++) {
         for (int d = HEAD_DIM; d < PARTS_ROW; d++) {
             tile[key * PARTS_ROW + d] = 0.0f;

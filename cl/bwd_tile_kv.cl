@@ -145,6 +145,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
                                   aligned, THREADS_OWN);
                 }
                 barrier(CLK_LOCAL_MEM_FENCE);
+                if (HIDES) {
+                    grads_clean(tile_met);
+                }
                 grads_add(near_v[z], segment_v + (SUMS_RESIDENT ? 0 : z * SUMS),
                           tile_p + own * P_ROW, tile_met + met * 4);
             }
@@ -189,6 +192,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_kv(K
                 tile_load_met(tile_met, q_head, TYPE_Q, p.q.row, row0, last, z * BLOCK_D, HEAD_DIM,
                               aligned);
                 barrier(CLK_LOCAL_MEM_FENCE);
+                if (HIDES) {
+                    grads_clean(tile_met);
+                }
                 grads_add(near_k[z], segment_k + (SUMS_RESIDENT ? 0 : z * SUMS),
                           tile_p + own * P_ROW, tile_met + met * 4);
             }

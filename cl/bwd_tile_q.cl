@@ -137,6 +137,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
+        if (HIDES) {
+            grads_clean(tile_met);
+        }
         /* The last strip first: it is there. */
         grads_add(near[STRIPS - 1], segment + (SUMS_RESIDENT ? 0 : (STRIPS - 1) * SUMS),
                   tile_p + own * P_ROW, tile_met + met * 4);
@@ -145,6 +148,9 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void bwd_tile_q(KE
             barrier(CLK_LOCAL_MEM_FENCE);
             tile_load_met(tile_met, k, TYPE_K, p.k.row, key0, last, z * BLOCK_D, HEAD_DIM, aligned);
             barrier(CLK_LOCAL_MEM_FENCE);
+            if (HIDES) {
+                grads_clean(tile_met);
+            }
             grads_add(near[z], segment + (SUMS_RESIDENT ? 0 : z * SUMS), tile_p + own * P_ROW,
                       tile_met + met * 4);
         }

@@ -31,6 +31,8 @@
 /* Vectors of o summed together: as many as registers hold, but no more than there are. */
 #define COL_UNROLL (KEY_UNROLL < O_VECTORS ? KEY_UNROLL : O_VECTORS)
 #define KEY_VECTORS (BLOCK_N / LANES)
+/* Stands for the weight of a key that bias or mask hide: 0 times NaN is NaN. */
+#define HIDDEN (-1.0f)
 
 /* The rows of a work-item. */
 struct dec {
@@ -147,8 +149,10 @@ INLINE void dec_weights(struct dec *b, const struct params *p, int key0, int bou
         floatn largest = (floatn)(-INFINITY);
         for (int i = 0; i < KEY_VECTORS; i++) {
             const intn col = base_count(key0 + i * LANES);
-            floatn score = score_at(&b->scenes[r], score_of_product(p, b->scores[r][i]),
-                                    (intn)(b->row[r]), col);
+            const int key = key0 + i * LANES;
+            const floatn bias = HIDES ? lanes_bias(&b->scenes[r], b->row[r], key) : (floatn)(0.0f);
+            floatn score = score_with(&b->scenes[r], score_of_product(p, b->scores[r][i]), bias,
+                                      (intn)(b->row[r]), col);
             if (boundary) {
                 score = col >= (intn)(b->keys[r].x) && col < (intn)(b->keys[r].y)
                             ? score
@@ -162,8 +166,9 @@ INLINE void dec_weights(struct dec *b, const struct params *p, int key0, int bou
         floatn sum = (floatn)(0.0f);
         for (int i = 0; i < KEY_VECTORS; i++) {
             const floatn weight = state_weight(b->scores[r][i], reference);
-            b->scores[r][i] = weight;
+            const intn hidden = HIDES ? b->scores[r][i] == (floatn)(-INFINITY) : (intn)(0);
             sum += weight;
+            b->scores[r][i] = hidden ? (floatn)(HIDDEN) : weight;
         }
         b->rescale[r] = state_weight(b->m[r], reference);
         b->l[r] = fma(b->l[r], b->rescale[r], dec_sum(sum));
@@ -198,10 +203,13 @@ INLINE void dec_accumulate(struct dec *b, const struct params *p, __global const
                     if (boundary ? key0 + key < seen.x || key0 + key >= seen.y : 0) {
                         continue;
                     }
-                    const floatn weight = (floatn)(((const float *)b->scores[r0 + r])[key]);
+                    const float weight = ((const float *)b->scores[r0 + r])[key];
+                    if (HIDES ? weight == HIDDEN : 0) {
+                        continue;
+                    }
                     UNROLL
                     for (int c = 0; c < COL_UNROLL; c++) {
-                        x[r][c] = fma(weight, vectors[c], x[r][c]);
+                        x[r][c] = fma((floatn)(weight), vectors[c], x[r][c]);
                     }
                 }
             }

@@ -39,7 +39,7 @@
 #define WIDER_DIM (HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V)
 #define TILE_ROW ((WIDER_DIM + 15) / 16 * 16)
 #define COLS ((HEAD_DIM_V + COL_UNROLL - 1) / COL_UNROLL * COL_UNROLL)
-/* Stands in s_t for the weight of a key that the band hides where V holds NaN or Inf:
+/* Stands in s_t for the weight of a key that is hidden where V holds NaN or Inf:
  * unlike 0 it keeps them out. */
 #define HIDDEN (-1.0f)
 
@@ -87,14 +87,19 @@ INLINE int lanes_finite(SOURCE_V v_rows, long v_stride, int keys) {
     return all(most[HEAD_DIM_V / 16] < (int16)(0x7f800000)) && most_of_tail < 0x7f800000;
 }
 
-/* Marks the weights of keys that the band hides. */
-INLINE void lanes_hide(floatn *s_t, const struct lanes_rows *rows, int key0, int keys) {
+/* Marks the weights of keys that band, bias or mask hide. */
+INLINE void lanes_hide(floatn *s_t, const struct scene *scene, int row0,
+                       const struct lanes_rows *rows, int key0, int keys) {
     for (int key = 0; key < keys; key++) {
         const intn at = (intn)(key0 + key);
         for (int i = 0; i < ROW_VECTORS; i++) {
-            const floatn weight = s_t[key * ROW_VECTORS + i];
-            s_t[key * ROW_VECTORS + i] =
-                at >= rows->begin[i] && at < rows->end[i] ? weight : (floatn)(HIDDEN);
+            floatn weight = s_t[key * ROW_VECTORS + i];
+            weight = at >= rows->begin[i] && at < rows->end[i] ? weight : (floatn)(HIDDEN);
+            if (HIDES) {
+                const intn row = base_count(row0 + i * LANES);
+                weight = score_sees(scene, row, at) ? weight : (floatn)(HIDDEN);
+            }
+            s_t[key * ROW_VECTORS + i] = weight;
         }
     }
 }
@@ -177,6 +182,10 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
     for (int i = 0; i < ROW_VECTORS; i++) {
         m[i] = rows->m[i];
     }
+    if (HIDES) { /* where the scores will be */
+        lanes_bias_block(s_t, ROW_VECTORS, scene, row0, key0,
+                         (keys + KEY_UNROLL - 1) / KEY_UNROLL * KEY_UNROLL);
+    }
     for (int key = 0; key < keys; key += KEY_UNROLL) {
         const int later = key + BLOCK_N;
         ahead_step(p, ahead);
@@ -205,8 +214,9 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
         for (int j = 0; j < KEY_UNROLL; j++) {
             UNROLL
             for (int i = 0; i < ROW_VECTORS; i++) {
-                floatn score = score_at(scene, score_of_product(p, s[j][i]),
-                                        base_count(row0 + i * LANES), (intn)(key0 + key + j));
+                const floatn bias = HIDES ? s_t[(key + j) * ROW_VECTORS + i] : (floatn)(0.0f);
+                floatn score = score_with(scene, score_of_product(p, s[j][i]), bias,
+                                          base_count(row0 + i * LANES), (intn)(key0 + key + j));
                 if (boundary) {
                     const intn at = (intn)(key0 + key + j);
                     score = at >= rows->begin[i] && at < rows->end[i] ? score : (floatn)(-INFINITY);
@@ -256,8 +266,8 @@ INLINE void lanes_block(const struct params *p, const struct scene *scene, int r
     const long v_stride = TILE_ROW;
     SOURCE_V v_rows = tile;
 #endif
-    if (boundary ? !lanes_finite(v_rows, v_stride, keys) : 0) {
-        lanes_hide(s_t, rows, key0, keys);
+    if (HIDES || boundary ? !lanes_finite(v_rows, v_stride, keys) : 0) {
+        lanes_hide(s_t, scene, row0, rows, key0, keys);
         lanes_accumulate(o_t, s_t, rescale, v_rows, v_stride, keys, 1);
     } else {
         lanes_accumulate(o_t, s_t, rescale, v_rows, v_stride, keys, 0);
@@ -328,9 +338,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_lanes(KERNEL_AR
         const int live = i < rows_here;
         float l = PASS == 2 ? workspace[2 * min(i, rows_here - 1) + 1] : l_whole[i];
         /* Pass 1 writes only to workspace: a refused pass 2 leaves the caller's tensors alone. */
-        normaliser_of[i] = state_finish(m_of[i], &l, begin_of[i] < end_of[i],
-                                        PASS == 1 ? 0 : (p.given & OPERAND_LSE) && live,
-                                        lse + slice_begin(&p.lse, &s) + (row0 + i) * p.lse.row);
+        normaliser_of[i] = state_finish(
+            m_of[i], &l, begin_of[i] < end_of[i], PASS == 1 ? 0 : (p.given & OPERAND_LSE) && live,
+            lse + slice_begin(&p.lse, &s) + (row0 + i) * p.lse.row, scene.sink);
         if (PASS == 1 ? live : 0) {
             workspace[2 * i] = m_of[i];
             workspace[2 * i + 1] = l;

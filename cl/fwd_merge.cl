@@ -7,6 +7,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_merge(KERNEL_AR
     int row;
     struct slice s;
     slice_of_row(&p, get_global_id(0), &row, &s);
+    struct scene scene;
+    score_scene(&p, &s, &scene EXTRA_ARGUMENTS);
     const int2 keys = span_of_row(&s.band, row);
     floatn sum[SPLIT_VECTORS], m = (floatn)(-INFINITY), l = (floatn)(0.0f);
     for (int i = 0; i < SPLIT_VECTORS; i++) {
@@ -24,7 +26,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void fwd_merge(KERNEL_AR
     float l_row = ((const float *)&l)[0];
     const float normaliser =
         state_finish(((const float *)&m)[0], &l_row, keys.x < keys.y, p.given & OPERAND_LSE,
-                     lse + slice_begin(&p.lse, &s) + row * p.lse.row);
+                     lse + slice_begin(&p.lse, &s) + row * p.lse.row, scene.sink);
     o += slice_begin(&p.o, &s) + row * p.o.row;
     for (int i = 0; i < HEAD_DIM_V / LANES; i++) {
         storen(o + i * LANES, sum[i] * normaliser, TYPE_O);

@@ -436,8 +436,8 @@ fwd_mma(KERNEL_ARGUMENTS) {
                         WIDTH_V, p.aligned & OPERAND_V);
             mma_products(s, rows, WIDTH_Q + ENGINE_PAD, tile_k, WIDTH + ENGINE_PAD, DEPTHS, w);
             engine_copied();
-            if ((FULL_KEPT || (MASKED && key0 < span.z) || key0 + BLOCK_N > plain_end) &&
-                kept.careful && (key0 < kept.full[0] || key0 + BLOCK_N > kept.full[1])) {
+            if ((HIDES || FULL_KEPT || (MASKED && key0 < span.z) || key0 + BLOCK_N > plain_end) &&
+                kept.careful && (HIDES || key0 < kept.full[0] || key0 + BLOCK_N > kept.full[1])) {
                 engine_make_finite(tile_v, BLOCK_N, WIDTH_V);
             }
             barrier(CLK_LOCAL_MEM_FENCE); /* V is there; everybody has done with K */
@@ -551,7 +551,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 normaliser[slot] = state_finish(m_row, &l[a][slot], keys.x < keys.y,
                                                 (p.given & OPERAND_LSE) && row <= to_last &&
                                                     (here.lane & ENGINE_SHARE) == 0,
-                                                lse + row * p.lse.row);
+                                                lse + row * p.lse.row, scene.sink);
             }
         }
         if (TYPE == F16 && (found & LARGE)) {
@@ -578,7 +578,7 @@ fwd_mma(KERNEL_ARGUMENTS) {
                 ROLL
                 for (int j = 0; j < min(8, HEAD_DIM_V - d); j++) {
                     const float more =
-                        finite_lost(&slice.band, v + kept.v, p.v.row, to_row + row,
+                        finite_lost(&slice.band, &scene, v + kept.v, p.v.row, to_row + row,
                                     span_of_rows(&slice.band, to_row, to_last), BLOCK_N, d + j);
                     from[j] = more == 0.0f
                                   ? from[j]

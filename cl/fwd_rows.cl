@@ -9,6 +9,9 @@
 #error "WORK_GROUP: work-items in a work-group"
 #endif
 
+/* Stands for the weight of a key that bias or mask hide: 0 times NaN is NaN. */
+#define HIDDEN (-1.0f)
+
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(KERNEL_ARGUMENTS) {
     const size_t index = get_global_id(0);
     if (index >= slice_rows(&p)) {
@@ -46,14 +49,18 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         m = m_new;
         float l_block = 0.0f;
         for (int j = 0; j < count; j++) {
-            weights[j] = state_weight(weights[j], reference);
-            l_block += weights[j];
+            const int hidden = HIDES && weights[j] == -INFINITY;
+            const float weight = state_weight(weights[j], reference);
+            l_block += weight;
+            weights[j] = hidden ? HIDDEN : weight;
         }
         l = fma(l, rescale, l_block);
         for (int d = 0; d < HEAD_DIM_V; d++) {
             float block = 0.0f;
             for (int j = 0; j < count; j++) {
-                block = fma(weights[j], load_at(v_rows + j * p.v.row, d, TYPE_V), block);
+                const float sum_j =
+                    fma(weights[j], load_at(v_rows + j * p.v.row, d, TYPE_V), block);
+                block = HIDES && weights[j] == HIDDEN ? block : sum_j;
             }
             sum[d] = fma(sum[d], rescale, block);
         }
@@ -66,8 +73,9 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
             }
         }
     }
-    const float normaliser = state_finish(m, &l_total, keys.x < keys.y, (p.given & OPERAND_LSE),
-                                          lse + slice_begin(&p.lse, &s) + row * p.lse.row);
+    const float normaliser =
+        state_finish(m, &l_total, keys.x < keys.y, (p.given & OPERAND_LSE),
+                     lse + slice_begin(&p.lse, &s) + row * p.lse.row, scene.sink);
     for (int d = 0; d < HEAD_DIM_V; d++) {
         store(o + d, total[d] * normaliser, TYPE_O);
     }

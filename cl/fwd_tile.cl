@@ -34,8 +34,8 @@
  * Where rows are longer than a segment (state.cl), each work-item keeps the row's sums in private
  * memory (tile_totals); tile_r then also carries their factors.
  *
- * NaN and Inf in V: where a block has a hidden key, they become 0 on their way to tile_kv, and O
- * gets them back at the end (finite.cl).
+ * NaN and Inf in V: where a block has, or may have, a hidden key, they become 0 on their way to
+ * tile_kv, and O gets them back at the end (finite.cl).
  *
  * Rows that are read count as aligned when those of q, k and v all are (OPERANDS_TOGETHER), and a
  * store of o looks at its address.  With a flag for each tensor AMD's compiler keeps more scalars
@@ -239,7 +239,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
                            p.aligned & OPERANDS_TOGETHER);
             }
             tile_put(tile_kv, next, TYPE_V, BLOCK_N, 0);
-            if (boundary && tile_is_odd(next)) {
+            if ((HIDES || boundary) && tile_is_odd(next)) {
                 tile_clean(tile_kv);
                 atomic_xchg(&tile_odd, 1);
             }
@@ -286,7 +286,7 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
         tile_r[first + THREADS_M * i] =
             state_finish(m[i], &l_row, keys.x < keys.y,
                          PASS == 1 ? 0 : (p.given & OPERAND_LSE) && row <= row_last,
-                         lse + slice_begin(&p.lse, &slice) + row * p.lse.row);
+                         lse + slice_begin(&p.lse, &slice) + row * p.lse.row, scene.sink);
         if (PASS == 1 ? row <= row_last : 0) {
             workspace[2 * row] = m[i];
             workspace[2 * row + 1] = l_row;
@@ -318,7 +318,8 @@ __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void fwd_tile(KERN
             const int d = chunk / COLS * BLOCK_D + (on + THREADS_O * (chunk % COLS)) * 4 + i % 4;
             if (row <= row_last && d < HEAD_DIM_V) {
                 __global element_o *to = o + row * p.o.row + d;
-                const float lost = finite_lost(&slice.band, v, p.v.row, row, span, BLOCK_N, d);
+                const float lost =
+                    finite_lost(&slice.band, &scene, v, p.v.row, row, span, BLOCK_N, d);
                 if (lost != 0.0f) {
                     store(to, load(to, TYPE_O) + lost, TYPE_O);
                 }

@@ -130,7 +130,7 @@ INLINE void consume(const struct params *p, const struct places *at, __local str
             break;
         }
         struct part part = t->parts[group];
-        struct scene scene = {0, 0.0f};
+        struct scene scene = {0};
         if (SCORED) {
             struct slice slice;
             slice_of_head(p, t->batch, t->head, &slice);

@@ -9,6 +9,8 @@
  *     d_q = score_scale * sum of dS k
  *     d_k = score_scale * sum of dS q
  *
+ * Where bias or mask hide a key, P and dS are 0, whatever else they would be.
+ *
  * P needs no maximum, since lse already holds it.  lse is rounded in f32 (error up to 2^-8 at
  * 2^16), so score - lse can exceed 0: it is clamped to 0, and gradients stay finite.  NaN stays
  * NaN.
@@ -26,12 +28,21 @@ INLINE floatn grad_reference(floatn lse) {
 
 INLINE floatn grad_weight(floatn score, floatn reference) {
     const floatn distance = score - reference;
-    return base_exp2(distance > (floatn)(0.0f) ? (floatn)(0.0f) : distance);
+    const floatn weight = base_exp2(distance > (floatn)(0.0f) ? (floatn)(0.0f) : distance);
+    return HIDES ? (score == (floatn)(-INFINITY) ? (floatn)(0.0f) : weight) : weight;
 }
 
 /* slope: score_slope's, of score_of_product's score. */
 INLINE floatn grad_of_score(floatn weight, floatn d_weight, floatn delta, floatn slope) {
-    return weight * (d_weight - delta) * slope;
+    const floatn d_score = weight * (d_weight - delta) * slope;
+    return HIDES ? (weight == (floatn)(0.0f) ? (floatn)(0.0f) : d_score) : d_score;
+}
+
+/* An element of a row whose weights are multiplied with it, where bias or mask may hide the whole
+ * row: 0 for NaN and Inf, which would make NaN of the weight 0.  What a NaN that is seen does to a
+ * weight stays. */
+INLINE float grad_clean(float x) {
+    return (as_uint(x) & 0x7fffffffu) < 0x7f800000u ? x : 0.0f;
 }
 
 /* Does a segment end with the block that begins `before` keys, or queries, after the first one? */

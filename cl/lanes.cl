@@ -116,3 +116,42 @@ INLINE void lanes_store(__global void *to, const int type, long stride, const fl
         }
     }
 }
+
+/* ---- Bias and mask of a block of pairs ---- */
+
+/* score_bias of a row and LANES keys, read as they lie. */
+INLINE floatn lanes_bias(const struct scene *scene, int row, int key) {
+    row = min(row, scene->last_row);
+    if (key + LANES - 1 > scene->last_col) {
+        return score_bias(scene, (intn)(row), base_count(key));
+    }
+    floatn result = (floatn)(0.0f);
+    if (BIAS) {
+        const long at = row * scene->bias_row + key;
+        result = score_of_bias(loadn(storage_at(scene->bias, at, TYPE_BIAS), TYPE_BIAS));
+    }
+    if (MASK) {
+        __global const uchar *of = (__global const uchar *)scene->mask + row * scene->mask_row;
+        const intn seen = BASE_CONCAT(convert_int, LANES)(BASE_CONCAT(vload, LANES)(0, of + key));
+        result = seen == (intn)(0) ? (floatn)(-INFINITY) : result;
+    }
+    return result;
+}
+
+/* Of `vectors` vectors of rows and `keys` keys to block[keys][vectors]. */
+INLINE void lanes_bias_block(floatn *block, const int vectors, const struct scene *scene, int row0,
+                             int key0, int keys) {
+    for (int i = 0; i < vectors; i++) {
+        for (int key = 0; key < keys; key += LANES) {
+            floatn x[LANES];
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                x[j] = lanes_bias(scene, row0 + i * LANES + j, key0 + key);
+            }
+            lanes_transpose(x);
+            for (int j = 0; j < min(LANES, keys - key); j++) {
+                block[(key + j) * vectors + i] = x[j];
+            }
+        }
+    }
+}

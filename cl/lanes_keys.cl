@@ -72,8 +72,10 @@ INLINE void lanes_keys_weights(struct lanes_keys *b, const struct params *p,
             for (int i = 0; i < VECTORS; i++) {
                 const floatn score = score_of_product(p, x[j][i]);
                 const intn key = base_count(b->key0 + i * LANES);
+                const floatn bias =
+                    HIDES ? lanes_bias(scene, at, b->key0 + i * LANES) : (floatn)(0.0f);
                 const floatn weight =
-                    grad_weight(score_at(scene, score, (intn)(at), key), reference);
+                    grad_weight(score_with(scene, score, bias, (intn)(at), key), reference);
                 b->weights[(row + j) * VECTORS + i] =
                     boundary ? lanes_keys_seen(b, seen, i, weight) : weight;
                 if (SOFTCAP) {
@@ -133,6 +135,10 @@ INLINE void lanes_keys_meet(struct lanes_keys *b, const struct params *p, const 
                     lse + slice_begin(&p->lse, s), workspace);
     lanes_keys_weights(b, p, &s->band, scene, boundary);
     lanes_keys_d_scores(b, &s->band, boundary);
+    if (HIDES) {
+        lanes_clean(b->q, LANES_ROW(HEAD_DIM), rows, HEAD_DIM);
+        lanes_clean(b->d_o, LANES_ROW(HEAD_DIM_V), rows, HEAD_DIM_V);
+    }
     lanes_keys_sum(b, p);
 }
 

@@ -101,3 +101,12 @@ INLINE void lanes_close_segment(floatn *sum, floatn *total, const int columns) {
         sum[i] = (floatn)(0.0f);
     }
 }
+
+/* grad_clean of a tile. */
+INLINE void lanes_clean(float *tile, const int tile_row, int rows, const int columns) {
+    for (int row = 0; row < rows; row++) {
+        for (int d = 0; d < columns; d++) {
+            tile[row * tile_row + d] = grad_clean(tile[row * tile_row + d]);
+        }
+    }
+}

@@ -43,6 +43,9 @@ INLINE floatn lanes_queries_seen(const struct lanes_queries *b, int i, int key, 
 /* dS of the tile's keys. */
 INLINE void lanes_queries_d_scores(struct lanes_queries *b, const struct params *p,
                                    const struct scene *scene, int boundary) {
+    if (HIDES) { /* where dS will be */
+        lanes_bias_block(b->d_scores, VECTORS, scene, b->row0, b->key0, b->keys);
+    }
     for (int key = 0; key < b->keys; key += DOT_UNROLL) {
         floatn x[DOT_UNROLL][VECTORS], weights[DOT_UNROLL][VECTORS], slopes[DOT_UNROLL][VECTORS];
         lanes_dots(x, b->k, key, b->keys, b->q_t, HEAD_DIM);
@@ -52,8 +55,11 @@ INLINE void lanes_queries_d_scores(struct lanes_queries *b, const struct params 
             UNROLL
             for (int i = 0; i < VECTORS; i++) {
                 const floatn score = score_of_product(p, x[j][i]);
-                weights[j][i] = grad_weight(
-                    score_at(scene, score, base_count(b->row0 + i * LANES), at), b->reference[i]);
+                const intn row = base_count(b->row0 + i * LANES);
+                const int of = min(key + j, b->keys - 1) * VECTORS + i;
+                const floatn bias = HIDES ? b->d_scores[of] : (floatn)(0.0f);
+                weights[j][i] =
+                    grad_weight(score_with(scene, score, bias, row, at), b->reference[i]);
                 slopes[j][i] = score_slope(p, score);
             }
         }

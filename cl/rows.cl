@@ -33,7 +33,9 @@ INLINE void rows_add(const float *weights, __global const void *rows, const int 
     for (int d = 0; d < width; d++) {
         float block = 0.0f;
         for (int j = 0; j < count; j++) {
-            block = fma(weights[j], load(storage_at(rows, j * stride + d, type), type), block);
+            const float x = load(storage_at(rows, j * stride + d, type), type);
+            const float more = fma(weights[j], x, block);
+            block = HIDES && weights[j] == 0.0f ? block : more;
         }
         sum[d] += block;
     }

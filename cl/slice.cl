@@ -152,3 +152,30 @@ INLINE ulong slice_blocks(const struct params *p, const int block_m) {
 INLINE int slice_row0(const struct params *p, uint turn, const int block_m) {
     return (int)(MASKED ? slice_blocks(p, block_m) - 1 - turn : turn) * block_m;
 }
+
+/* ---- Elements of tensors that are sums over the dimensions of stride 0 ---- */
+
+/* Element `index` of a tensor [batch, heads_q]: the batches and heads [begin, end) whose sum it is;
+ * 0 behind the last element. */
+INLINE int slice_of_heads(const struct params *p, const struct strides *t, ulong index, int2 *begin,
+                          int2 *end) {
+    const ulong heads = t->head ? (ulong)p->heads_q : 1;
+    const ulong batches = t->batch ? (ulong)p->batch : 1;
+    *begin = (int2)((int)(index / heads), (int)(index % heads));
+    *end = *begin + 1;
+    end->x = t->batch ? end->x : p->batch;
+    end->y = t->head ? end->y : p->heads_q;
+    return index < heads * batches;
+}
+
+/* The same of a tensor [batch, heads_q, seq_q, seq_kv]: batches, heads, rows and the key. */
+INLINE int slice_of_pairs(const struct params *p, const struct strides *t, ulong index, int4 *begin,
+                          int4 *end) {
+    const ulong keys = (ulong)p->seq_kv, rows = t->row ? (ulong)p->seq_q : 1;
+    const ulong row = index / keys % rows;
+    int2 first, last;
+    const int there = slice_of_heads(p, t, index / keys / rows, &first, &last);
+    *begin = (int4)(first, (int)row, (int)(index % keys));
+    *end = (int4)(last, t->row ? (int)row + 1 : p->seq_q, (int)(index % keys) + 1);
+    return there;
+}

@@ -102,7 +102,7 @@ standard_softmax(KERNEL_ARGUMENTS) {
     float l_row = softmax_reduce(total, partial, SUM);
     const floatn normaliser =
         (floatn)(state_finish(m_row, &l_row, keys.x < keys.y, (p.given & OPERAND_LSE) && id == 0,
-                              lse + slice_begin(&p.lse, &s) + query * p.lse.row));
+                              lse + slice_begin(&p.lse, &s) + query * p.lse.row, scene.sink));
     for (int key = id * LANES; key < p.seq_kv; key += step) {
         floatn weight = (floatn)(0.0f);
         if (key + LANES > keys.x && key < keys.y) {

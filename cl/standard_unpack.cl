@@ -40,10 +40,10 @@ standard_unpack(KERNEL_ARGUMENTS) {
             __global const element_v *from = v + slice_begin_kv(&p.v, &s) + d;
             const int2 keys = span_of_row(&s.band, query);
             const int4 span = (int4)(keys.x, keys.y, keys.y, keys.x); /* no block counts as whole */
-            x.x += finite_lost(&s.band, from, p.v.row, query, span, 1, 0);
-            x.y += finite_lost(&s.band, from, p.v.row, query, span, 1, min(1, last));
-            x.z += finite_lost(&s.band, from, p.v.row, query, span, 1, min(2, last));
-            x.w += finite_lost(&s.band, from, p.v.row, query, span, 1, min(3, last));
+            x.x += finite_lost(&s.band, 0, from, p.v.row, query, span, 1, 0);
+            x.y += finite_lost(&s.band, 0, from, p.v.row, query, span, 1, min(1, last));
+            x.z += finite_lost(&s.band, 0, from, p.v.row, query, span, 1, min(2, last));
+            x.w += finite_lost(&s.band, 0, from, p.v.row, query, span, 1, min(3, last));
         }
         __global element_o *to = o + slice_begin(&p.o, &s) + query * p.o.row + d;
         dense_unpack(to, x, last, TYPE_O, p.aligned & OPERAND_O);

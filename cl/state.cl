@@ -15,6 +15,12 @@
  */
 #define STATE_KEYS 64 /* the most that are summed one by one */
 
+#ifndef HIDES
+#error "HIDES: 1 where score_at can give -INFINITY for a key that is hidden, else 0"
+#endif
+#ifndef SINK
+#error "SINK: 1 where a score of no key belongs to each row, else 0"
+#endif
 #ifndef SEGMENT
 #error "SEGMENT: keys whose sums are kept apart, a power of two; 0 where no row sees more keys"
 #endif
@@ -94,13 +100,19 @@ INLINE floatn state_join(floatn *m, floatn *l, floatn m_new, floatn l_new) {
  * that saw nothing.  Where `write`, *lse gets the natural logarithm of the sum of exp(score); -inf
  * for a row that saw nothing.  A row that sees keys has a maximum, unless every score has
  * overflowed to -inf: then *l, and with it o and lse, becomes NaN, as after an overflow to +inf.
+ * Where bias or mask hide keys, such a row is one that saw nothing.
+ * sink: the score that belongs to no key, to base 2; it joins the row here, where SINK is 1.
  */
-INLINE float state_finish(float m, float *l, int sees, int write, __global float *lse) {
-    *l = sees && m == -INFINITY ? NAN : *l;
+INLINE float state_finish(float m, float *l, int sees, int write, __global float *lse, float sink) {
+    *l = sees && !HIDES && m == -INFINITY ? NAN : *l;
+    const float most = SINK ? fmax(m, sink) : m;
+    const float reference = most == -INFINITY ? 0.0f : most;
+    const float kept = SINK ? exp2(m - reference) : 1.0f;
+    *l = SINK ? fma(*l, kept, exp2(sink - reference)) : *l;
     if (write) {
-        *lse = *l == 0.0f ? -INFINITY : (m + log2(*l)) * M_LN2_F;
+        *lse = *l == 0.0f ? -INFINITY : (most + log2(*l)) * M_LN2_F;
     }
-    return *l == 0.0f ? 0.0f : 1.0f / *l;
+    return *l == 0.0f ? 0.0f : kept / *l;
 }
 
 /*

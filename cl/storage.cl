@@ -26,6 +26,7 @@ typedef ushort element_f16;
 typedef ushort element_bf16;
 typedef uchar element_q8_0;
 typedef uchar element_q4_0;
+typedef uchar element_u8; /* of a mask */
 
 /* The element that lies `at` elements behind p; of blocks, the row that lies `at` bytes behind. */
 INLINE __global const void *storage_at(__global const void *p, long at, const int type) {

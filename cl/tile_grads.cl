@@ -132,6 +132,14 @@ INLINE void grads_scores(float s[ROWS][KEYS], __local const float *a, __local co
     }
 }
 
+/* grad_clean of the tile of the rows that are met, whose contents all work-items know then. */
+INLINE void grads_clean(__local float *tile) {
+    for (int i = (int)get_local_id(0); i < BLOCK_MET * TILE_ROW; i += THREADS) {
+        tile[i] = grad_clean(tile[i]);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
 INLINE void grads_zero(float s[ROWS][KEYS]) {
     UNROLL
     for (int i = 0; i < ROWS; i++) {

@@ -252,7 +252,7 @@ INLINE void finish(const struct params *p, const float *sums, const struct rows 
         const int to = row + 8 * r, live = to < s.band.seq_q;
         normaliser[r] = state_finish(rows->m[r], &l, rows->keys[r].x < rows->keys[r].y,
                                      live && get_local_id(0) % 4 == 0 && (p->given & OPERAND_LSE),
-                                     lse + to * p->lse.row);
+                                     lse + to * p->lse.row, -INFINITY);
         products = put_row(sums, r, normaliser[r], o + to * p->o.row, live, products, 0);
     }
     const int late[2] = {rows->unit[0] != 1.0f && state_is_far(rows->m[0]),

@@ -193,6 +193,26 @@ typedef cl_uint clattn_pass;
  * with max_bias 8. */
 #define CLATTN_FEATURE_ALIBI ((cl_ulong)1 << 0)
 
+/* BIAS: a number for each pair of a query and a key, added to its score after scale and softcap,
+ * before ALiBi.  -inf hides the key from the query.  Any other number does not, the lowest of its
+ * type included; F32 and BF16 below -2.3e38 count as -2.3e38 (a score is kept times log2(e)).
+ *
+ * MASK: a byte for each such pair.  0 hides the key from the query, any other value does not.
+ *
+ * A hidden key matters to the query in no way: its k, v, bias and mask may hold anything, NaN
+ * included.  A query from which the band, mask and bias hide all keys sees none: o = 0, lse = -inf.
+ * In a backward pass this is so where all queries are kept from the key; a NaN that somebody sees
+ * may stay away from gradients.  Solvers for Hopper's matrix unit (fwd_wgmma), bwd_mma and the
+ * baselines have neither. */
+#define CLATTN_FEATURE_BIAS ((cl_ulong)1 << 1)
+#define CLATTN_FEATURE_MASK ((cl_ulong)1 << 2)
+
+/* SINK: attention sinks, a score sink[b, h] for each query head, which belongs to no key.  It takes
+ * part in the sum that weights are divided by, and in lse, and is as it is: neither scaled nor
+ * capped, and no band, bias or mask hides it.  A query that sees no key has o = 0 and lse = sink.
+ * -inf: the head has no sink.  fwd_wgmma and the baselines do not offer it. */
+#define CLATTN_FEATURE_SINK ((cl_ulong)1 << 3)
+
 /* What is to be computed, as far as it decides compiled code or workspace.
  *
  *     q [batch, heads_q,  seq_q,  head_dim]      o   [batch, heads_q, seq_q, head_dim_v]
@@ -208,15 +228,15 @@ typedef cl_uint clattn_pass;
  *     for each key that the row sees, sum over d of |q_d k_d| < FLT_MAX (3.4e38),
  *         and |scale| log2(e) times that sum < FLT_MAX;
  *         with ALiBi, log2(e) (|scale| times that sum + |alibi| times the distance) < FLT_MAX, for
- *         slopes of either sign;
+ *         slopes of either sign; likewise with a bias, |bias| added, but for low ones (above);
  *     v is any number in f16; in bf16 and f32 max|v| times the keys seen < FLT_MAX;
  *     the row sees at most 2^20 keys.
  *
  * Sums over keys add at most 4e-5 max|v| to the error of o, at 2^20 keys; their part grows
  * with the square root of the number of keys.  With larger numbers a row stands out: where one of
- * its scores overflows to +inf, or all of them to -inf, its o and lse are NaN or Inf.  No
- * row ever depends on what others hold.
- * Subnormal numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
+ * its scores overflows to +inf, or all of them to -inf, its o and lse are NaN or Inf (with a bias
+ * or a mask, 0 and -inf in the latter case).  No row ever depends on what others hold. Subnormal
+ * numbers of f32 (below 1.2e-38) may count as 0, whether given or on the way.
  *
  * q, k, v and o may differ in type, for example q and o in f32 beside k and v in f16.  Then only
  * o is rounded, to its type; a value of o beyond the type's range becomes infinite.
@@ -233,42 +253,44 @@ typedef cl_uint clattn_pass;
  * batch, seq_q and seq_kv are upper bounds: an enqueue may ask for less. */
 typedef struct clattn_desc {
     size_t size;
-    clattn_type type;    /* of q; default CLATTN_F32 */
-    cl_uint batch;       /* default 1; batch * heads_q at most 2^30 - 1 */
-    cl_uint heads_q;     /* default 1; a multiple of heads_kv */
-    cl_uint heads_kv;    /* default 0: as heads_q */
-    cl_uint seq_q;       /* default 0: nothing to do; at most 2^30 - 1 */
-    cl_uint seq_kv;      /* default 0: no keys, o = 0; at most 2^30 - 1 */
-    cl_uint head_dim;    /* 1 ... 512 */
-    cl_uint head_dim_v;  /* default 0: as head_dim; 1 ... 512 */
-    cl_int band_left;    /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
-    cl_int band_right;   /* and to the right of it; causal is 0; default CLATTN_UNBOUNDED */
-    clattn_align align;  /* default CLATTN_ALIGN_END */
-    float softcap;       /* s becomes softcap * tanh(s / softcap); default 0: none */
-    const char *variant; /* default NULL: clattn chooses.  Else a solver and its parameters,
-                        "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a variant that
-                        leaves parameters out, gets the best legal ones (notify hears of it where
-                        clattn would never choose a variant with what is given).  Copied. */
-    cl_ulong features;   /* bits CLATTN_FEATURE_*; default 0 */
-    cl_ulong promises;   /* bits CLATTN_PROMISE_*; default 0: none */
-    clattn_type type_k;  /* default 0: as type.  Solvers for matrix engines (fwd_mma, fwd_wgmma)
-                        answer where q, k, v and o have one type, all others any types.  Q8_0 and
-                        Q4_0: not "standard" */
-    clattn_type type_v;  /* default 0: as type_k */
-    clattn_type type_o;  /* default 0: as type */
-    clattn_type type_d;  /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
-    clattn_pass pass;    /* default CLATTN_FORWARD */
+    clattn_type type;      /* of q; default CLATTN_F32 */
+    cl_uint batch;         /* default 1; batch * heads_q at most 2^30 - 1 */
+    cl_uint heads_q;       /* default 1; a multiple of heads_kv */
+    cl_uint heads_kv;      /* default 0: as heads_q */
+    cl_uint seq_q;         /* default 0: nothing to do; at most 2^30 - 1 */
+    cl_uint seq_kv;        /* default 0: no keys, o = 0; at most 2^30 - 1 */
+    cl_uint head_dim;      /* 1 ... 512 */
+    cl_uint head_dim_v;    /* default 0: as head_dim; 1 ... 512 */
+    cl_int band_left;      /* keys seen to the left of the opposite one; default CLATTN_UNBOUNDED */
+    cl_int band_right;     /* and to the right of it; causal is 0; default CLATTN_UNBOUNDED */
+    clattn_align align;    /* default CLATTN_ALIGN_END */
+    float softcap;         /* s becomes softcap * tanh(s / softcap); default 0: none */
+    const char *variant;   /* default NULL: clattn chooses.  Else a solver and its parameters,
+                          "fwd_tile BLOCK_M=64 BLOCK_N=32"; a bare solver name, or a variant that
+                          leaves parameters out, gets the best legal ones (notify hears of it where
+                          clattn would never choose a variant with what is given).  Copied. */
+    cl_ulong features;     /* bits CLATTN_FEATURE_*; default 0 */
+    cl_ulong promises;     /* bits CLATTN_PROMISE_*; default 0: none */
+    clattn_type type_k;    /* default 0: as type.  Solvers for matrix engines (fwd_mma, fwd_wgmma)
+                          answer where q, k, v and o have one type, all others any types.  Q8_0 and
+                          Q4_0: not "standard" */
+    clattn_type type_v;    /* default 0: as type_k */
+    clattn_type type_o;    /* default 0: as type */
+    clattn_type type_d;    /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
+    clattn_pass pass;      /* default CLATTN_FORWARD */
+    clattn_type type_bias; /* of the elements of bias; default 0: as type */
     cl_uint seq_q_least; /* default 0: as seq_q.  A plan is right for every number of queries up to
-                        seq_q, and fast near seq_q; with this, fast from here on: for the few
-                        queries of decoding it may compile further variants, which run where a
-                        call has so few (a row's bits then depend on how many).  Not with variant
-                        and not in backward, which ignore this */
+                      seq_q, and fast near seq_q; with this, fast from here on: for the few
+                      queries of decoding it may compile further variants, which run where a
+                      call has so few (a row's bits then depend on how many).  Not with variant
+                      and not in backward, which ignore this */
+    cl_uint unused;      /* 0: room for a later member */
 } clattn_desc;
 
 #define CLATTN_DESC_INIT                                                                          \
     {                                                                                             \
         sizeof(clattn_desc), CLATTN_F32, 1, 1, 0, 0, 0, 0, 0, CLATTN_UNBOUNDED, CLATTN_UNBOUNDED, \
-            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, 0, 0, 0, 0, CLATTN_FORWARD, 0                     \
+            CLATTN_ALIGN_END, 0.0f, NULL, 0, 0, 0, 0, 0, 0, CLATTN_FORWARD, 0, 0, 0               \
     }
 
 /* Problem texts, "f16 b2 h32:8 q4096 k4096 d128:64 causal": the same words in
@@ -282,6 +304,8 @@ typedef struct clattn_desc {
  *     qLEAST-N            seq_q_least, seq_q
  *     dN or dQK:V         head dimensions       aligned         CLATTN_PROMISE_ALIGNED
  *     fwd | bwd | merge   pass                  alibi           CLATTN_FEATURE_ALIBI
+ *     bias | biasT        BIAS; type_bias       mask            CLATTN_FEATURE_MASK
+ *                                               sink            CLATTN_FEATURE_SINK
  *
  * Words in any order, each at most once; what is left out has its default, k
  * that of q.  q and d are required.  desc has been set by CLATTN_DESC_INIT; on
@@ -411,10 +435,22 @@ typedef struct clattn_extras {
     size_t size;
     const clattn_tensor *alibi; /* CLATTN_FEATURE_ALIBI: slopes [batch, heads_q], F32, any finite
                                    numbers.  stride_row is not used; see CLATTN_TENSOR_HEADS */
+    /* CLATTN_FEATURE_BIAS, CLATTN_FEATURE_MASK: [batch, heads_q, seq_q, seq_kv], by the lengths of
+     * the enqueue, in desc.type_bias and bytes.  A stride of 0 repeats what there is: with
+     * stride_batch, stride_head and stride_row 0 the tensor has one number for each key. */
+    const clattn_tensor *bias;
+    const clattn_tensor *mask;
+    const clattn_tensor *sink; /* CLATTN_FEATURE_SINK: [batch, heads_q], F32, finite or -inf */
+    /* Of a backward pass: written, shaped as bias and sink; NULL: not computed.  Where a stride is
+     * 0, the gradient is the sum over that dimension, whatever the strides of bias and sink are.
+     * d_bias is of desc.type_d or, where that is 0, of bias's type; d_sink is F32.  A bias that
+     * hides a key has the gradient 0. */
+    const clattn_tensor *d_bias;
+    const clattn_tensor *d_sink;
 } clattn_extras;
 
 #define CLATTN_EXTRAS_INIT \
-    { sizeof(clattn_extras), NULL }
+    { sizeof(clattn_extras), NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* What may change from call to call. */
 typedef struct clattn_forward_args {

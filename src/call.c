@@ -73,8 +73,13 @@ static cl_int take_operands(struct call *c, struct status *status) {
         code = operand_take_extras(operands_table, operands_count, c->plan->problem.features, &copy,
                                    c->given, &taken, status);
     }
-    c->reads = operand_set(pass->reads) | taken;
-    c->writes = operand_set(pass->writes);
+    const cl_uint gradients = taken & operand_gradients();
+    if (code == CL_SUCCESS && gradients && c->plan->problem.pass != CLATTN_BACKWARD) {
+        code = status_set(status, CLATTN_INVALID_ARGS,
+                          "args: extras: d_bias and d_sink are written by a backward pass alone");
+    }
+    c->reads = operand_set(pass->reads) | (taken & ~gradients);
+    c->writes = operand_set(pass->writes) | gradients;
     return code;
 }
 
@@ -116,6 +121,7 @@ static cl_int check_operand(struct call *c, size_t i, struct status *status) {
     t->shape = operand->shape(&c->plan->problem, &c->lengths);
     t->read = c->reads >> i & 1;
     t->written = c->writes >> i & 1;
+    t->summed = operand->gradient;
     if (c->given[i]) {
         const bool promised =
             c->plan->problem.promises & CLATTN_PROMISE_ALIGNED && OPERANDS_WIDE >> i & 1;

@@ -16,6 +16,14 @@ cl_ulong feature_scored(void) {
     return bits;
 }
 
+cl_ulong feature_hides(void) {
+    cl_ulong bits = 0;
+    for (const struct feature *f = features_table; f->bit; f++) {
+        bits |= f->hides ? f->bit : 0;
+    }
+    return bits;
+}
+
 cl_ulong feature_diagonal(void) {
     cl_ulong bits = 0;
     for (const struct feature *f = features_table; f->bit; f++) {

@@ -27,7 +27,7 @@ struct stage {
     struct grid (*grid)(const long long *values, const struct params *params);
 };
 
-enum { STAGES = 4 }; /* of a variant, at most */
+enum { STAGES = 6 }; /* of a variant, at most */
 
 /* Work-items of one launch, over two dimensions.  global is UINT64_MAX where 64 bits do not hold
  * the number. */

@@ -53,26 +53,49 @@ static struct operand_shape shape_d_v(const struct problem *p, const struct oper
 }
 
 /* A number for each query head. */
-static struct operand_shape shape_alibi(const struct problem *p, const struct operand_lengths *n) {
+static struct operand_shape shape_heads(const struct problem *p, const struct operand_lengths *n) {
     return (struct operand_shape){n->batch, p->heads_q, 1, 1, CLATTN_F32};
 }
 
+static struct operand_shape of_pairs(const struct problem *p, const struct operand_lengths *n,
+                                     clattn_type type) {
+    return (struct operand_shape){n->batch, p->heads_q, n->seq_q, n->seq_kv, type};
+}
+
+static struct operand_shape shape_bias(const struct problem *p, const struct operand_lengths *n) {
+    return of_pairs(p, n, p->type_bias ? p->type_bias : p->type);
+}
+
+static struct operand_shape shape_d_bias(const struct problem *p, const struct operand_lengths *n) {
+    const clattn_type own = p->type_bias ? p->type_bias : p->type;
+    return of_pairs(p, n, p->type_d ? p->type_d : own);
+}
+
+static struct operand_shape shape_mask(const struct problem *p, const struct operand_lengths *n) {
+    return of_pairs(p, n, PROBLEM_BYTE);
+}
+
 const struct operand operands_table[] = {
-    [OPERAND_Q] = {"q", shape_q, 0, false, 0},
-    [OPERAND_K] = {"k", shape_k, 0, false, 0},
-    [OPERAND_V] = {"v", shape_v, 0, false, 0},
-    [OPERAND_O] = {"o", shape_o, 0, false, 0},
-    [OPERAND_LSE] = {"lse", shape_lse, 0, false, 0},
-    [OPERAND_D_O] = {"d_o", shape_o, 0, false, 0},
-    [OPERAND_D_LSE] = {"d_lse", shape_lse, 0, false, 0},
-    [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0},
-    [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0},
-    [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0},
-    [OPERAND_O_1] = {"o_1", shape_part, 0, false, 0},
-    [OPERAND_LSE_1] = {"lse_1", shape_lse, 0, false, 0},
-    [OPERAND_O_2] = {"o_2", shape_part, 0, false, 0},
-    [OPERAND_LSE_2] = {"lse_2", shape_lse, 0, false, 0},
-    {"alibi", shape_alibi, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi)},
+    [OPERAND_Q] = {"q", shape_q, 0, false, 0, false},
+    [OPERAND_K] = {"k", shape_k, 0, false, 0, false},
+    [OPERAND_V] = {"v", shape_v, 0, false, 0, false},
+    [OPERAND_O] = {"o", shape_o, 0, false, 0, false},
+    [OPERAND_LSE] = {"lse", shape_lse, 0, false, 0, false},
+    [OPERAND_D_O] = {"d_o", shape_o, 0, false, 0, false},
+    [OPERAND_D_LSE] = {"d_lse", shape_lse, 0, false, 0, false},
+    [OPERAND_D_Q] = {"d_q", shape_d_q, 0, false, 0, false},
+    [OPERAND_D_K] = {"d_k", shape_d_k, 0, false, 0, false},
+    [OPERAND_D_V] = {"d_v", shape_d_v, 0, false, 0, false},
+    [OPERAND_O_1] = {"o_1", shape_part, 0, false, 0, false},
+    [OPERAND_LSE_1] = {"lse_1", shape_lse, 0, false, 0, false},
+    [OPERAND_O_2] = {"o_2", shape_part, 0, false, 0, false},
+    [OPERAND_LSE_2] = {"lse_2", shape_lse, 0, false, 0, false},
+    {"alibi", shape_heads, CLATTN_FEATURE_ALIBI, false, offsetof(clattn_extras, alibi), false},
+    {"bias", shape_bias, CLATTN_FEATURE_BIAS, false, offsetof(clattn_extras, bias), false},
+    {"mask", shape_mask, CLATTN_FEATURE_MASK, false, offsetof(clattn_extras, mask), false},
+    {"sink", shape_heads, CLATTN_FEATURE_SINK, false, offsetof(clattn_extras, sink), false},
+    {"d_bias", shape_d_bias, CLATTN_FEATURE_BIAS, true, offsetof(clattn_extras, d_bias), true},
+    {"d_sink", shape_heads, CLATTN_FEATURE_SINK, true, offsetof(clattn_extras, d_sink), true},
 };
 const size_t operands_count = sizeof operands_table / sizeof *operands_table;
 _Static_assert(sizeof operands_table / sizeof *operands_table <= OPERANDS, "room for all");
@@ -130,12 +153,21 @@ cl_uint operand_set_of_features(cl_ulong features) {
     return set;
 }
 
+cl_uint operand_gradients(void) {
+    cl_uint set = 0;
+    for (size_t i = 0; i < operands_count; i++) {
+        set |= operands_table[i].gradient ? OPERAND_BIT(i) : 0;
+    }
+    return set;
+}
+
 cl_uint operand_set(const char *words) {
     cl_uint set = 0;
     const char *at = words, *word;
     for (size_t length; at && (length = text_word(&at, &word)) > 0;) {
         set |= text_is(word, length, "scores")
-                   ? operand_set_of_features(feature_scored()) & ~operand_set_of_features(0)
+                   ? operand_set_of_features(feature_scored()) & ~operand_set_of_features(0) &
+                         ~operand_gradients()
                    : OPERAND_BIT(index_of(word, length));
     }
     return set;

@@ -59,6 +59,8 @@ struct operand {
     cl_ulong feature; /* the bit of the feature that has this tensor; 0: a pass has it (pass.h) */
     bool optional;    /* with a feature: a call may leave it out */
     size_t extra;     /* with a feature: the offset of the tensor's member in clattn_extras */
+    bool gradient; /* with a feature: a backward pass writes it; where a stride is 0 it is the sum
+                      over that dimension */
 };
 
 extern const struct operand operands_table[];
@@ -73,6 +75,9 @@ cl_uint operand_set(const char *words);
 
 /* The set of all operands of a problem with these features, and the workspace. */
 cl_uint operand_set_of_features(cl_ulong features);
+
+/* The set of those with `gradient`. */
+cl_uint operand_gradients(void);
 
 /* Copies the tensors of `features` out of a struct clattn_extras: operand i of the table into
  * given[i], and i into the set *taken.  Refuses a tensor whose feature is not among `features`, and

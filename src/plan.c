@@ -137,7 +137,7 @@ static cl_int measure(void *data, const struct solver *solver, const struct vari
     (void)excess;
     *answer = (struct plan_answer){.problem = *making->problem, .solver = solver, .variant = *v};
     solvers_decode(solver, v, answer->values);
-    answer->count = solver->stages(v, answer->stages);
+    answer->count = solvers_stages(solver, making->problem, v, answer->stages);
     assert(answer->count > 0 && answer->count <= STAGES);
     if (solver->workspace &&
         (!solver->workspace(&answer->problem, answer->values, &answer->workspace) ||

@@ -37,12 +37,16 @@ static size_t index_of_type(clattn_type type) {
     return i;
 }
 
+const char *problem_element_name(clattn_type type) {
+    return type == PROBLEM_BYTE ? "u8" : problem_type_name(type);
+}
+
 cl_uint problem_type_block(clattn_type type) {
-    return types[index_of_type(type)].block;
+    return type == PROBLEM_BYTE ? 1 : types[index_of_type(type)].block;
 }
 
 cl_uint problem_type_bytes(clattn_type type) {
-    return types[index_of_type(type)].bytes;
+    return type == PROBLEM_BYTE ? 1 : types[index_of_type(type)].bytes;
 }
 
 bool problem_blocked(const struct problem *p) {
@@ -151,11 +155,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         const char *name;
         clattn_type type;
         bool has_default, may_be_blocked;
-    } given[] = {{"type", d.type, false, false},
-                 {"type_k", d.type_k, true, true},
-                 {"type_v", d.type_v, true, true},
-                 {"type_o", d.type_o, true, false},
-                 {"type_d", d.type_d, true, false}};
+    } given[] = {{"type", d.type, false, false},    {"type_k", d.type_k, true, true},
+                 {"type_v", d.type_v, true, true},  {"type_o", d.type_o, true, false},
+                 {"type_d", d.type_d, true, false}, {"type_bias", d.type_bias, true, false}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
         if (!problem_type_name(given[i].type) && !(given[i].has_default && given[i].type == 0)) {
             return status_set(status, invalid, "desc: %s %u is none of CLATTN_F32, _F16, _BF16%s",
@@ -235,6 +237,9 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         return status_set(status, invalid, "desc: pass CLATTN_MERGE has no features, not 0x%llx",
                           (unsigned long long)d.features);
     }
+    if (d.unused) {
+        return status_set(status, invalid, "desc: unused is %u, not 0", d.unused);
+    }
     if (d.seq_q_least > d.seq_q) {
         return status_set(status, invalid, "desc: seq_q_least %u is over seq_q %u", d.seq_q_least,
                           d.seq_q);
@@ -244,6 +249,7 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         .type_k = d.type_k,
         .type_v = d.type_v,
         .type_o = d.type_o,
+        .type_bias = d.features & CLATTN_FEATURE_BIAS && d.type_bias != d.type ? d.type_bias : 0,
         .type_d = d.type_d,
         .batch = d.batch,
         .heads_q = d.heads_q,

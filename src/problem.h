@@ -13,9 +13,13 @@
 
 enum { PROBLEM_MAX_LENGTH = (1 << 30) - 1, PROBLEM_MAX_HEAD_DIM = 512 };
 
+/* A clattn_type for our own use: the bytes of a mask. */
+enum { PROBLEM_BYTE = 255 };
+
 struct problem {
     clattn_type type, type_k, type_v, type_o; /* of q, k, v and o */
     clattn_type type_d;                       /* of gradients; 0: each as its tensor */
+    clattn_type type_bias;                    /* of bias; 0: as type, and without the feature */
     cl_uint batch, heads_q, heads_kv;
     cl_uint seq_q, seq_kv; /* upper bounds; an enqueue may bring less */
     cl_uint seq_q_least;   /* below seq_q: to be fast from here on; 0: for seq_q */
@@ -58,6 +62,9 @@ bool problem_blocked(const struct problem *p);
 
 /* "f32", "f16", "bf16", "q8_0", "q4_0"; NULL for any other number */
 const char *problem_type_name(clattn_type type);
+
+/* The same, and "u8" for PROBLEM_BYTE: what kernels call element_u8. */
+const char *problem_element_name(clattn_type type);
 
 /* Appends the problem text. */
 void problem_format(const struct problem *p, struct text *out);

@@ -41,8 +41,16 @@ static bool read_float(const char *chars, size_t length, float *value) {
     return digits > 0 && at == length && number <= (double)FLT_MAX && (zero || *value != 0);
 }
 
-/* The bit of the feature of that word; 0 where there is none. */
-static cl_ulong feature_bit(const char *word, size_t length) {
+/* The bit of the feature of that word; 0 where there is none.  *type: that of "biasf16", else 0. */
+static cl_ulong feature_bit(const char *word, size_t length, clattn_type *type) {
+    enum { BIAS = 4 }; /* letters */
+    for (*type = CLATTN_F32; problem_type_name(*type); ++*type) {
+        if (length > BIAS && memcmp(word, "bias", BIAS) == 0 &&
+            text_is(word + BIAS, length - BIAS, problem_type_name(*type))) {
+            return CLATTN_FEATURE_BIAS;
+        }
+    }
+    *type = 0;
     const struct feature *f = features_table;
     while (f->bit && !text_is(word, length, f->word)) {
         f++;
@@ -121,7 +129,12 @@ void problem_format(const struct problem *p, struct text *out) {
     if (p->pass != CLATTN_FORWARD) {
         text_printf(out, " %s", passes_table[p->pass].word);
     }
-    problem_format_features(p->features, out);
+    for (const struct feature *f = features_table; f->bit; f++) {
+        const bool typed = f->bit == CLATTN_FEATURE_BIAS && p->type_bias;
+        if (p->features & f->bit) {
+            text_printf(out, " %s%s", f->word, typed ? problem_type_name(p->type_bias) : "");
+        }
+    }
     if (p->promises & CLATTN_PROMISE_ALIGNED) {
         text_printf(out, " aligned");
     }
@@ -260,12 +273,14 @@ cl_int clattn_desc_parse(const char *problem_text, clattn_desc *desc) {
     unsigned seen = 0;
     const char *at = problem_text, *word;
     for (size_t length; (length = text_word(&at, &word)) > 0;) {
-        const cl_ulong feature = feature_bit(word, length);
+        clattn_type type;
+        const cl_ulong feature = feature_bit(word, length, &type);
         if (d.features & feature) {
             return CLATTN_INVALID_TEXT;
         }
         if (feature) {
             d.features |= feature;
+            d.type_bias = type ? type : d.type_bias;
             continue;
         }
         int which = read_word(&d, word, length);
@@ -330,9 +345,9 @@ static bool word_matches(const struct problem *p, const char *word, size_t lengt
         types[of] = type;
         return agrees;
     }
-    const cl_ulong feature = feature_bit(word, length);
+    const cl_ulong feature = feature_bit(word, length, &type);
     if (feature) {
-        return p->features & feature;
+        return p->features & feature && (!type || type == (p->type_bias ? p->type_bias : p->type));
     }
     for (clattn_pass pass = CLATTN_FORWARD; pass < PASSES; pass++) {
         if (text_is(word, length, passes_table[pass].word)) {

@@ -85,10 +85,10 @@ static void compose_operands(const struct program_recipe *recipe, const struct p
         append_upper(composed, operand->name);
         const clattn_type type = operand_type(operand, p);
         text_printf(composed, " %u\n#define element_%s element_%s\n", type, operand->name,
-                    problem_type_name(type));
+                    problem_element_name(type));
         text_printf(&members, "%s %s", members.length ? "," : "struct strides", operand->name);
         append_argument(&arguments, operand, written >> i & 1, recipe->in_place ? "" : "restrict ");
-        if (operand->feature) {
+        if (operand->feature && !operand->gradient) {
             append_argument(&extras, operand, written >> i & 1, "");
             text_printf(&passed, ", %s", operand->name);
         }
@@ -128,6 +128,7 @@ static void compose_parameters(const struct program_recipe *recipe, const struct
         text_printf(composed, " %d\n", (p->features & f->bit) != 0);
     }
     text_printf(composed, "#define SCORED %d\n", (p->features & feature_scored()) != 0);
+    text_printf(composed, "#define HIDES %d\n", (p->features & feature_hides()) != 0);
     text_printf(composed, "#define SEGMENT %u\n", segment_of_kernel(recipe, p, v));
     compose_operands(recipe, p, composed);
     text_printf(composed, "%s", recipe->constants);

@@ -199,6 +199,7 @@ const struct solver solver_bwd_lanes = {
     .pass = CLATTN_BACKWARD,
     .mixed = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

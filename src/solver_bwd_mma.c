@@ -273,7 +273,7 @@ static const char *options(const struct variant *v) {
                    .reads = "q k v lse d_o scores workspace",                                  \
                    .writes = write,                                                            \
                    .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl",       \
-                             "finite.cl", "score.cl", "state.cl", "grad.cl", "engine.cl",      \
+                             "score.cl", "finite.cl", "state.cl", "grad.cl", "engine.cl",      \
                              "engine_<ENGINE>.cl", "engine_move.cl", "mma.cl", "mma_grads.cl", \
                              name ".cl"},                                                      \
                    .takes = "ENGINE FAST_LOADS EMULATED " prefix,                              \
@@ -311,6 +311,7 @@ const struct solver solver_bwd_mma = {
     .name = "bwd_mma",
     .pass = CLATTN_BACKWARD,
     .scored = true,
+    .features = CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -52,6 +52,7 @@ const struct solver solver_bwd_rows = {
     .pass = CLATTN_BACKWARD,
     .mixed = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = solvers_rows_parameters,
     .candidate = solvers_rows_candidate,

@@ -243,6 +243,7 @@ const struct solver solver_bwd_tile = {
     .pass = CLATTN_BACKWARD,
     .mixed = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -134,7 +134,7 @@ static const struct stage stage_of_parts = {
 
 static const struct stage stage_of_merge = {
     .recipe = {.kernel = "fwd_merge",
-               .reads = "workspace",
+               .reads = "workspace sink",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "split.cl", "fwd_merge.cl"},
@@ -166,6 +166,7 @@ const struct solver solver_dec_lanes = {
     .mixed = true,
     .blocked = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

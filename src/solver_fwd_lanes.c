@@ -87,7 +87,7 @@ static void needs(const struct problem *p, const struct device *d, const long lo
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_lanes",
-               .reads = "q k v scores",
+               .reads = "q k v scores sink",
                .writes = "o lse workspace",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "lanes.cl", "ahead.cl", "fwd_lanes.cl"},
@@ -109,6 +109,7 @@ const struct solver solver_fwd_lanes = {
     .mixed = true,
     .blocked = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

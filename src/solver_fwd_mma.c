@@ -204,10 +204,10 @@ static const char *options(const struct variant *v) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_mma",
-               .reads = "q k v scores",
+               .reads = "q k v scores sink",
                .writes = "o lse",
-               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
-                         "score.cl", "state.cl", "engine.cl", "engine_<ENGINE>.cl",
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "finite.cl", "state.cl", "engine.cl", "engine_<ENGINE>.cl",
                          "engine_move.cl", "mma.cl", "fwd_mma.cl"},
                .constants = "#define LANES 1\n",
                .segment_from = SOLVERS_ENGINE_KEYS,
@@ -227,6 +227,7 @@ extern const struct solver solver_fwd_mma;
 const struct solver solver_fwd_mma = {
     .name = "fwd_mma",
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

@@ -16,7 +16,7 @@ static struct grid grid(const long long *values, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_rows",
-               .reads = "q k v scores",
+               .reads = "q k v scores sink",
                .writes = "o lse",
                .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
                          "state.cl", "rows.cl", "fwd_rows.cl"},
@@ -37,6 +37,7 @@ const struct solver solver_fwd_rows = {
     .mixed = true,
     .blocked = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = solvers_rows_parameters,
     .candidate = solvers_rows_candidate,

@@ -163,10 +163,10 @@ static struct grid grid(const long long *v, const struct params *params) {
 
 static const struct stage only = {
     .recipe = {.kernel = "fwd_tile",
-               .reads = "q k v scores",
+               .reads = "q k v scores sink",
                .writes = "o lse workspace",
-               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "finite.cl",
-                         "score.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "tile_state.cl",
+               .parts = {"params.h", "base.cl", "storage.cl", "slice.cl", "span.cl", "score.cl",
+                         "finite.cl", "state.cl", "tile_copy.cl", "tile_sums.cl", "tile_state.cl",
                          "fwd_tile.cl"},
                .constants = SOLVERS_TILE_OF_QUERIES,
                .pass = "0",
@@ -187,6 +187,7 @@ const struct solver solver_fwd_tile = {
     .mixed = true,
     .blocked = true,
     .scored = true,
+    .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK,
     .fits = fits,
     .parameters = parameters,
     .candidate = candidate,

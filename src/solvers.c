@@ -17,7 +17,8 @@ const struct solver *solvers_find(const char *name) {
 }
 
 static cl_ulong lacks(const struct solver *solver, const struct problem *p) {
-    return p->features & ~(solver->features | (solver->scored ? feature_scored() : 0));
+    const cl_ulong scored = solver->scored ? feature_scored() & ~feature_hides() : 0;
+    return p->features & ~(solver->features | scored);
 }
 
 bool solvers_offers(const struct solver *solver, const struct problem *p) {
@@ -63,7 +64,7 @@ cl_int solvers_check_arguments(const struct solver *solver, const struct problem
                                const struct variant *v, const struct device *d,
                                struct status *status) {
     struct stage stages[STAGES];
-    const size_t count = d->argument_bytes ? solver->stages(v, stages) : 0;
+    const size_t count = d->argument_bytes ? solvers_stages(solver, p, v, stages) : 0;
     for (size_t i = 0; i < count; i++) {
         const struct program_recipe *recipe = &stages[i].recipe;
         const cl_ulong bytes = launch_argument_bytes(program_operands(recipe, p), d->address_bits);

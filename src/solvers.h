@@ -59,7 +59,8 @@ struct solver {
     /* Baselines show what the others are better than: they run only when asked for. */
     bool baseline;
 
-    /* Does the solver offer the features that change scores?  Bits of its other features. */
+    /* Does the solver offer the features that change scores and hide no key?  Bits of its other
+     * features. */
     bool scored;
     cl_ulong features;
 
@@ -108,6 +109,9 @@ struct solver {
                   size_t stage, struct solver_needs *needs);
 };
 
+/* The features that hide keys one by one. */
+#define SOLVERS_HIDING (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK)
+
 enum { SOLVERS = 14 };
 
 /* In the order in which they are tried; fwd_rows, bwd_rows and merge_rows apply to every problem.
@@ -120,6 +124,11 @@ const struct solver *solvers_find(const char *name);
 
 /* Does the solver offer all of the problem's features, and its types? */
 bool solvers_offers(const struct solver *solver, const struct problem *p);
+
+/* The launches of a variant for the problem: the solver's, and behind them those of d_bias and
+ * d_sink. */
+size_t solvers_stages(const struct solver *solver, const struct problem *p, const struct variant *v,
+                      struct stage stages[STAGES]);
 
 /* Can the solver run the problem on the device, with a variant that has the parameters of v (NULL:
  * none)?  With one sentence in `why`, unless the answer is SHOULD. */

@@ -160,7 +160,7 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     }
     t->strides = (struct strides){(cl_long)(given.offset / element_size), given.stride_batch,
                                   given.stride_head, given.stride_row};
-    if (!shape->batch || !shape->heads || !shape->rows) {
+    if (!shape->batch || !shape->heads || !shape->rows || !shape->width) {
         return CL_SUCCESS; /* no elements: its memory is not looked at */
     }
     if (!given.buffer && !given.svm) {
@@ -243,6 +243,9 @@ static bool overlaps_itself(const struct tensor *t) {
     const size_t n = dimensions_of(t, dimensions);
     cl_ulong covered = t->shape.width * unit_of(t->shape.type);
     for (size_t i = 0; i < n; i++) {
+        if (t->summed && dimensions[i].stride == 0) {
+            continue;
+        }
         if (dimensions[i].stride < covered) {
             return true;
         }

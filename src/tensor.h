@@ -16,6 +16,7 @@ struct tensor {
     const char *name; /* "q", for sentences */
     struct operand_shape shape;
     bool read, written;
+    bool summed; /* written: a dimension of stride 0 has one element, a sum */
 
     /* Filled by the checks. */
     cl_mem buffer;          /* the kernel's argument; NULL when svm or empty */

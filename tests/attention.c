@@ -86,7 +86,7 @@ static bool close_to_reference(struct run *run, struct compare_result *result) {
 
     struct reference expected;
     float *const *data = run->tensors.data;
-    const struct reference_extras extras = {.alibi = data[TENSOR_ALIBI]};
+    const struct reference_extras extras = tensors_extras(&run->tensors);
     reference_forward_with(desc, run->given->scale, data[TENSOR_Q], data[TENSOR_K], data[TENSOR_V],
                            &extras, &expected);
     bool ok =
@@ -195,21 +195,28 @@ static const struct probe {
      0},
 };
 
-static cl_uint count_seeing(const clattn_desc *desc, bool keys, cl_uint index) {
+static bool sees(const struct run *run, size_t head, cl_uint query, cl_uint key) {
+    const struct reference_extras extras = tensors_extras(&run->tensors);
+    return reference_head_sees(&run->tensors.live, &extras, head, query, key);
+}
+
+static cl_uint count_seeing(const struct run *run, size_t head, bool keys, cl_uint index) {
+    const clattn_desc *desc = &run->tensors.live;
     cl_uint count = 0;
     cl_uint others = keys ? desc->seq_q : desc->seq_kv;
     for (cl_uint other = 0; other < others; other++)
-        count += keys ? reference_sees(desc, other, index) : reference_sees(desc, index, other);
+        count += keys ? sees(run, head, other, index) : sees(run, head, index, other);
     return count;
 }
 
 /* A row that takes part, best a key that some queries see and others do not. */
-static bool choose_row(const clattn_desc *desc, bool keys, cl_uint *chosen) {
+static bool choose_row(const struct run *run, size_t head, bool keys, cl_uint *chosen) {
+    const clattn_desc *desc = &run->tensors.live;
     cl_uint rows = keys ? desc->seq_kv : desc->seq_q;
     bool found = false;
     for (cl_uint i = 0; i < rows; i++) {
         cl_uint row = (rows / 2 + i) % rows;
-        cl_uint seeing = count_seeing(desc, keys, row);
+        cl_uint seeing = count_seeing(run, head, keys, row);
         if (seeing && !found) {
             *chosen = row;
             found = true;
@@ -233,9 +240,12 @@ static bool bad_element(struct run *run, const struct probe *probe) {
     const struct tensors_view *view = &run->tensors.view[probe->tensor];
     bool keys = probe->tensor != TENSOR_Q;
     cl_uint bad_row = 0;
-    if (!desc->batch || !choose_row(desc, keys, &bad_row))
+    if (!desc->batch)
         return true;
-    cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
+    const cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
+    const cl_uint bad_of_q = keys ? bad_head * (desc->heads_q / desc->heads_kv) : bad_head;
+    if (!choose_row(run, (size_t)bad_batch * desc->heads_q + bad_of_q, keys, &bad_row))
+        return true;
     struct demands demands = probe->demands;
     demands.column = (view->dim - 1) * probe->where / 2;
     demands.columns = columns_of(view);
@@ -255,9 +265,9 @@ static bool bad_element(struct run *run, const struct probe *probe) {
         /* Broadcast keys are shared: what counts is the place, not the index. */
         cl_uint head_read = keys ? head / (desc->heads_q / desc->heads_kv) : head;
         size_t at = tensors_at(view, batch, head_read, bad_row, demands.column);
-        bool sees =
-            at == bad_at && (keys ? reference_sees(desc, query, bad_row) : query == bad_row);
-        ok = row_meets(run, &outcome, row, sees ? &demands : &untouched, probe->what);
+        const bool meant = at == bad_at &&
+                           (keys ? sees(run, row / desc->seq_q, query, bad_row) : query == bad_row);
+        ok = row_meets(run, &outcome, row, meant ? &demands : &untouched, probe->what);
     }
     outcome_free(&outcome);
     return ok;
@@ -275,9 +285,11 @@ static bool overflowing_row(struct run *run, double sign) {
     const clattn_desc *desc = &run->tensors.live;
     const struct tensors_view *view = &run->tensors.view[TENSOR_Q];
     cl_uint bad_row = 0;
-    if (!desc->batch || !choose_row(desc, false, &bad_row))
+    if (!desc->batch)
         return true;
-    cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
+    const cl_uint bad_batch = desc->batch - 1, bad_head = view->heads / 2;
+    if (!choose_row(run, (size_t)bad_batch * desc->heads_q + bad_head, false, &bad_row))
+        return true;
 
     struct outcome outcome;
     tensors_fill(&run->tensors, FILL_ZERO);
@@ -324,8 +336,9 @@ static unsigned scatter(const struct tensors_view *view, struct bad list[BAD]) {
 }
 
 /* What a row sees of them in a column. */
-static unsigned kinds_seen(const clattn_desc *desc, const struct bad *list, unsigned count,
+static unsigned kinds_seen(const struct run *run, const struct bad *list, unsigned count,
                            size_t row, cl_uint column, cl_uint width) {
+    const clattn_desc *desc = &run->tensors.live;
     cl_uint query = (cl_uint)(row % desc->seq_q);
     cl_uint head = (cl_uint)(row / desc->seq_q % desc->heads_q);
     cl_uint batch = (cl_uint)(row / desc->seq_q / desc->heads_q);
@@ -333,7 +346,7 @@ static unsigned kinds_seen(const clattn_desc *desc, const struct bad *list, unsi
     for (unsigned i = 0; i < count; i++)
         if (list[i].column / width == column / width && list[i].batch == batch &&
             list[i].head == head / (desc->heads_q / desc->heads_kv) &&
-            reference_sees(desc, query, list[i].row))
+            sees(run, row / desc->seq_q, query, list[i].row))
             kinds |= list[i].kind;
     return kinds;
 }
@@ -369,7 +382,7 @@ static bool bad_elements(struct run *run) {
     /* A scale of Inf gives elements of either sign, and NaN of integers that are 0. */
     for (size_t row = 0; ok && row < rows; row++) {
         for (cl_uint d = 0; ok && d < desc->head_dim_v; d++) {
-            const unsigned kinds = kinds_seen(desc, list, count, row, d, width);
+            const unsigned kinds = kinds_seen(run, list, count, row, d, width);
             const bool sure = kinds & BAD_NAN || (width == 1 && kinds == (BAD_INF | BAD_MINUS_INF));
             const enum demand demand = kinds == 0 ? SAME_BITS : sure ? NOT_A_NUMBER : NOT_FINITE;
             const size_t at = (row * desc->head_dim_v + d) * size;

@@ -74,7 +74,7 @@ static bool close_to_reference(struct run *run, struct compare_gradients *result
                                         data[TENSOR_V],
                                         data[TENSOR_D_O],
                                         run->tensors.what.lse ? data[TENSOR_D_LSE] : NULL,
-                                        data[TENSOR_ALIBI]};
+                                        tensors_extras(&run->tensors)};
     struct gradient expected[GRADIENTS];
     float *given[GRADIENTS];
     gradients_make(desc, run->given->scale, &in, expected);
@@ -98,6 +98,66 @@ static bool close_to_reference(struct run *run, struct compare_gradients *result
         free(given[i]);
     gradients_free(expected);
     return ok;
+}
+
+/* Is an output the sum of `value` over its dimensions of stride 0?  All are [batch, heads, rows,
+ * dim] of the view, dense. */
+static bool is_sum(const struct run *run, enum tensors_name name, const double *value,
+                   const double *moves, const double *terms) {
+    const struct tensors_view *view = &run->tensors.view[name];
+    if (!view->memory)
+        return true;
+    for (cl_uint b = 0; b < (view->stride_batch ? view->batch : 1); b++)
+        for (cl_uint h = 0; h < (view->stride_head ? view->heads : 1); h++)
+            for (cl_uint row = 0; row < (view->stride_row ? view->rows : 1); row++)
+                for (cl_uint d = 0; d < view->dim; d++) {
+                    const size_t last[] = {view->stride_batch ? b + 1 : view->batch,
+                                           view->stride_head ? h + 1 : view->heads,
+                                           view->stride_row ? row + 1 : view->rows};
+                    double sum = 0, move = 0, all = 0;
+                    for (size_t i = b; i < last[0]; i++)
+                        for (size_t j = h; j < last[1]; j++)
+                            for (size_t k = row; k < last[2]; k++) {
+                                const size_t at =
+                                    ((i * view->heads + j) * view->rows + k) * view->dim + d;
+                                sum += value[at];
+                                move += moves[at];
+                                all += terms[at];
+                            }
+                    const double got = reference_decode(
+                        view->type, view->memory->result + tensors_at(view, b, h, row, d));
+                    const double bound = all == 0
+                                             ? 0
+                                             : move + 4 * 0x1p-24 * all +
+                                                   reference_ulp(view->type, fabs(sum) + move) / 2;
+                    if (!(fabs(got - sum) <= bound)) {
+                        fprintf(stderr, "%s [%u, %u, %u, %u] is %.9g, expected %.9g, bound %.3g\n",
+                                view->memory->name, b, h, row, d, got, sum, bound);
+                        return false;
+                    }
+                }
+    return true;
+}
+
+/* d_bias and d_sink of the last launch. */
+static bool extras_close(struct run *run) {
+    const clattn_desc *desc = &run->tensors.live;
+    float *const *data = run->tensors.data;
+    if (!(desc->features & (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_SINK)))
+        return true;
+    const struct gradients_inputs in = {data[TENSOR_Q],
+                                        data[TENSOR_K],
+                                        data[TENSOR_V],
+                                        data[TENSOR_D_O],
+                                        run->tensors.what.lse ? data[TENSOR_D_LSE] : NULL,
+                                        tensors_extras(&run->tensors)};
+    struct gradients_extras expected;
+    gradients_make_extras(desc, run->given->scale, &in, &expected);
+    const bool close =
+        is_sum(run, TENSOR_D_BIAS, expected.bias, expected.bias_moves, expected.bias_terms) &&
+        is_sum(run, TENSOR_D_SINK, expected.sink, expected.sink_moves, expected.sink_terms);
+    gradients_free_extras(&expected);
+    return close;
 }
 
 /* ---- Same bits ---- */
@@ -142,12 +202,14 @@ static const enum tensors_name spoilt[] = {TENSOR_Q,   TENSOR_K,   TENSOR_V,    
                                            TENSOR_LSE, TENSOR_D_O, TENSOR_D_LSE};
 
 /* A query and a key in the middle that see one another. */
-static bool find_pair(const clattn_desc *desc, cl_uint *query, cl_uint *key) {
+static bool find_pair(const struct run *run, size_t head, cl_uint *query, cl_uint *key) {
+    const clattn_desc *desc = &run->tensors.live;
+    const struct reference_extras extras = tensors_extras(&run->tensors);
     for (cl_uint i = 0; i < desc->seq_q; i++)
         for (cl_uint j = 0; j < desc->seq_kv; j++) {
             *query = (desc->seq_q / 2 + i) % desc->seq_q;
             *key = (desc->seq_kv / 2 + j) % desc->seq_kv;
-            if (reference_sees(desc, *query, *key))
+            if (reference_head_sees(desc, &extras, head, *query, *key))
                 return true;
         }
     return false;
@@ -171,8 +233,11 @@ static bool bad_element(struct run *run, enum tensors_name name) {
     const bool of_keys = name == TENSOR_K || name == TENSOR_V;
     cl_uint query, key;
     /* Broadcast keys are shared by all. */
-    if (!tensors_is_input(&run->tensors, name) || !desc->batch || !find_pair(desc, &query, &key) ||
+    if (!tensors_is_input(&run->tensors, name) || !desc->batch ||
         run->given->tensors.layout == LAYOUT_BROADCAST)
+        return true;
+    const size_t of_q = (size_t)view->heads / 2 * (of_keys ? group : 1);
+    if (!find_pair(run, (size_t)(desc->batch - 1) * desc->heads_q + of_q, &query, &key))
         return true;
     char what[64];
     snprintf(what, sizeof what, "NaN in tensor %d", (int)name);
@@ -219,14 +284,14 @@ static bool bad_element(struct run *run, enum tensors_name name) {
 static bool right(struct run *run, struct compare_gradients *result) {
     enum { ALL = (1 << GRADIENTS) - 1 };
     tensors_fill(&run->tensors, FILL_ZERO);
-    bool ok = launch(run, ALL, &run->clean) && close_to_reference(run, result);
+    bool ok = launch(run, ALL, &run->clean) && extras_close(run) && close_to_reference(run, result);
     if (!ok || run->given->demands.once)
         return ok;
     ok = same_bits(run, FILL_ZERO, ALL, "second run");
     for (int fill = FILL_ZERO + 1; ok && fill < FILL_COUNT; fill++) {
         char what[64];
         snprintf(what, sizeof what, "filled with %s", tensors_fill_names[fill]);
-        ok = same_bits(run, (enum tensors_fill)fill, ALL, what);
+        ok = same_bits(run, (enum tensors_fill)fill, ALL, what) && extras_close(run);
     }
     for (unsigned wanted = 0; ok && wanted < ALL; wanted++) {
         char what[64];

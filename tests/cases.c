@@ -126,6 +126,23 @@ const struct test_case cases_table[] = {
     {"f16 b2 h2 q130 k70 d40 causal alibi", "broadcast", "scale=-1 q=65", NULL},
     {"bf16 b2 h4:2 q33 k65 d40 start alibi", "padded", "alibi=uniform:1", NULL},
 
+    /* bias, mask and sinks: "holes" hide keys from all, all keys from queries, and single pairs */
+    {"f32 b2 h4:2 q33 k65 d64 bias", "padded", "", NULL},
+    {"f32 b2 h2 q65 k130 d40 causal bias", "bshd", "batch=1 q=17 k=90", NULL},
+    {"f32 h2 q60 k33 d64 biasf16 softcap2.5", "bhsd", "bias=lowest:1", NULL},
+    {"f32 h2 q33 k65 d64 biasbf16 alibi", "bhsd", "bias=lowest:3 svm", NULL},
+    {"f32 b2 h4:2 q33 k65 d40 mask", "packed", "", NULL},
+    {"f32 b2 h4:2 q33 k65 d64 causal mask", "broadcast", "", NULL},
+    {"f32 h2 q130 k200 d40 window33,17 mask bias sink", "padded", "", NULL},
+    {"f32 h2 q7 k0 d64 bias mask sink", "bhsd", "", NULL},
+    {"f32 h4:2 q130 k33 d64 causal sink", "padded", "", NULL},
+    {"f32 h2 q33 k65 d40 sink", "bshd", "amplitude=30 sink=uniform:100", NULL},
+    {"f16 b2 h4:2 q60 k130 d64 bias", "padded", "", NULL},
+    {"f16 h2 q65 k150 d40 biasf32 softcap30", "broadcast", "amplitude=30", NULL},
+    {"bf16 b2 h4:2 q33 k65 d40 causal mask sink", "padded", "", NULL},
+    {"f32 kf16 b2 h8:2 q33 k65 d64 biasf16 alibi sink", "broadcast", "", NULL}, /* as ggml's */
+    {"f16 h2 q70 k200 d64 window33,17 sink", "bshd", "", NULL},
+
     /* head dims */
     {"f32 h2 q33 k65 d1", "padded", "", NULL},
     {"f16 h2 q33 k65 d3 causal", "padded", "", NULL},
@@ -355,8 +372,9 @@ static bool read_number(const char *text, double *number) {
 /* "k=signs:1000", "alibi=value:0.5".  False when it is none. */
 static bool read_input(const char *word, struct tensors_input *inputs) {
     static const char *const names[TENSOR_COUNT] = {
-        [TENSOR_Q] = "q=",     [TENSOR_K] = "k=",         [TENSOR_V] = "v=",
-        [TENSOR_D_O] = "d_o=", [TENSOR_D_LSE] = "d_lse=", [TENSOR_ALIBI] = "alibi="};
+        [TENSOR_Q] = "q=",       [TENSOR_K] = "k=",         [TENSOR_V] = "v=",
+        [TENSOR_D_O] = "d_o=",   [TENSOR_D_LSE] = "d_lse=", [TENSOR_ALIBI] = "alibi=",
+        [TENSOR_BIAS] = "bias=", [TENSOR_MASK] = "mask=",   [TENSOR_SINK] = "sink="};
     int name = TENSOR_Q, kind = 0;
     while (name < TENSOR_COUNT &&
            (!names[name] || strncmp(word, names[name], strlen(names[name])) != 0))
@@ -427,7 +445,10 @@ bool cases_parse(const struct test_case *test_case, struct case_setup *setup) {
                                                              [TENSOR_V] = {KIND_UNIFORM, 1},
                                                              [TENSOR_D_O] = {KIND_UNIFORM, 1},
                                                              [TENSOR_D_LSE] = {KIND_UNIFORM, 1},
-                                                             [TENSOR_ALIBI] = {KIND_UNIFORM, 0.1}},
+                                                             [TENSOR_ALIBI] = {KIND_UNIFORM, 0.1},
+                                                             [TENSOR_BIAS] = {KIND_HOLES, 2},
+                                                             [TENSOR_MASK] = {KIND_HOLES, 1},
+                                                             [TENSOR_SINK] = {KIND_UNIFORM, 3}},
                                                    .lse = true}};
     *setup = initial;
     struct tensors_desc *tensors = &setup->tensors;

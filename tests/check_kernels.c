@@ -85,6 +85,8 @@ static const char *const problems[] = {
     "bf16 q7 d512:1 softcap50",
     "f32 h8 q1024 d64 causal alibi",
     "f16 h8:2 q1000 k3000 d128 alibi",
+    "f32 h8 q1024 d64 causal bias mask sink",
+    "f16 h8:2 q1000 k3000 d128 biasf32 sink",
     "f32 h4:2 q100 k300 d33:65 causal softcap30 bwd",
     "f16 q2048 d80 bwd",
 };

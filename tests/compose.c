@@ -16,7 +16,7 @@ static bool compose(const struct solver *solver, const struct problem *p, const 
     const bool answers = solver->pass == p->pass && solvers_fit(solver, p, d, &v, &why) != CANNOT &&
                          solvers_complete(solver, p, d, &v, &why, &status) == CL_SUCCESS &&
                          cache_create(&programs, &status) == CL_SUCCESS;
-    const size_t count = answers ? solver->stages(&v, stages) : 0;
+    const size_t count = answers ? solvers_stages(solver, p, &v, stages) : 0;
     for (size_t i = 0; i < count; i++) {
         program_get(&stages[i].recipe, p, &v, &programs, NULL, NULL, &program, &why, &status);
         *composed += 1;

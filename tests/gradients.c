@@ -71,21 +71,24 @@ struct query {
 static size_t attend(struct work *w, struct query *query) {
     const clattn_desc *desc = w->desc;
     const size_t row = query->row;
-    const int64_t opposite = reference_opposite(desc, (cl_uint)(row % desc->seq_q));
-    const double slope = w->in->alibi ? (double)w->in->alibi[row / desc->seq_q] : 0;
+    const struct reference_extras *extras = &w->in->extras;
+    const cl_uint number = (cl_uint)(row % desc->seq_q);
+    const size_t head = row / desc->seq_q;
+    const double sink = extras->sink ? (double)extras->sink[head] : -INFINITY;
     size_t count = 0;
-    double largest = -INFINITY, sum = 0;
+    double largest = sink, sum = 0;
     for (cl_uint key = 0; key < desc->seq_kv; key++)
-        if (reference_sees(desc, (cl_uint)(row % desc->seq_q), key)) {
+        if (reference_head_sees(desc, extras, head, number, key)) {
             struct pair *pair = &w->pairs[count++];
             pair->key = key;
-            pair->bias = -slope * fabs((double)(key - opposite));
+            pair->bias = reference_bias(desc, extras, head, number, key);
             reference_score(desc, w->scale, pair->bias, query->q,
                             w->in->k + (query->kv + key) * desc->head_dim, &pair->score);
             largest = fmax(largest, pair->score.exact);
         }
     for (size_t i = 0; i < count; i++)
         sum += exp(w->pairs[i].score.exact - largest);
+    sum += sink > -INFINITY ? exp(sink - largest) : 0;
     query->lse = largest + log(sum);
     for (cl_uint d = 0; d < desc->head_dim_v; d++)
         w->o[d] = 0;
@@ -286,4 +289,74 @@ void gradients_free(struct gradient result[GRADIENTS]) {
         free(result[i].rows);
         result[i] = (struct gradient){0};
     }
+}
+
+/* ---- Gradients of features ---- */
+
+static void add_extras(struct work *w, const struct query *query, size_t count,
+                       struct gradients_extras *to) {
+    const clattn_desc *desc = w->desc;
+    const size_t dim_v = desc->head_dim_v, head = query->row / desc->seq_q;
+    const double of_lse = reference_ulp(CLATTN_F32, query->lse) / 2;
+    for (size_t i = 0; i < count; i++) {
+        const struct pair *pair = &w->pairs[i];
+        const size_t at = query->row * desc->seq_kv + pair->key;
+        const float *v = w->in->v + (query->kv + pair->key) * dim_v;
+        double d_p = 0, terms = query->delta_terms;
+        for (size_t d = 0; d < dim_v; d++) {
+            d_p += (double)query->d_o[d] * (double)v[d];
+            terms += fabs((double)query->d_o[d] * (double)v[d]);
+        }
+        const double error = pair->score.error + of_lse;
+        const double p_moves = fmin(1, exp(pair->log_p + error) * -expm1(-error));
+        const double drift = unit * (double)dim_v / 4 * (fabs(d_p) + fabs(query->delta));
+        const double rounded = fabs(query->plain_delta - query->delta); /* o has a type */
+        to->bias[at] = pair->p * (d_p - query->delta);
+        to->bias_moves[at] =
+            p_moves * fabs(d_p - query->delta) + (pair->p + p_moves) * (drift + rounded);
+        to->bias_terms[at] = (pair->p + flushed) * terms;
+    }
+    if (w->in->extras.sink && w->in->extras.sink[head] > -INFINITY) {
+        const double sink = (double)w->in->extras.sink[head], log_p = sink - query->lse;
+        const double error = 4 * unit * (fabs(sink) + 8) + of_lse, p = exp(log_p);
+        to->sink[head] -= p * query->delta;
+        to->sink_moves[head] += fmin(1, p * expm1(error)) * fabs(query->delta) +
+                                p * (fabs(query->plain_delta - query->delta) +
+                                     unit * (double)dim_v / 4 * fabs(query->delta));
+        to->sink_terms[head] += (p + flushed) * query->delta_terms;
+    }
+}
+
+void gradients_make_extras(const clattn_desc *desc, float given_scale,
+                           const struct gradients_inputs *in, struct gradients_extras *result) {
+    const size_t heads = (size_t)desc->batch * desc->heads_q,
+                 group = desc->heads_q / desc->heads_kv;
+    const size_t rows = heads * desc->seq_q, pairs = rows * desc->seq_kv;
+    struct work w = {.desc = desc, .scale = reference_scale(desc, given_scale), .in = in};
+    w.pairs = calloc((size_t)desc->seq_kv + 1, sizeof *w.pairs);
+    w.o = zeros(desc->head_dim_v);
+    assert_non_null(w.pairs);
+    *result = (struct gradients_extras){zeros(pairs), zeros(pairs), zeros(pairs),
+                                        zeros(heads), zeros(heads), zeros(heads)};
+    for (size_t row = 0; row < rows; row++) {
+        struct query query = {.q = in->q + row * desc->head_dim,
+                              .d_o = in->d_o + row * desc->head_dim_v,
+                              .row = row,
+                              .kv = row / desc->seq_q / group * desc->seq_kv};
+        const size_t count = attend(&w, &query);
+        measure_delta(&w, &query);
+        add_extras(&w, &query, count, result);
+    }
+    free(w.pairs);
+    free(w.o);
+}
+
+void gradients_free_extras(struct gradients_extras *result) {
+    free(result->bias);
+    free(result->bias_moves);
+    free(result->bias_terms);
+    free(result->sink);
+    free(result->sink_moves);
+    free(result->sink_terms);
+    *result = (struct gradients_extras){0};
 }

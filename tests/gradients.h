@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "clattn.h"
+#include "reference.h"
 
 enum gradients_name { GRADIENT_Q, GRADIENT_K, GRADIENT_V, GRADIENTS };
 
@@ -39,15 +40,26 @@ struct gradient {
     struct gradients_row *rows;
 };
 
-/* Dense and decoded; d_lse may be NULL, alibi where desc does not have the feature. */
+/* Dense and decoded; d_lse may be NULL. */
 struct gradients_inputs {
-    const float *q, *k, *v, *d_o, *d_lse, *alibi;
+    const float *q, *k, *v, *d_o, *d_lse;
+    struct reference_extras extras;
 };
 
 /* desc is in normal form (reference.h).  Ends the test when memory runs out; result is to be freed.
  */
 void gradients_make(const clattn_desc *desc, float scale, const struct gradients_inputs *in,
                     struct gradient result[GRADIENTS]);
+
+/* d_bias [batch, heads_q, seq_q, seq_kv] and d_sink [batch, heads_q], dense, without type: of each
+ * element what it is, how far errors of the scores can move it, and its |terms|.  To be freed. */
+struct gradients_extras {
+    double *bias, *bias_moves, *bias_terms;
+    double *sink, *sink_moves, *sink_terms;
+};
+void gradients_make_extras(const clattn_desc *desc, float scale, const struct gradients_inputs *in,
+                           struct gradients_extras *result);
+void gradients_free_extras(struct gradients_extras *result);
 
 void gradients_free(struct gradient result[GRADIENTS]);
 

@@ -39,7 +39,7 @@ static int binade(const struct format *format, double value) {
 }
 
 size_t reference_type_size(clattn_type type) {
-    return type == CLATTN_F32 ? sizeof(cl_float) : sizeof(cl_ushort);
+    return type == REFERENCE_BYTE ? 1 : type == CLATTN_F32 ? sizeof(cl_float) : sizeof(cl_ushort);
 }
 
 struct reference_types reference_types(const clattn_desc *desc) {
@@ -57,6 +57,8 @@ double reference_decode(clattn_type type, const void *element) {
         memcpy(&value, element, sizeof value);
         return value;
     }
+    if (type == REFERENCE_BYTE)
+        return *(const unsigned char *)element != 0;
     const struct format *format = &formats[type];
     cl_ushort bits;
     memcpy(&bits, element, sizeof bits);
@@ -80,6 +82,10 @@ void reference_encode(clattn_type type, double value, void *element) {
     if (type == CLATTN_F32) {
         float single = (float)value;
         memcpy(element, &single, sizeof single);
+        return;
+    }
+    if (type == REFERENCE_BYTE) {
+        *(unsigned char *)element = value == -INFINITY ? 0 : value >= 0 ? 1 : 255;
         return;
     }
     const struct format *format = &formats[type];
@@ -133,6 +139,26 @@ bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key) {
     int64_t right = (int64_t)key - reference_opposite(desc, query);
     return (desc->band_left == CLATTN_UNBOUNDED || -right <= desc->band_left) &&
            (desc->band_right == CLATTN_UNBOUNDED || right <= desc->band_right);
+}
+
+static size_t pair_of(const clattn_desc *desc, size_t head, cl_uint query, cl_uint key) {
+    return (head * desc->seq_q + query) * desc->seq_kv + key;
+}
+
+bool reference_head_sees(const clattn_desc *desc, const struct reference_extras *extras,
+                         size_t head, cl_uint query, cl_uint key) {
+    const size_t at = pair_of(desc, head, query, key);
+    return reference_sees(desc, query, key) && !(extras->mask && extras->mask[at] == 0) &&
+           !(extras->bias && extras->bias[at] == -INFINITY);
+}
+
+double reference_bias(const clattn_desc *desc, const struct reference_extras *extras, size_t head,
+                      cl_uint query, cl_uint key) {
+    const double lowest = -2.3e38; /* of clattn.h, kept times log2(e) */
+    const double slope = extras->alibi ? (double)extras->alibi[head] : 0;
+    const double bias = extras->bias ? (double)extras->bias[pair_of(desc, head, query, key)] : 0;
+    const double distance = fabs((double)(key - reference_opposite(desc, query)));
+    return (bias < lowest ? -(double)FLT_MAX / 1.4426950408889634 : bias) - slope * distance;
 }
 
 double reference_scale(const clattn_desc *desc, float scale) {
@@ -326,6 +352,9 @@ void reference_forward_with(const clattn_desc *desc, float given_scale, const fl
                             const float *k, const float *v, const struct reference_extras *extras,
                             struct reference *result) {
     assert(!(desc->features & CLATTN_FEATURE_ALIBI) || extras->alibi);
+    assert(!(desc->features & CLATTN_FEATURE_BIAS) || extras->bias);
+    assert(!(desc->features & CLATTN_FEATURE_MASK) || extras->mask);
+    assert(!(desc->features & CLATTN_FEATURE_SINK) || extras->sink);
     assert(desc->heads_kv > 0 && desc->heads_q % desc->heads_kv == 0 && desc->head_dim_v > 0);
     const double scale = reference_scale(desc, given_scale);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
@@ -338,8 +367,9 @@ void reference_forward_with(const clattn_desc *desc, float given_scale, const fl
                                  .rows = calloc(rows + 1, sizeof *result->rows)};
     struct seen *seen = calloc((size_t)desc->seq_kv + 1, sizeof *seen);
     double *scratch = calloc(3 * (size_t)desc->head_dim_v, sizeof *scratch);
-    assert_true(result->o && result->lse && result->moves_of_o && result->low && result->high &&
-                result->rows && seen && scratch);
+    float *no_value = calloc(desc->head_dim_v, sizeof *no_value);
+    assert_true(no_value && result->o && result->lse && result->moves_of_o && result->low &&
+                result->high && result->rows && seen && scratch);
 
     for (size_t row = 0; row < rows; row++) {
         size_t head = row / desc->seq_q, batch = head / desc->heads_q, count = 0;
@@ -348,19 +378,23 @@ void reference_forward_with(const clattn_desc *desc, float given_scale, const fl
         const float *k_row = k + head_kv * desc->seq_kv * desc->head_dim;
         const float *v_row = v + head_kv * desc->seq_kv * desc->head_dim_v;
         const cl_uint query = (cl_uint)(row % desc->seq_q);
-        const double slope = extras->alibi ? (double)extras->alibi[head] : 0;
-        const int64_t opposite = reference_opposite(desc, query);
         for (cl_uint key = 0; key < desc->seq_kv; key++) {
-            const double bias = -slope * fabs((double)(key - opposite));
-            if (reference_sees(desc, query, key))
-                seen[count++] = look(desc, scale, bias, q + row * desc->head_dim, k_row, v_row);
+            if (reference_head_sees(desc, extras, head, query, key))
+                seen[count++] = look(desc, scale, reference_bias(desc, extras, head, query, key),
+                                     q + row * desc->head_dim, k_row, v_row);
             k_row += desc->head_dim;
             v_row += desc->head_dim_v;
+        }
+        if (extras->sink && extras->sink[head] != -INFINITY) { /* as a key whose v is 0 */
+            const double sink = (double)extras->sink[head];
+            seen[count++] =
+                (struct seen){no_value, sink, single(sink), 4 * unit * (fabs(sink) + 8), 0, 0};
         }
         measure(desc, seen, count, scratch, result, row);
     }
     free(seen);
     free(scratch);
+    free(no_value);
 }
 
 void reference_free(struct reference *result) {

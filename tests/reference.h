@@ -19,6 +19,9 @@
 
 /* ---- Storage ---- */
 
+/* The bytes of a mask: decoded 1 where not 0, encoded 0 for -INFINITY alone. */
+#define REFERENCE_BYTE 255u
+
 size_t reference_type_size(clattn_type type);
 
 /* The types of q, k, v and o, defaults filled in.  weights: what a solver may round weights to,
@@ -68,10 +71,21 @@ bool reference_sees(const clattn_desc *desc, cl_uint query, cl_uint key);
 /* 1 / sqrt(head_dim) for CLATTN_SCALE_DEFAULT, otherwise scale. */
 double reference_scale(const clattn_desc *desc, float scale);
 
-/* The tensors of desc's features, dense and decoded. */
+/* The tensors of desc's features, dense and decoded; NULL without the feature. */
 struct reference_extras {
     const float *alibi; /* [batch, heads_q] */
+    const float *bias;  /* [batch, heads_q, seq_q, seq_kv] */
+    const float *mask;  /* likewise; 0: the key is hidden */
+    const float *sink;  /* [batch, heads_q] */
 };
+
+/* Does the query see the key, by band, mask and bias?  head: batch * heads_q + head. */
+bool reference_head_sees(const clattn_desc *desc, const struct reference_extras *extras,
+                         size_t head, cl_uint query, cl_uint key);
+
+/* What features add to the pair's score. */
+double reference_bias(const clattn_desc *desc, const struct reference_extras *extras, size_t head,
+                      cl_uint query, cl_uint key);
 
 /* The key that the query stands opposite; it need not exist. */
 int64_t reference_opposite(const clattn_desc *desc, cl_uint query);

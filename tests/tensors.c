@@ -1,6 +1,7 @@
 /* Layouts, fills, and the way to the device and back. */
 #include "tensors.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +32,8 @@ const char *const tensors_kind_names[KIND_COUNT] = {
     [KIND_UNIFORM] = "uniform", [KIND_POSITIVE] = "positive", [KIND_SIGNS] = "signs",
     [KIND_VALUE] = "value",     [KIND_ROWS] = "rows",         [KIND_REST] = "rest",
     [KIND_LATE] = "late",       [KIND_EARLY] = "early",       [KIND_EDGE] = "edge",
-    [KIND_STEEP] = "steep",     [KIND_MATCH] = "match",
+    [KIND_STEEP] = "steep",     [KIND_MATCH] = "match",       [KIND_HOLES] = "holes",
+    [KIND_LOWEST] = "lowest",
 };
 
 /* ---- Data ---- */
@@ -60,6 +62,10 @@ static double drawn(enum tensors_kind kind, double number, cl_uint row, cl_uint 
         return column == 0 ? -355.3 - fabs(number) / 2 : number / 2;
     case KIND_STEEP:
         return column > 0 ? number / 2 : row < 130 ? 1 + 0.003 * fabs(number) : 0.998;
+    case KIND_HOLES:
+        return column % 7 == 2 || row % 5 == 3 || number < -0.4 ? -INFINITY : number;
+    case KIND_LOWEST:
+        return row % 3 == 0 ? -DBL_MAX : row % 3 == 1 || number < -0.4 ? -INFINITY : number;
     case KIND_VALUE:
         return 1;
     case KIND_REST:
@@ -75,6 +81,14 @@ static cl_uint matched(const struct tensors *tensors, cl_uint row) {
     return (cl_uint)(((uint64_t)row * 7 + 3) % tensors->live.seq_kv);
 }
 
+static bool of_pairs(enum tensors_name name) {
+    return name == TENSOR_BIAS || name == TENSOR_MASK || name == TENSOR_D_BIAS;
+}
+
+static bool of_heads(enum tensors_name name) {
+    return name == TENSOR_ALIBI || name == TENSOR_SINK || name == TENSOR_D_SINK;
+}
+
 /* One row before it is rounded.  k is generated before q. */
 static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_uint batch,
                      cl_uint head, cl_uint row, double *to) {
@@ -83,7 +97,12 @@ static void draw_row(const struct tensors *tensors, enum tensors_name name, cl_u
     const bool broadcast = tensors->what.layout == LAYOUT_BROADCAST;
     const bool shared = broadcast && (name == TENSOR_K || name == TENSOR_V);
     size_t head_at = shared ? 0 : (size_t)batch * view->heads + head;
-    head_at = broadcast && name == TENSOR_ALIBI ? head : head_at;
+    head_at = broadcast && of_heads(name) ? head : head_at;
+    if (of_pairs(name)) {
+        head_at = view->stride_head ? head : 0;
+        head_at += view->stride_batch ? (size_t)batch * view->heads : 0;
+        row = view->stride_row ? row : 0;
+    }
     size_t at = (head_at * view->rows + (input->kind == KIND_ROWS ? 0 : row)) * view->dim;
     size_t head_kv = (size_t)batch * k->heads + head / (view->heads / k->heads);
     for (cl_uint d = 0; d < view->dim; d++)
@@ -118,6 +137,9 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
         }
         draw_row(tensors, name, (cl_uint)(head / view->heads), (cl_uint)(head % view->heads),
                  (cl_uint)in_head, row);
+        for (size_t d = 0; d < dim; d++)
+            if (name == TENSOR_BIAS && row[d] <= -DBL_MAX && row[d] > -INFINITY)
+                row[d] = reference_stored(view->type, row[d]); /* the lowest number */
         blocks_encode_row(view->type, row, dim, stored);
         for (size_t d = 0; d < dim; d++)
             data[d] = (float)blocks_decode(view->type, stored, d);
@@ -125,12 +147,18 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
     free(row);
 }
 
+struct reference_extras tensors_extras(const struct tensors *tensors) {
+    float *const *data = tensors->data;
+    return (struct reference_extras){data[TENSOR_ALIBI], data[TENSOR_BIAS], data[TENSOR_MASK],
+                                     data[TENSOR_SINK]};
+}
+
 /* o and lse of the forward pass, rounded to their types. */
 static void take_forward(struct tensors *tensors, float scale) {
     struct reference r;
+    const struct reference_extras extras = tensors_extras(tensors);
     reference_forward_with(&tensors->live, scale, tensors->data[TENSOR_Q], tensors->data[TENSOR_K],
-                           tensors->data[TENSOR_V],
-                           &(struct reference_extras){tensors->data[TENSOR_ALIBI]}, &r);
+                           tensors->data[TENSOR_V], &extras, &r);
     for (int name = TENSOR_O; name <= TENSOR_LSE; name++) {
         const struct tensors_view *view = &tensors->view[name];
         const size_t count = (size_t)view->batch * view->heads * view->rows * view->dim;
@@ -165,14 +193,23 @@ static struct tensors_memory *new_memory(struct tensors *tensors, const char *na
 }
 
 static const char *const names[TENSOR_COUNT] = {
-    [TENSOR_Q] = "q",     [TENSOR_K] = "k",     [TENSOR_V] = "v",         [TENSOR_O] = "o",
-    [TENSOR_LSE] = "lse", [TENSOR_D_O] = "d_o", [TENSOR_D_LSE] = "d_lse", [TENSOR_D_Q] = "d_q",
-    [TENSOR_D_K] = "d_k", [TENSOR_D_V] = "d_v", [TENSOR_ALIBI] = "alibi",
+    [TENSOR_Q] = "q",           [TENSOR_K] = "k",         [TENSOR_V] = "v",
+    [TENSOR_O] = "o",           [TENSOR_LSE] = "lse",     [TENSOR_D_O] = "d_o",
+    [TENSOR_D_LSE] = "d_lse",   [TENSOR_D_Q] = "d_q",     [TENSOR_D_K] = "d_k",
+    [TENSOR_D_V] = "d_v",       [TENSOR_ALIBI] = "alibi", [TENSOR_BIAS] = "bias",
+    [TENSOR_MASK] = "mask",     [TENSOR_SINK] = "sink",   [TENSOR_D_BIAS] = "d_bias",
+    [TENSOR_D_SINK] = "d_sink",
+};
+
+static const cl_ulong features[TENSOR_COUNT] = {
+    [TENSOR_ALIBI] = CLATTN_FEATURE_ALIBI, [TENSOR_BIAS] = CLATTN_FEATURE_BIAS,
+    [TENSOR_MASK] = CLATTN_FEATURE_MASK,   [TENSOR_SINK] = CLATTN_FEATURE_SINK,
+    [TENSOR_D_BIAS] = CLATTN_FEATURE_BIAS, [TENSOR_D_SINK] = CLATTN_FEATURE_SINK,
 };
 
 bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
-    if (name == TENSOR_ALIBI)
-        return tensors->what.desc.features & CLATTN_FEATURE_ALIBI;
+    if (features[name])
+        return name <= TENSOR_SINK && tensors->what.desc.features & features[name];
     return name <= TENSOR_V ||
            (tensors->what.desc.pass == CLATTN_BACKWARD &&
             (name <= TENSOR_D_O || (name == TENSOR_D_LSE && tensors->what.lse)));
@@ -181,7 +218,8 @@ bool tensors_is_input(const struct tensors *tensors, enum tensors_name name) {
 bool tensors_has(const struct tensors *tensors, enum tensors_name name) {
     return tensors_is_input(tensors, name) ||
            (tensors->what.desc.pass == CLATTN_BACKWARD
-                ? name >= TENSOR_D_Q && name <= TENSOR_D_V
+                ? (name >= TENSOR_D_Q && name <= TENSOR_D_V) ||
+                      (name > TENSOR_SINK && tensors->what.desc.features & features[name])
                 : name == TENSOR_O || (name == TENSOR_LSE && tensors->what.lse));
 }
 
@@ -212,8 +250,14 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
         view->offset += (1 + (size_t)name) * size;
     if (tensors->what.layout == LAYOUT_BROADCAST && (name == TENSOR_K || name == TENSOR_V))
         view->stride_batch = view->stride_head = 0;
-    if (tensors->what.layout == LAYOUT_BROADCAST && name == TENSOR_ALIBI)
+    if (tensors->what.layout == LAYOUT_BROADCAST && (of_heads(name) || of_pairs(name)))
         view->stride_batch = 0;
+    if (tensors->what.layout == LAYOUT_BROADCAST && of_pairs(name))
+        view->stride_head = 0;
+    if (tensors->what.layout == LAYOUT_PACKED && of_pairs(name)) {
+        view->stride_row = view->stride_head = 0;
+        view->stride_batch = dim;
+    }
 
     size_t elements = extent(view, batch, rows);
     view->memory = new_memory(tensors, names[name], view->type, 0);
@@ -249,9 +293,24 @@ static void shape(struct tensors *tensors) {
     const clattn_desc *desc = &tensors->live;
     const struct reference_types t = reference_types(desc);
     const clattn_type d = desc->type_d;
-    const clattn_type types[TENSOR_COUNT] = {t.q,         t.k,         t.v,        t.o,
-                                             CLATTN_F32,  t.o,         CLATTN_F32, d ? d : t.q,
-                                             d ? d : t.k, d ? d : t.v, CLATTN_F32};
+    const clattn_type types[TENSOR_COUNT] = {t.q,
+                                             t.k,
+                                             t.v,
+                                             t.o,
+                                             CLATTN_F32,
+                                             t.o,
+                                             CLATTN_F32,
+                                             d ? d : t.q,
+                                             d ? d : t.k,
+                                             d ? d : t.v,
+                                             CLATTN_F32,
+                                             desc->type_bias ? desc->type_bias : t.q,
+                                             REFERENCE_BYTE,
+                                             CLATTN_F32,
+                                             d                 ? d
+                                             : desc->type_bias ? desc->type_bias
+                                                               : t.q,
+                                             CLATTN_F32};
     struct tensors_view *view = tensors->view;
     for (int name = 0; name < TENSOR_COUNT; name++)
         view[name] = (struct tensors_view){.type = types[name],
@@ -268,6 +327,9 @@ static void shape(struct tensors *tensors) {
     view[TENSOR_D_V].dim = view[TENSOR_D_O].dim = desc->head_dim_v;
     view[TENSOR_LSE].dim = view[TENSOR_D_LSE].dim = 1;
     view[TENSOR_ALIBI].rows = view[TENSOR_ALIBI].dim = 1;
+    view[TENSOR_SINK].rows = view[TENSOR_SINK].dim = 1;
+    view[TENSOR_D_SINK].rows = view[TENSOR_D_SINK].dim = 1;
+    view[TENSOR_BIAS].dim = view[TENSOR_MASK].dim = view[TENSOR_D_BIAS].dim = desc->seq_kv;
 }
 
 void tensors_make(struct tensors *tensors, const struct tensors_desc *what, float scale,
@@ -286,7 +348,7 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, floa
     for (enum tensors_name name = packed ? TENSOR_O : TENSOR_Q; name < TENSOR_COUNT; name++)
         if (tensors_has(tensors, name))
             place(tensors, name,
-                  name == TENSOR_ALIBI
+                  of_heads(name)
                       ? 1
                       : (is_of_keys(name) ? what->desc.seq_kv : what->desc.seq_q) + spare);
     if (what->workspace) {
@@ -298,8 +360,9 @@ void tensors_make(struct tensors *tensors, const struct tensors_desc *what, floa
 
     for (int name = TENSOR_V; name >= TENSOR_Q; name--)
         generate(tensors, (enum tensors_name)name);
-    if (tensors_is_input(tensors, TENSOR_ALIBI))
-        generate(tensors, TENSOR_ALIBI);
+    for (enum tensors_name name = TENSOR_ALIBI; name < TENSOR_COUNT; name++)
+        if (tensors_is_input(tensors, name))
+            generate(tensors, name);
     if (what->desc.pass == CLATTN_BACKWARD) {
         take_forward(tensors, scale);
         generate(tensors, TENSOR_D_O);
@@ -344,7 +407,9 @@ void tensors_free(struct tensors *tensors) {
 
 /* ---- Fills ---- */
 
-static void fill_memory(struct tensors_memory *memory, enum tensors_fill fill) {
+/* `bytes` bytes from `from` on, where an element begins. */
+static void fill_elements(struct tensors_memory *memory, size_t from, size_t bytes,
+                          enum tensors_fill fill) {
     static const double values[FILL_COUNT] = {
         [FILL_NAN] = NAN, [FILL_INF] = INFINITY, [FILL_MINUS_INF] = -INFINITY};
     size_t size = reference_type_size(memory->type);
@@ -352,42 +417,73 @@ static void fill_memory(struct tensors_memory *memory, enum tensors_fill fill) {
     if (fill == FILL_ONES)
         memset(element, 0xff, sizeof element);
     else
-        reference_encode(memory->type <= CLATTN_BF16 ? memory->type : CLATTN_F16, values[fill],
+        reference_encode(blocks_has(memory->type) ? CLATTN_F16 : memory->type, values[fill],
                          element); /* scales of blocks, too, lie at multiples of 2 bytes */
-    for (size_t at = 0; at < memory->bytes; at++)
-        memory->image[at] = element[at % size];
+    for (size_t at = 0; at < bytes; at++)
+        memory->image[from + at] = element[at % size];
 }
 
-/* Which rows of queries, and which of keys, take part: someone sees them. */
-static bool *participants(const clattn_desc *live, bool keys) {
-    cl_uint count = keys ? live->seq_kv : live->seq_q;
-    bool *takes_part = calloc((size_t)count + 1, sizeof *takes_part);
+/* Which rows of a head's queries, or of its keys, take part: someone sees them. */
+static bool *participants(const struct tensors *tensors, bool keys, cl_uint batch, cl_uint head) {
+    const clattn_desc *live = &tensors->live;
+    const struct reference_extras extras = tensors_extras(tensors);
+    const cl_uint group = live->heads_q / live->heads_kv;
+    const bool shared = keys && tensors->what.layout == LAYOUT_BROADCAST; /* by all heads */
+    const size_t first = (size_t)batch * live->heads_q + (size_t)head * (keys ? group : 1);
+    const size_t begin = shared ? 0 : first;
+    const size_t end = shared ? (size_t)live->batch * live->heads_q : first + (keys ? group : 1);
+    bool *takes_part = calloc((size_t)(keys ? live->seq_kv : live->seq_q) + 1, sizeof *takes_part);
     assert_non_null(takes_part);
-    for (cl_uint query = 0; query < live->seq_q; query++)
-        for (cl_uint key = 0; key < live->seq_kv; key++)
-            if (reference_sees(live, query, key))
-                takes_part[keys ? key : query] = true;
+    for (size_t of = begin; of < (extras.bias || extras.mask ? end : begin + 1); of++)
+        for (cl_uint query = 0; query < live->seq_q; query++)
+            for (cl_uint key = 0; key < live->seq_kv; key++)
+                if (reference_head_sees(live, &extras, of, query, key))
+                    takes_part[keys ? key : query] = true;
     return takes_part;
+}
+
+/* What a pair's bias is where the band or a mask hides the key: it may be anything. */
+static void fill_hidden_bias(struct tensors *tensors, enum tensors_fill fill) {
+    const struct tensors_view *view = &tensors->view[TENSOR_BIAS];
+    struct reference_extras extras = tensors_extras(tensors);
+    extras.bias = NULL;
+    if (!view->memory || !view->stride_head || !view->stride_row)
+        return;
+    for (cl_uint b = 0; b < view->batch; b++)
+        for (cl_uint h = 0; h < view->heads; h++)
+            for (cl_uint row = 0; row < view->rows; row++)
+                for (cl_uint key = 0; key < view->dim; key++)
+                    if (!reference_head_sees(&tensors->live, &extras, (size_t)b * view->heads + h,
+                                             row, key))
+                        fill_elements(view->memory, tensors_at(view, b, h, row, key),
+                                      reference_type_size(view->type), fill);
 }
 
 void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
     for (size_t i = 0; i < tensors->memories; i++)
-        if (tensors->memory[i].bytes)
-            fill_memory(&tensors->memory[i], fill);
+        fill_elements(&tensors->memory[i], 0, tensors->memory[i].bytes, fill);
     for (enum tensors_name name = 0; name < TENSOR_COUNT; name++) {
         const struct tensors_view *view = &tensors->view[name];
         if (!tensors_is_input(tensors, name))
             continue;
-        bool *takes_part = participants(&tensors->live, is_of_keys(name));
         const size_t bytes = blocks_row_bytes(view->type, view->dim);
         const unsigned char *stored = tensors->stored[name];
+        bool *takes_part = NULL;
+        /* A query that sees nothing but a sink has results, whose gradients matter. */
+        const bool of_sink = name >= TENSOR_O && name <= TENSOR_D_LSE &&
+                             tensors->what.desc.features & CLATTN_FEATURE_SINK;
         for (cl_uint b = 0; b < view->batch; b++)
-            for (cl_uint h = 0; h < view->heads; h++)
+            for (cl_uint h = 0; h < view->heads; h++) {
+                if (!features[name])
+                    takes_part = participants(tensors, is_of_keys(name), b, h);
                 for (cl_uint row = 0; row < view->rows; row++, stored += bytes)
-                    if (takes_part[row] || name == TENSOR_ALIBI)
+                    if (features[name] || takes_part[row] || (of_sink && name != TENSOR_D_O))
                         memcpy(view->memory->image + tensors_at(view, b, h, row, 0), stored, bytes);
-        free(takes_part);
+                free(takes_part);
+                takes_part = NULL;
+            }
     }
+    fill_hidden_bias(tensors, fill);
 }
 
 size_t tensors_at(const struct tensors_view *view, cl_uint batch, cl_uint head, cl_uint row,
@@ -458,6 +554,11 @@ void tensors_arguments(const struct tensors *tensors, float scale, struct tensor
     slots->args = args;
     slots->extras = (clattn_extras)CLATTN_EXTRAS_INIT;
     slots->extras.alibi = given[TENSOR_ALIBI];
+    slots->extras.bias = given[TENSOR_BIAS];
+    slots->extras.mask = given[TENSOR_MASK];
+    slots->extras.sink = given[TENSOR_SINK];
+    slots->extras.d_bias = given[TENSOR_D_BIAS];
+    slots->extras.d_sink = given[TENSOR_D_SINK];
     slots->args.extras = &slots->extras;
     slots->args.q = given[TENSOR_Q];
     slots->args.k = given[TENSOR_K];

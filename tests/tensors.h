@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "clattn.h"
+#include "reference.h"
 
 enum tensors_layout {
     LAYOUT_BHSD,      /* dense [batch, heads, rows, dim] at offset 0 */
@@ -29,7 +30,7 @@ extern const char *const tensors_layout_names[LAYOUT_COUNT];
 enum tensors_fill { FILL_ZERO, FILL_NAN, FILL_INF, FILL_MINUS_INF, FILL_ONES, FILL_COUNT };
 extern const char *const tensors_fill_names[FILL_COUNT];
 
-/* Those behind lse are of a backward pass, and alibi of a desc with that feature. */
+/* Those behind lse are of a backward pass, and alibi ... sink of a desc with that feature. */
 enum tensors_name {
     TENSOR_Q,
     TENSOR_K,
@@ -42,6 +43,11 @@ enum tensors_name {
     TENSOR_D_K,
     TENSOR_D_V,
     TENSOR_ALIBI,
+    TENSOR_BIAS,
+    TENSOR_MASK,
+    TENSOR_SINK,
+    TENSOR_D_BIAS, /* outputs of a backward pass with the feature, with strides 0 as of bias */
+    TENSOR_D_SINK,
     TENSOR_COUNT
 };
 
@@ -57,6 +63,9 @@ enum tensors_kind {
     KIND_EARLY,    /* -1 in the first 260 rows; then -2^-24 or 2^-24 */
     KIND_EDGE,     /* q alone: in +-0.5; first column -355.8 to -355.3 */
     KIND_STEEP,    /* in +-0.5; first column 1 to 1.003 in the first 130 rows, then 0.998 */
+    KIND_HOLES,    /* uniform in +-1, and -INFINITY: of a mask and a bias, which hides keys, some of
+                      them from all, and all keys from some queries */
+    KIND_LOWEST,   /* likewise, and the lowest number in each third row */
     KIND_MATCH,    /* q alone: a row is a row of the head's k, which so scores highest */
     KIND_COUNT
 };
@@ -100,6 +109,8 @@ struct tensors_view {
     size_t stride_batch, stride_head, stride_row;
 };
 
+/* With stride 0: bias and mask have the same for all heads and batches where k and v have
+ * (LAYOUT_BROADCAST), and the same for all heads and queries where q, k and v are packed. */
 enum { TENSORS_MEMORIES = TENSOR_COUNT + 1 }; /* an enqueue reads and writes no more */
 
 struct tensors {
@@ -123,6 +134,9 @@ void tensors_free(struct tensors *tensors);
  * reference's for q, k and v. */
 bool tensors_has(const struct tensors *tensors, enum tensors_name name);
 bool tensors_is_input(const struct tensors *tensors, enum tensors_name name);
+
+/* The tensors of its features. */
+struct reference_extras tensors_extras(const struct tensors *tensors);
 
 /* Sets all images: data where live, the fill elsewhere. */
 void tensors_fill(struct tensors *tensors, enum tensors_fill fill);

@@ -376,7 +376,7 @@ static void backward_follows_forward(void **state) {
             float *const *data = made.tensors.data;
             const struct gradients_inputs in = {data[TENSOR_Q],     data[TENSOR_K],
                                                 data[TENSOR_V],     data[TENSOR_D_O],
-                                                data[TENSOR_D_LSE], NULL};
+                                                data[TENSOR_D_LSE], tensors_extras(&made.tensors)};
             struct gradient expected[GRADIENTS];
             struct compare_gradients result;
             float *given[GRADIENTS];

@@ -140,9 +140,12 @@ grep -q 'fwd_rows WORK_GROUP=2' out.txt || complain "tuning: another variant: $(
 refuses 2 'cannot open "no_such_file.txt"' "$@" --tuning=no_such_file.txt "$full"
 answers 0 "$@" --csv --tuning=malformed.txt "$full"
 grep -q 'note: malformed.txt:2: ' err.txt || complain "a malformed line of a tuning file: $(cat err.txt)"
-refuses 2 '--tuning' "$@" --tuning '' "$full"
+answers 0 "$@" --csv --tuning '' "$full"
 
 echo "== CSV, and a preset that is cut before it begins"
+for preset in 'train 16' 'decode 8'; do
+    refuses 5 "${preset#* } of ${preset#* } problems are left out" "$@" --csv --preset "${preset% *}" --budget 0.001
+done
 refuses 5 '33 of 33 problems are left out: the budget of 0.001 s is spent' "$@" --csv --preset cpu \
     --budget 0.001 "$full"
 last=$(head -n 1 out.txt)

@@ -17,11 +17,11 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#define DUMMY ((cl_ulong)1 << 3)
+#define DUMMY ((cl_ulong)1 << 39)
 #define OTHER ((cl_ulong)1 << 40)
 
 const struct feature features_table[] = {
-    {DUMMY, "dummy", false, false}, {OTHER, "other", false, false}, {0}};
+    {DUMMY, "dummy", .scored = false}, {OTHER, "other", .scored = false}, {0}};
 
 /* ---- Problems ---- */
 

@@ -18,7 +18,18 @@
 #include "compare.h"
 #include "reference.h"
 
-enum { INPUT_Q, INPUT_K, INPUT_V, INPUT_D_O, INPUT_D_LSE, INPUT_ALIBI, INPUTS };
+enum {
+    INPUT_Q,
+    INPUT_K,
+    INPUT_V,
+    INPUT_D_O,
+    INPUT_D_LSE,
+    INPUT_ALIBI,
+    INPUT_BIAS,
+    INPUT_MASK,
+    INPUT_SINK,
+    INPUTS
+};
 
 struct setup {
     clattn_desc desc;
@@ -31,6 +42,11 @@ struct setup {
 /* Multiples of 2^-6 in +-1.5: so are they exact in every type, and no less after a small step. */
 static float number(size_t i) {
     return (float)((double)(i * 2654435761u % 193) - 96) * 0x1p-6f;
+}
+
+/* The tensor of a feature. */
+static const float *of(const struct setup *s, int input, cl_ulong feature) {
+    return s->desc.features & feature ? s->in[input] : NULL;
 }
 
 static void setup_make(struct setup *s, const char *problem, float scale, bool d_lse) {
@@ -46,6 +62,9 @@ static void setup_make(struct setup *s, const char *problem, float scale, bool d
                                    rows_kv * d->head_dim_v,
                                    rows * d->head_dim_v,
                                    rows,
+                                   (size_t)d->batch * d->heads_q,
+                                   rows * d->seq_kv,
+                                   rows * d->seq_kv,
                                    (size_t)d->batch * d->heads_q};
     for (size_t input = 0; input < INPUTS; input++) {
         s->count[input] = counts[input];
@@ -54,12 +73,19 @@ static void setup_make(struct setup *s, const char *problem, float scale, bool d
         for (size_t i = 0; i < counts[input]; i++)
             s->in[input][i] = number(i * INPUTS + input);
     }
-    s->inputs = (struct gradients_inputs){s->in[INPUT_Q],
-                                          s->in[INPUT_K],
-                                          s->in[INPUT_V],
-                                          s->in[INPUT_D_O],
-                                          d_lse ? s->in[INPUT_D_LSE] : NULL,
-                                          d->features ? s->in[INPUT_ALIBI] : NULL};
+    s->inputs = (struct gradients_inputs){
+        s->in[INPUT_Q],
+        s->in[INPUT_K],
+        s->in[INPUT_V],
+        s->in[INPUT_D_O],
+        d_lse ? s->in[INPUT_D_LSE] : NULL,
+        {of(s, INPUT_ALIBI, CLATTN_FEATURE_ALIBI), of(s, INPUT_BIAS, CLATTN_FEATURE_BIAS),
+         of(s, INPUT_MASK, CLATTN_FEATURE_MASK), of(s, INPUT_SINK, CLATTN_FEATURE_SINK)}};
+    for (size_t i = 0; i < s->count[INPUT_MASK]; i++) {
+        s->in[INPUT_MASK][i] = i % 3 != 1;
+        if (i % 7 == 2)
+            s->in[INPUT_BIAS][i] = -INFINITY;
+    }
 }
 
 static void setup_free(struct setup *s) {
@@ -75,7 +101,7 @@ static void assert_near(double value, double expected) {
 static double loss(const struct setup *s) {
     struct reference r;
     reference_forward_with(&s->desc, s->scale, s->in[INPUT_Q], s->in[INPUT_K], s->in[INPUT_V],
-                           &(struct reference_extras){s->inputs.alibi}, &r);
+                           &s->inputs.extras, &r);
     double sum = 0;
     for (size_t i = 0; i < s->count[INPUT_D_O]; i++)
         sum += (double)s->in[INPUT_D_O][i] * r.o[i];
@@ -120,26 +146,41 @@ static const struct difference {
     {"f32 q2 k1 d3", CLATTN_SCALE_DEFAULT, true},
     {"f32 b2 h4:2 q4 k5 d3 alibi", 0.7f, true},
     {"f32 h2 q4 k5 d3 causal start softcap1.5 alibi", 2, true},
+    {"f32 b2 h4:2 q4 k5 d3 bias mask", 0.7f, true},
+    {"f32 h2 q4 k5 d3 causal softcap1.5 bias sink", 2, true},
+    {"f32 h2 q6 k3 d2 window0,0 sink", 1, true}, /* queries that see nothing but the sink */
 };
+
+/* Four times a difference by h, less one by 2h, leave an error of about h^4. */
+static void is_difference(const struct setup *s, const char *what, size_t i, float *x,
+                          double value) {
+    const float h = 0x1p-7f;
+    const double wide = slope(s, x, 2 * h), found = (4 * slope(s, x, h) - wide) / 3;
+    if (!(fabs(found - value) <= 2e-7 * (1 + fabs(found))))
+        fail_msg("%s, element %zu: %.12g, and by differences %.12g", what, i, value, found);
+}
 
 static void gradients_are_central_differences(void **state) {
     const struct difference *difference = *state;
     struct setup s;
     struct gradient g[GRADIENTS];
-    const float h = 0x1p-7f;
+    static const char *const names[] = {"d_q", "d_k", "d_v"};
+    struct gradients_extras extras;
     setup_make(&s, difference->problem, difference->scale, difference->d_lse);
     gradients_make(&s.desc, s.scale, &s.inputs, g);
     for (int name = 0; name < GRADIENTS; name++) {
         assert_int_equal(g[name].count, s.count[name]);
         for (size_t i = 0; i < g[name].count; i++) {
-            /* Two of them leave an error of about h^4. */
-            const double wide = slope(&s, &s.in[name][i], 2 * h);
-            const double found = (4 * slope(&s, &s.in[name][i], h) - wide) / 3;
-            if (!(fabs(found - g[name].value[i]) <= 2e-7 * (1 + fabs(found))))
-                fail_msg("gradient %d, element %zu: %.12g, and by differences %.12g", name, i,
-                         g[name].value[i], found);
+            is_difference(&s, names[name], i, &s.in[name][i], g[name].value[i]);
         }
     }
+    gradients_make_extras(&s.desc, s.scale, &s.inputs, &extras);
+    for (size_t i = 0; s.inputs.extras.bias && i < s.count[INPUT_BIAS]; i++)
+        if (s.in[INPUT_BIAS][i] > -INFINITY)
+            is_difference(&s, "d_bias", i, &s.in[INPUT_BIAS][i], extras.bias[i]);
+    for (size_t i = 0; s.inputs.extras.sink && i < s.count[INPUT_SINK]; i++)
+        is_difference(&s, "d_sink", i, &s.in[INPUT_SINK][i], extras.sink[i]);
+    gradients_free_extras(&extras);
     gradients_free(g);
     setup_free(&s);
 }

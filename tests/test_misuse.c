@@ -606,6 +606,45 @@ static void wrong_alibi_is_refused(void **state) {
     clattn_plan_destroy(plan);
 }
 
+/* A bias and a mask have shapes of their own, by the lengths of the enqueue; a sink is as slopes.
+ */
+static void wrong_extras_are_refused(void **state) {
+    (void)state;
+    clattn_plan plan;
+    clattn_desc desc = misuse.small.desc;
+    desc.features = CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK | CLATTN_FEATURE_SINK;
+    desc.type_bias = CLATTN_F16;
+    assert_int_equal(clattn_plan_create(misuse.context, &desc, &plan), CL_SUCCESS);
+    const cl_long keys = desc.seq_kv, rows = desc.seq_q, last = 8192 - (rows - 1) * keys;
+    clattn_tensor bias = CLATTN_TENSOR_BHSD(misuse.low_half, 1, 1, keys), mask = bias;
+    clattn_tensor sink = CLATTN_TENSOR_HEADS(misuse.low_half);
+    bias.stride_batch = bias.stride_head = mask.stride_batch = mask.stride_head = 0;
+    clattn_extras extras = CLATTN_EXTRAS_INIT;
+    struct call call;
+    call_prepare(&call);
+    call.args.extras = &extras;
+    extras.mask = &mask;
+    extras.sink = &sink;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "bias NULL feature", "no bias"));
+    extras.bias = &bias;
+    extras.d_sink = &sink;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_ARGS, "d_sink backward", "d_sink"));
+    extras.d_sink = NULL;
+    mask.offset = (size_t)(last - keys) + 1;
+    assert_true(call_refused(plan, &call, CLATTN_OUT_OF_BOUNDS, "mask", "mask past the end"));
+    mask.offset = 0;
+    bias.offset = 1;
+    assert_true(call_refused(plan, &call, CLATTN_INVALID_TENSOR, "bias offset", "half an element"));
+    bias.offset = (size_t)(8192 - 2 * (rows * keys) + 2);
+    assert_true(call_refused(plan, &call, CLATTN_OUT_OF_BOUNDS, "bias", "bias past the end"));
+    bias.offset -= 2; /* its last element is the buffer's */
+    mask.offset = (size_t)(last - keys);
+    assert_int_equal(call_enqueue(plan, &call, NULL), CL_SUCCESS);
+    clFinish(misuse.device.queue);
+    small_poison(&misuse.small, misuse.device.queue);
+    clattn_plan_destroy(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_calls_are_refused),
@@ -616,6 +655,7 @@ int main(void) {
         cmocka_unit_test(image_is_refused),
         cmocka_unit_test(longer_structs_must_be_zero_beyond),
         cmocka_unit_test(wrong_alibi_is_refused),
+        cmocka_unit_test(wrong_extras_are_refused),
     };
     return cmocka_run_group_tests(tests, misuse_open, misuse_close);
 }

@@ -15,19 +15,32 @@
 /* Every dimension has a number of its own, so that none can stand for another. */
 static void shapes_are_those_of_the_header(void **state) {
     (void)state;
-    const struct problem p = fixtures_problem("f16 kbf16 vf32 of32 b9 h6:2 q50 k70 d33:65");
+    const struct problem p =
+        fixtures_problem("f16 kbf16 vf32 of32 b9 h6:2 q50 k70 d33:65 biasbf16");
     struct problem of_gradients = p;
     of_gradients.type_d = CLATTN_F16;
     const struct operand_lengths lengths = {3, 40, 60};
     static const struct operand_shape expected[OPERANDS] = {
-        [OPERAND_Q] = {3, 6, 40, 33, CLATTN_F16},       [OPERAND_K] = {3, 2, 60, 33, CLATTN_BF16},
-        [OPERAND_V] = {3, 2, 60, 65, CLATTN_F32},       [OPERAND_O] = {3, 6, 40, 65, CLATTN_F32},
-        [OPERAND_LSE] = {3, 6, 40, 1, CLATTN_F32},      [OPERAND_D_O] = {3, 6, 40, 65, CLATTN_F32},
-        [OPERAND_D_LSE] = {3, 6, 40, 1, CLATTN_F32},    [OPERAND_D_Q] = {3, 6, 40, 33, CLATTN_F16},
-        [OPERAND_D_K] = {3, 2, 60, 33, CLATTN_BF16},    [OPERAND_D_V] = {3, 2, 60, 65, CLATTN_F32},
-        [OPERAND_O_1] = {3, 6, 40, 65, CLATTN_F16},     [OPERAND_LSE_1] = {3, 6, 40, 1, CLATTN_F32},
-        [OPERAND_O_2] = {3, 6, 40, 65, CLATTN_F16},     [OPERAND_LSE_2] = {3, 6, 40, 1, CLATTN_F32},
-        [OPERAND_LSE_2 + 1] = {3, 6, 1, 1, CLATTN_F32}, /* alibi */
+        [OPERAND_Q] = {3, 6, 40, 33, CLATTN_F16},
+        [OPERAND_K] = {3, 2, 60, 33, CLATTN_BF16},
+        [OPERAND_V] = {3, 2, 60, 65, CLATTN_F32},
+        [OPERAND_O] = {3, 6, 40, 65, CLATTN_F32},
+        [OPERAND_LSE] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_D_O] = {3, 6, 40, 65, CLATTN_F32},
+        [OPERAND_D_LSE] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_D_Q] = {3, 6, 40, 33, CLATTN_F16},
+        [OPERAND_D_K] = {3, 2, 60, 33, CLATTN_BF16},
+        [OPERAND_D_V] = {3, 2, 60, 65, CLATTN_F32},
+        [OPERAND_O_1] = {3, 6, 40, 65, CLATTN_F16},
+        [OPERAND_LSE_1] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_O_2] = {3, 6, 40, 65, CLATTN_F16},
+        [OPERAND_LSE_2] = {3, 6, 40, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 1] = {3, 6, 1, 1, CLATTN_F32}, /* alibi, bias, mask, sink */
+        [OPERAND_LSE_2 + 2] = {3, 6, 40, 60, CLATTN_BF16},
+        [OPERAND_LSE_2 + 3] = {3, 6, 40, 60, PROBLEM_BYTE},
+        [OPERAND_LSE_2 + 4] = {3, 6, 1, 1, CLATTN_F32},
+        [OPERAND_LSE_2 + 5] = {3, 6, 40, 60, CLATTN_BF16}, /* d_bias, d_sink */
+        [OPERAND_LSE_2 + 6] = {3, 6, 1, 1, CLATTN_F32},
     };
     for (size_t i = 0; i < operands_count; i++) {
         const struct operand_shape s = operands_table[i].shape(&p, &lengths), *e = &expected[i];
@@ -37,7 +50,9 @@ static void shapes_are_those_of_the_header(void **state) {
             fail_msg("%s", operands_table[i].name);
         }
         assert_int_equal(operand_type(&operands_table[i], &of_gradients),
-                         i >= OPERAND_D_Q && i <= OPERAND_D_V ? CLATTN_F16 : e->type);
+                         (i >= OPERAND_D_Q && i <= OPERAND_D_V) || i == OPERAND_LSE_2 + 5
+                             ? CLATTN_F16
+                             : e->type);
     }
 }
 
@@ -53,7 +68,8 @@ static void sets_are_read_from_words(void **state) {
     for (size_t i = 0; i < operands_count; i++) {
         assert_int_equal(operand_set(operands_table[i].name), OPERAND_BIT(i));
     }
-    assert_int_equal(operand_set("k scores"), OPERAND_BIT(OPERAND_K) | operand_set("alibi"));
+    assert_int_equal(operand_set("k scores"),
+                     OPERAND_BIT(OPERAND_K) | operand_set("alibi bias mask"));
 }
 
 static void features_bring_their_operands(void **state) {
@@ -93,6 +109,19 @@ static void signatures_follow_reads_and_writes(void **state) {
          "__global element_o *restrict o, __global const element_alibi *restrict alibi\n"
          "#define EXTRA_PARAMETERS , __global const element_alibi *alibi\n"
          "#define EXTRA_ARGUMENTS , alibi\n"},
+        {"f16 q9 d8 mask biasf32 sink", "scores sink", "o",
+         "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"
+         "#define OPERAND_BIAS 32768\n#define TYPE_BIAS 1\n#define element_bias element_f32\n"
+         "#define OPERAND_MASK 65536\n#define TYPE_MASK 255\n#define element_mask element_u8\n"
+         "#define OPERAND_SINK 131072\n#define TYPE_SINK 1\n#define element_sink element_f32\n"
+         "#define OPERANDS_TOGETHER 1073741824\n"
+         "#define PARAMS_STRIDES struct strides o, bias, mask, sink\n"
+         "#define KERNEL_ARGUMENTS const struct params p, __global element_o *restrict o, "
+         "__global const element_bias *restrict bias, __global const element_mask *restrict mask, "
+         "__global const element_sink *restrict sink\n"
+         "#define EXTRA_PARAMETERS , __global const element_bias *bias, "
+         "__global const element_mask *mask, __global const element_sink *sink\n"
+         "#define EXTRA_ARGUMENTS , bias, mask, sink\n"},
         {"f16 kbf16 vf32 q9 d8 alibi", "workspace v", "o",
          "#define OPERAND_V 4\n#define TYPE_V 1\n#define element_v element_f32\n"
          "#define OPERAND_O 8\n#define TYPE_O 2\n#define element_o element_f16\n"

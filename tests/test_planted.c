@@ -138,6 +138,9 @@ static void every_plant_shows(void **state) {
         struct case_setup setup;
         struct subject s;
         assert_true(cases_parse(&cases_table[i], &setup));
+        if (setup.tensors.desc.features & ~CLATTN_FEATURE_ALIBI) {
+            continue; /* a subject has no tensors of these */
+        }
         of_case(&s, &setup, &seed);
         plant_all(&s, &seed);
         subject_free(&s);

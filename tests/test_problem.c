@@ -94,6 +94,10 @@ static const struct {
     {"f16 bwd h4:2 q7 d3 softcap2 causal", "f16 h4:2 q7 d3 causal softcap2 bwd"},
     {"f16 b2 h32:8 q4096 k4096 d128:64 causal", "f16 b2 h32:8 q4096 d128:64 causal"},
     {"q7 d3 alibi", "f32 q7 d3 alibi"},
+    {"sink mask bias q7 d3", "f32 q7 d3 bias mask sink"},
+    {"biasf32 q7 d3", "f32 q7 d3 bias"}, /* the type of q */
+    {"biasf16 q7 d3 causal", "f32 q7 d3 causal biasf16"},
+    {"bf16 biasf32 q7 d3 mask", "bf16 q7 d3 biasf32 mask"},
     {"alibi q7 d3 causal", "f32 q7 d3 causal alibi"},
     {"q7 k9 d3 alibi start", "f32 q7 k9 d3 start alibi"}, /* a diagonal without a band */
     {"q7 k9 d3 window8,6 start alibi", "f32 q7 k9 d3 window-1,6 start alibi"},
@@ -203,6 +207,9 @@ static const struct {
     {"q7 d3 softcap2 softcap2", CLATTN_INVALID_TEXT},
     {"q7 d3 alibi alibi", CLATTN_INVALID_TEXT},
     {"q7 d3 alibi2", CLATTN_INVALID_TEXT},
+    {"q7 d3 bias biasf16", CLATTN_INVALID_TEXT},
+    {"q7 d3 biasf8", CLATTN_INVALID_TEXT},
+    {"q7 d3 maskf16", CLATTN_INVALID_TEXT},
     {"q7 d3 variant=fwd_rows", CLATTN_INVALID_TEXT},
     /* well-formed texts of problems that are not offered */
     {"q7 d513", CLATTN_UNSUPPORTED},

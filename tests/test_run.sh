@@ -130,6 +130,10 @@ damaged 'no heads' - \
     "{$(entry q F32 '[1,0,2,4]' '[0,0]'),$(entry k F32 '[1,0,2,4]' '[0,0]'),$(entry v F32 '[1,0,2,4]' '[0,0]')}" 0
 damaged 'two slopes for one head' - "{$q,$k,$v,$(entry alibi F32 '[2]' '[96,104]')}" 104
 damaged 'slopes of 2 dimensions' - "{$q,$k,$v,$(entry alibi F32 '[1,1]' '[96,100]')}" 100
+damaged 'a bias of 3 dimensions' - "{$q,$k,$v,$(entry bias F32 '[1,2,2]' '[96,112]')}" 112
+damaged 'a bias of fewer keys' - "{$q,$k,$v,$(entry bias F32 '[1,1,2,1]' '[96,104]')}" 104
+damaged 'a mask of more rows' - "{$q,$k,$v,$(entry mask BOOL '[1,1,3,2]' '[96,102]')}" 102
+damaged 'two sinks for one head' - "{$q,$k,$v,$(entry sink F32 '[2]' '[96,104]')}" 104
 rm in.safetensors
 expect 1 'a file that is not there' $io
 mkdir in.safetensors
@@ -147,6 +151,8 @@ unsupported() {
 unsupported 'f64' "{$(entry q F64 '[1,1,1,4]' '[0,32]'),$(entry k F64 '[1,1,1,4]' '[32,64]'),$(entry v F64 '[1,1,1,4]' '[64,96]')}" 96
 unsupported 'a type that nobody knows' "{$(entry q F99 '[1,1,2,4]' '[0,32]'),$k,$v}" 96
 unsupported 'slopes in f16' "{$q,$k,$v,$(entry alibi F16 '[1]' '[96,98]')}" 98
+unsupported 'a bias of bytes' "{$q,$k,$v,$(entry bias U8 '[1,1,2,2]' '[96,100]')}" 100
+unsupported 'a mask of floats' "{$q,$k,$v,$(entry mask F32 '[1,1,2,2]' '[96,112]')}" 112
 unsupported 'a head dimension over 512' "{$(entry q F32 '[1,1,1,513]' '[0,2052]'),$(entry k F32 '[1,1,1,513]' '[2052,4104]'),$(entry v F32 '[1,1,1,1]' '[4104,4108]')}" 4108
 unsupported 'over 2^32 rows' "{$(entry q F32 '[0,1,4294967296,4]' '[0,0]'),$(entry k F32 '[0,1,1,4]' '[0,0]'),$(entry v F32 '[0,1,1,4]' '[0,0]')}" 0
 
@@ -310,6 +316,12 @@ for type in F32 F16 BF16; do
         grep -q '^problem .* causal alibi$' stderr || complain "$type $layout alibi: not in the problem"
     done
 done
+# Zeros: the mask of one row for both queries hides all keys, and the sink is left.
+"$make" raw in.safetensors - "{$q,$k,$v,$(entry bias F16 '[1,1,2,2]' '[96,104]'),$(entry mask BOOL '[1,1,1,2]' '[104,106]'),$(entry sink F32 '[1]' '[106,110]')}" 110 || exit 1
+verified 'bias, mask and sink'
+grep -q '^used       q, k, v, bias, mask, sink$' stderr || complain 'bias, mask and sink: not what was used'
+grep -q '^problem .* biasf16 mask sink$' stderr || complain 'bias, mask and sink: not in the problem'
+differs 'sink alone' --ignore bias --ignore mask
 "$make" random in.safetensors F32 bhsd 1 2 1 40 56 16 8 || exit 1
 verified 'plain'
 differs '--window' --window 9,2
@@ -342,7 +354,7 @@ expect 2 'a tuning file that is not there' $io --tuning=no_such_file.txt
 grep -q 'cannot open "no_such_file.txt"' stderr || complain 'no tuning file: not the reason'
 expect 0 'a malformed line of a tuning file' $io --tuning=malformed.txt
 grep -q 'note: malformed.txt:2: ' stderr || complain 'a malformed line of a tuning file: not the place'
-expect 2 'an empty --tuning' $io --tuning ''
+expect 0 'no tuning file' $io --tuning ''
 
 # ---- Gradients ----
 holds() { head -c 1000 out.safetensors | grep -qa "\"$1\":" || complain "$2: OUT has no $1"; }

@@ -72,12 +72,12 @@ struct forward_args_0_1 {
 #define ENDS_WITH(type, last) \
     _Static_assert(sizeof(type) == offsetof(type, last) + sizeof((type *)0)->last, #type)
 ENDS_WITH(clattn_context_desc, tuning_path);
-ENDS_WITH(clattn_desc, seq_q_least);
+ENDS_WITH(clattn_desc, unused);
 ENDS_WITH(clattn_tensor, stride_row);
 ENDS_WITH(clattn_forward_args, workspace_svm);
 ENDS_WITH(clattn_backward_args, extras);
 ENDS_WITH(clattn_merge_args, seq_q);
-ENDS_WITH(clattn_extras, alibi);
+ENDS_WITH(clattn_extras, d_sink);
 
 static void the_least_sizes_are_those_of_0_1(void **state) {
     (void)state;

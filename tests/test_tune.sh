@@ -155,6 +155,13 @@ fake usual <<END
 echo asked >>asked
 $usual
 END
+cp bad.txt.journal build.txt.journal
+cp "$tune" other-build && echo x >>other-build
+what='another build'
+./other-build --device "$device" --child-program ./usual -o build.txt "$problem" >out.txt 2>err.txt
+lines asked "$(wc -l <before)" # all are asked again
+lines build.txt.journal $((2 * $(wc -l <before)))
+rm asked
 head -c -40 before >bad.txt.journal
 expect 0 'a torn line' --child-program ./usual -o bad.txt "$problem"
 lines asked 1
@@ -249,6 +256,79 @@ END
 expect 5 '--check of a wrong one' --child-program ./wrong --check used.txt
 prints '^used.txt:2: wrong: on f32 q7 d8'
 expect 1 '--check of no file' --check missing.txt
+
+echo "== files are joined"
+cat >a.txt <<'END'
+# of A
+cpu ; f32 q128 fwd ; fwd_rows WORK_GROUP=1 ; driver="1 ; 2" gain=1.1
+* ; f32 d64 ; fwd_rows
+END
+cat >b.txt <<'END'
+# of A
+# of B
+cpu  ;  fwd q128   f32 ; fwd_rows ; gain=9
+* ; f32 d64 ; bwd_rows
+nonsense
+cpu ; f32 q129 fwd ; fwd_rows ; gain=1.3 # as it stands
+END
+{
+    cat a.txt
+    echo '# of B'
+    echo '* ; f32 d64 ; bwd_rows'
+    echo '# malformed: nonsense'
+    echo 'cpu ; f32 q129 fwd ; fwd_rows ; gain=1.3 # as it stands'
+} >joined.txt
+expect 0 '--merge' --merge a.txt b.txt -o c.txt
+says 'malformed and are comments now: 1'
+cmp c.txt joined.txt || complain "--merge: $(cat c.txt)"
+expect 0 '--merge again' --merge a.txt c.txt b.txt -o a.txt
+cmp a.txt joined.txt || complain "--merge again: $(cat a.txt)"
+expect 1 '--merge of no file' --merge a.txt missing.txt -o d.txt
+[ ! -e d.txt ] || complain "--merge of no file wrote one"
+printf 'a\000b' >binary
+expect 1 '--merge of a binary file' --merge binary -o d.txt
+says 'is not a text'
+head -c 3000000 /dev/zero | tr '\0' '#' >large
+head -c 3000000 /dev/zero | tr '\0' ' ' >larger
+expect 5 '--merge of too much' --merge large larger -o d.txt
+says 'larger than 4 MiB'
+expect 2 '--merge to nowhere' --merge a.txt
+expect 2 '--merge of nothing' --merge -o d.txt
+expect 2 '--merge and --check' --merge a.txt -o d.txt --check b.txt
+
+echo "== a file is installed"
+own=$here/config/clattn/tuning.txt
+XDG_CONFIG_HOME=$here/config HOME=$here/home
+export XDG_CONFIG_HOME HOME
+fake usual <<END
+$usual
+END
+expect 0 '--install' --child-program ./usual --install "$problem"
+says "installed in $own"
+lines "$own" 1
+"$info" --device "$device" "$problem" >out.txt 2>err.txt
+grep -qF "$own:1" out.txt || complain "clattn-info does not use what is installed: $(cat out.txt)"
+"$info" --device "$device" --tuning '' "$problem" >out.txt 2>err.txt
+! grep -qF "$own" out.txt || complain "--tuning '' leaves the user's file on: $(cat out.txt)"
+sed 's/gain=[0-9]*/gain=7/' "$own" >newer.txt
+echo '# mine' >>"$own"
+expect 0 '--install what is there' --merge newer.txt --install
+[ "$(cat "$own")" = "$(cat newer.txt; echo '# mine')" ] || complain "--install: $(cat "$own")"
+XDG_CONFIG_HOME=relative # to be ignored
+for i in 1 2 3 4 5 6 7 8; do
+    echo "cpu ; q$i ; fwd_rows" >"q$i.txt"
+    "$tune" --merge "q$i.txt" --install 2>>err.txt &
+done
+wait
+lines home/.config/clattn/tuning.txt 8
+[ ! -e relative ] || complain "a relative XDG_CONFIG_HOME is used"
+HOME=$here/a.txt
+expect 5 '--install where no folder can be' --install "$problem"
+says 'cannot be written: Not a directory'
+XDG_CONFIG_HOME='' HOME=''
+expect 5 '--install without a home' --install "$problem"
+says 'nor HOME is set'
+XDG_CONFIG_HOME=$here/none
 
 echo "== a true child"
 expect 0 'true' --budget 6 -o true.txt "$problem"

@@ -45,8 +45,14 @@ static void point(struct problem *p) {
     struct verify_tensor t[TENSORS];
     for (int i = 0; i < TENSORS; i++)
         t[i] = (struct verify_tensor){p->stored[i], &p->layouts[i]};
-    p->given = (struct verify_gradients){
-        t[Q], t[K], t[V], t[O], t[LSE], t[D_O], t[D_LSE], {t[D_Q], t[D_K], t[D_V]}, {NULL, NULL}};
+    p->given = (struct verify_gradients){.q = t[Q],
+                                         .k = t[K],
+                                         .v = t[V],
+                                         .o = t[O],
+                                         .lse = t[LSE],
+                                         .d_o = t[D_O],
+                                         .d_lse = t[D_LSE],
+                                         .gradients = {t[D_Q], t[D_K], t[D_V]}};
 }
 
 /* With gradients that the reference computes in double, rounded. */
@@ -72,8 +78,11 @@ static void make(struct problem *p, const char *text, float scale) {
     }
     struct reference r;
     struct gradient g[GRADIENTS];
-    const struct gradients_inputs in = {p->values[Q],   p->values[K],     p->values[V],
-                                        p->values[D_O], p->values[D_LSE], NULL};
+    const struct gradients_inputs in = {.q = p->values[Q],
+                                        .k = p->values[K],
+                                        .v = p->values[V],
+                                        .d_o = p->values[D_O],
+                                        .d_lse = p->values[D_LSE]};
     reference_forward(d, scale, p->values[Q], p->values[K], p->values[V], &r);
     gradients_make(d, scale, &in, g);
     for (size_t i = 0; i < p->count[O]; i++)

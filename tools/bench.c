@@ -114,9 +114,10 @@ static const struct poptOption options[] = {
      "of fwd+bwd each goes to its pass, and + joins two",
      "VARIANT;VARIANT..."},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"; '': no file at all",
+     "FILE"},
     {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
-     "paper|llm|vision|cpu"},
+     "paper|llm|vision|cpu|train|decode"},
     {"type", 0, POPT_ARG_STRING, NULL, OPTION_TYPE, "of all problems, whatever they say",
      "f32|f16|bf16"},
     {"layout", 0, POPT_ARG_STRING, NULL, OPTION_LAYOUT,
@@ -144,7 +145,7 @@ static const char *const expected[] = {
     [OPTION_DEVICE] = "the number of a device or a part of its name",
     [OPTION_VARIANTS] = "variants with ; between them",
     [OPTION_TUNING] = "the name of a file",
-    [OPTION_PRESET] = "paper, llm, vision or cpu",
+    [OPTION_PRESET] = "paper, llm, vision, cpu, train or decode",
     [OPTION_TYPE] = "f32, f16 or bf16",
     [OPTION_LAYOUT] = "bhsd or bshd",
     [OPTION_REPEAT] = "a whole number from 1 to 100000",
@@ -201,7 +202,9 @@ static bool set_option(struct job *j, int option, const char *text) {
     case OPTION_VARIANTS:
         return get_string(text, &j->variants.text);
     case OPTION_TUNING:
-        return get_string(text, &j->tuning);
+        free(j->tuning);
+        j->tuning = strdup(text); /* "": no tuning file at all */
+        return j->tuning != NULL;
     case OPTION_PRESET:
         return bench_problems_add_preset(&j->problems, text) == CL_SUCCESS;
     case OPTION_TYPE:

@@ -9,7 +9,11 @@ const char *const bench_problems_presets =
     "           heads, full and causal: the tables of the FlashAttention papers\n"
     "  llm      f16, causal, D 128, 32 query heads on 8 key heads: reading a prompt\n"
     "  vision   f16, full, D 64, few and odd lengths: image and video encoders\n"
-    "  cpu      f32 and some f16, 8 heads, S 128 to 4,096, D 64 and 128: a few cores\n";
+    "  cpu      f32 and some f16, 8 heads, S 128 to 4,096, D 64 and 128: a few cores\n"
+    "  train    bf16, causal, forward and backward, 8,192 tokens in all, S 1,024 to 8,192, D 64\n"
+    "           with 16 heads, D 128 with 32 on 8\n"
+    "  decode   f16, D 128, 32 query heads on 8: one query over caches of 1,024 to 65,536 keys,\n"
+    "           batch 1 and 16\n";
 
 char *bench_problems_plain(const char *text, bool *both) {
     static const char blanks[] = " \t\r\n", word[] = "fwd+bwd", plain[] = "bwd";
@@ -112,12 +116,41 @@ static cl_int add_cpu(struct bench_problems *p) {
     return status;
 }
 
+static cl_int add_train(struct bench_problems *p) {
+    static const struct {
+        const char *heads;
+        int dim;
+    } models[] = {{"16", 64}, {"32:8", 128}};
+    cl_int status = CL_SUCCESS;
+    for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
+        for (int length = 1024; length <= 8192 && status == CL_SUCCESS; length *= 2) {
+            for (int backward = 0; backward < 2 && status == CL_SUCCESS; backward++) {
+                status = add(p, "bf16", 8192 / length, models[m].heads, length, models[m].dim,
+                             backward ? "causal bwd" : "causal");
+            }
+        }
+    }
+    return status;
+}
+
+static cl_int add_decode(struct bench_problems *p) {
+    cl_int status = CL_SUCCESS;
+    for (int batch = 1; batch <= 16; batch += 15) {
+        for (int keys = 1024; keys <= 65536 && status == CL_SUCCESS; keys *= 4) {
+            char cache[32];
+            snprintf(cache, sizeof cache, "k%d", keys);
+            status = add(p, "f16", batch, "32:8", 1, 128, cache);
+        }
+    }
+    return status;
+}
+
 cl_int bench_problems_add_preset(struct bench_problems *p, const char *name) {
     static const struct {
         const char *name;
         cl_int (*add)(struct bench_problems *p);
-    } presets[] = {
-        {"paper", add_paper}, {"llm", add_llm}, {"vision", add_vision}, {"cpu", add_cpu}};
+    } presets[] = {{"paper", add_paper}, {"llm", add_llm},     {"vision", add_vision},
+                   {"cpu", add_cpu},     {"train", add_train}, {"decode", add_decode}};
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         if (strcmp(name, presets[i].name) == 0) {
             return presets[i].add(p);

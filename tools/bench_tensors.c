@@ -159,7 +159,14 @@ static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd
 static cl_int enqueue(const struct bench_tensors *t, struct bench_machine *m, clattn_pass kind,
                       clattn_plan plan, cl_mem workspace, size_t pass, cl_event *event) {
     clattn_extras extras = CLATTN_EXTRAS_INIT;
-    extras.alibi = t->alibi.buffer ? &t->alibi : NULL;
+    const clattn_tensor *given[BENCH_EXTRAS];
+    for (int i = 0; i < BENCH_EXTRAS; i++) {
+        given[i] = t->extra[i].buffer ? &t->extra[i] : NULL;
+    }
+    extras.alibi = given[BENCH_ALIBI];
+    extras.bias = given[BENCH_BIAS];
+    extras.mask = given[BENCH_MASK];
+    extras.sink = given[BENCH_SINK];
     clattn_tensor views[BENCH_TENSORS];
     for (int i = 0; i < BENCH_TENSORS; i++) {
         views[i] = t->view[i];
@@ -220,19 +227,93 @@ static cl_int run_forward(struct bench_tensors *t, struct bench_machine *m) {
     return status;
 }
 
-/* 2^(-8 (h + 1) / H) */
-static cl_int create_alibi(struct bench_tensors *t, struct bench_machine *m) {
-    const cl_uint heads = t->desc.heads_q;
-    cl_int status = CL_OUT_OF_HOST_MEMORY;
-    t->slopes = malloc(heads * sizeof *t->slopes);
-    for (cl_uint h = 0; t->slopes && h < heads; h++) {
-        t->slopes[h] = exp2f(-8 * (float)(h + 1) / (float)heads);
+static clattn_type type_of_bias(const clattn_desc *desc) {
+    return desc->type_bias ? desc->type_bias : desc->type;
+}
+
+/* Slopes are 2^(-8 (h + 1) / H). */
+static void fill_heads(const clattn_desc *desc, int extra, float *to) {
+    for (cl_uint h = 0; h < desc->heads_q; h++) {
+        const float position = (float)(h + 1) / (float)desc->heads_q;
+        to[h] = extra == BENCH_ALIBI ? exp2f(-8 * position) : 4 * position - 2;
     }
-    cl_mem buffer = t->slopes ? clCreateBuffer(m->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR,
-                                               heads * sizeof *t->slopes, t->slopes, &status)
-                              : NULL;
-    t->alibi = (clattn_tensor)CLATTN_TENSOR_HEADS(buffer);
-    return bench_machine_check(m, status, "clCreateBuffer", "alibi");
+}
+
+/* Documents of 10% of the sequence, and of a third of that: queries see their own document. */
+static void fill_mask(const clattn_desc *desc, unsigned char *to) {
+    const uint64_t length = desc->seq_kv / 10 + 1;
+    for (uint64_t query = 0; query < desc->seq_q; query++) {
+        const uint64_t opposite = query * desc->seq_kv / desc->seq_q;
+        for (uint64_t key = 0; key < desc->seq_kv; key++) {
+            to[query * desc->seq_kv + key] =
+                key / length == opposite / length &&
+                (key % length < length / 3) == (opposite % length < length / 3);
+        }
+    }
+}
+
+static size_t bytes_of_extra(const clattn_desc *desc, int extra) {
+    const size_t pairs = (size_t)desc->seq_q * desc->seq_kv;
+    return extra == BENCH_BIAS
+               ? desc->heads_q * pairs * (size_t)(type_of_bias(desc) == CLATTN_F32 ? 4 : 2)
+           : extra == BENCH_MASK ? pairs
+                                 : desc->heads_q * sizeof(float);
+}
+
+/* A bias is made by the device, and read back. */
+static cl_int create_extra(struct bench_tensors *t, struct bench_machine *m, int extra) {
+    static const char *const extra_names[] = {"alibi", "bias", "mask", "sink"};
+    const clattn_desc *desc = &t->desc;
+    const size_t bytes = bytes_of_extra(desc, extra), items = (size_t)1024 * m->units;
+    cl_int status = CL_OUT_OF_HOST_MEMORY;
+    t->extra_data[extra] = malloc(bytes + 1);
+    cl_mem buffer = t->extra_data[extra] && bytes
+                        ? clCreateBuffer(m->context, CL_MEM_READ_WRITE, bytes, NULL, &status)
+                        : NULL;
+    t->extra[extra] = (clattn_tensor)CLATTN_TENSOR_HEADS(buffer);
+    if (extra == BENCH_BIAS || extra == BENCH_MASK) {
+        t->extra[extra] =
+            (clattn_tensor)CLATTN_TENSOR_BHSD(buffer, desc->heads_q, desc->seq_q, desc->seq_kv);
+        t->extra[extra].stride_batch = 0;
+        t->extra[extra].stride_head *= extra == BENCH_BIAS;
+    }
+    if (bench_machine_check(m, status, "clCreateBuffer", extra_names[extra]) != CL_SUCCESS) {
+        return status;
+    }
+    if (extra == BENCH_BIAS) {
+        const cl_int type = (cl_int)type_of_bias(desc);
+        const cl_uint seed = 0x9e3779b9u;
+        const cl_ulong count = bytes / (type == CLATTN_F32 ? 4 : 2);
+        clSetKernelArg(t->fill, 0, sizeof(cl_mem), &buffer);
+        clSetKernelArg(t->fill, 1, sizeof type, &type);
+        clSetKernelArg(t->fill, 2, sizeof seed, &seed);
+        clSetKernelArg(t->fill, 3, sizeof count, &count);
+        status = clEnqueueNDRangeKernel(m->queue, t->fill, 1, NULL, &items, NULL, 0, NULL, NULL);
+        status = status == CL_SUCCESS ? clEnqueueReadBuffer(m->queue, buffer, CL_TRUE, 0, bytes,
+                                                            t->extra_data[extra], 0, NULL, NULL)
+                                      : status;
+        return bench_machine_check(m, status, "filling", extra_names[extra]);
+    }
+    if (extra == BENCH_MASK) {
+        fill_mask(desc, t->extra_data[extra]);
+    } else {
+        fill_heads(desc, extra, t->extra_data[extra]);
+    }
+    status = clEnqueueWriteBuffer(m->queue, buffer, CL_TRUE, 0, bytes, t->extra_data[extra], 0,
+                                  NULL, NULL);
+    return bench_machine_check(m, status, "clEnqueueWriteBuffer", extra_names[extra]);
+}
+
+static cl_int create_extras(struct bench_tensors *t, struct bench_machine *m) {
+    static const cl_ulong features[BENCH_EXTRAS] = {CLATTN_FEATURE_ALIBI, CLATTN_FEATURE_BIAS,
+                                                    CLATTN_FEATURE_MASK, CLATTN_FEATURE_SINK};
+    cl_int status = CL_SUCCESS;
+    for (int i = 0; i < BENCH_EXTRAS && status == CL_SUCCESS; i++) {
+        if (t->desc.features & features[i]) {
+            status = create_extra(t, m, i);
+        }
+    }
+    return status;
 }
 
 cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
@@ -241,6 +322,11 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
     *t = (struct bench_tensors){.desc = *desc};
     for (int i = 0; i < count_of(desc->pass); i++) {
         needed += (sets ? sets : 1) * step_of(desc, i);
+    }
+    for (int i = BENCH_BIAS; i <= BENCH_MASK; i++) {
+        const bool there =
+            desc->features & (i == BENCH_BIAS ? CLATTN_FEATURE_BIAS : CLATTN_FEATURE_MASK);
+        needed += there ? (double)bytes_of_extra(desc, i) : 0;
     }
     if (needed > 0.9 * (double)m->memory) {
         snprintf(m->why, sizeof m->why, "its tensors take %.3g GiB, the device has %.3g GiB",
@@ -253,8 +339,8 @@ cl_int bench_tensors_create(struct bench_tensors *t, struct bench_machine *m,
     if (t->fill) {
         status = create(t, m, bshd);
     }
-    if (status == CL_SUCCESS && desc->features & CLATTN_FEATURE_ALIBI) {
-        status = create_alibi(t, m);
+    if (status == CL_SUCCESS) {
+        status = create_extras(t, m);
     }
     return status == CL_SUCCESS && desc->pass == CLATTN_BACKWARD ? run_forward(t, m) : status;
 }
@@ -266,10 +352,12 @@ void bench_tensors_destroy(struct bench_tensors *t) {
         }
         free(t->host[i]);
     }
-    if (t->alibi.buffer) {
-        clReleaseMemObject(t->alibi.buffer);
+    for (int i = 0; i < BENCH_EXTRAS; i++) {
+        if (t->extra[i].buffer) {
+            clReleaseMemObject(t->extra[i].buffer);
+        }
+        free(t->extra_data[i]);
     }
-    free(t->slopes);
     if (t->fill) {
         clReleaseKernel(t->fill);
     }
@@ -317,14 +405,18 @@ static bool check_gradients(const struct bench_tensors *of,
                             const struct verify_tensor t[BENCH_TENSORS],
                             struct verify_result *result) {
     const clattn_desc *desc = &of->desc;
-    const struct verify_gradients given = {.q = t[BENCH_Q],
-                                           .k = t[BENCH_K],
-                                           .v = t[BENCH_V],
-                                           .o = t[BENCH_O],
-                                           .lse = t[BENCH_LSE],
-                                           .d_o = t[BENCH_D_O],
-                                           .alibi = {of->slopes, &of->alibi},
-                                           .gradients = {t[BENCH_D_Q], t[BENCH_D_K], t[BENCH_D_V]}};
+    const struct verify_gradients given = {
+        .q = t[BENCH_Q],
+        .k = t[BENCH_K],
+        .v = t[BENCH_V],
+        .o = t[BENCH_O],
+        .lse = t[BENCH_LSE],
+        .d_o = t[BENCH_D_O],
+        .alibi = {of->extra_data[BENCH_ALIBI], &of->extra[BENCH_ALIBI]},
+        .bias = {of->extra_data[BENCH_BIAS], &of->extra[BENCH_BIAS]},
+        .mask = {of->extra_data[BENCH_MASK], &of->extra[BENCH_MASK]},
+        .sink = {of->extra_data[BENCH_SINK], &of->extra[BENCH_SINK]},
+        .gradients = {t[BENCH_D_Q], t[BENCH_D_K], t[BENCH_D_V]}};
     struct verify_gradients_result found;
     if (!verify_gradients(desc, 1 / sqrt(desc->head_dim), &given, CHECK, &found)) {
         return false;
@@ -365,12 +457,16 @@ cl_int bench_tensors_verify(struct bench_tensors *t, struct bench_machine *m,
     if (status != CL_SUCCESS) {
         return status;
     }
-    const struct verify_tensors tensors = {.q = on_host[BENCH_Q],
-                                           .k = on_host[BENCH_K],
-                                           .v = on_host[BENCH_V],
-                                           .alibi = {t->slopes, &t->alibi},
-                                           .o = on_host[BENCH_O],
-                                           .lse = on_host[BENCH_LSE]};
+    const struct verify_tensors tensors = {
+        .q = on_host[BENCH_Q],
+        .k = on_host[BENCH_K],
+        .v = on_host[BENCH_V],
+        .alibi = {t->extra_data[BENCH_ALIBI], &t->extra[BENCH_ALIBI]},
+        .bias = {t->extra_data[BENCH_BIAS], &t->extra[BENCH_BIAS]},
+        .mask = {t->extra_data[BENCH_MASK], &t->extra[BENCH_MASK]},
+        .sink = {t->extra_data[BENCH_SINK], &t->extra[BENCH_SINK]},
+        .o = on_host[BENCH_O],
+        .lse = on_host[BENCH_LSE]};
     bool done = true;
     *result = (struct verify_result){.passed = true};
     if (plans->plan[CLATTN_FORWARD]) {

@@ -1,7 +1,9 @@
 /*
  * bench_tensors - the inputs and outputs of a problem on the device: several sets of
  * them, of random numbers, so that one pass does not find in the cache what the last
- * one left there; or one set, so that it does.  ALiBi has the slopes of its paper.
+ * one left there; or one set, so that it does.  ALiBi has the slopes of its
+ * paper, a bias random numbers for each head's pairs, a mask documents of unlike lengths, sinks
+ * random scores.
  */
 #ifndef BENCH_TENSORS_H
 #define BENCH_TENSORS_H
@@ -24,14 +26,16 @@ enum {
     BENCH_TENSORS
 };
 
+enum { BENCH_ALIBI, BENCH_BIAS, BENCH_MASK, BENCH_SINK, BENCH_EXTRAS };
+
 struct bench_tensors {
     clattn_desc desc; /* heads_kv and head_dim_v filled in */
     size_t sets;
     size_t bytes[BENCH_TENSORS];       /* of one set */
     size_t step[BENCH_TENSORS];        /* bytes from one set to the next */
     clattn_tensor view[BENCH_TENSORS]; /* of set 0; all sets of a tensor share a buffer */
-    clattn_tensor alibi;               /* where desc has the feature: one for all sets */
-    float *slopes;                     /* the same */
+    clattn_tensor extra[BENCH_EXTRAS]; /* where desc has the feature: one for all sets */
+    void *extra_data[BENCH_EXTRAS];    /* the same */
     cl_kernel fill;
     void *host[BENCH_TENSORS]; /* set 0, as last read */
 };

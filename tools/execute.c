@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-static bool is_input(int tensor) {
-    return tensor <= EXECUTE_V || tensor == EXECUTE_D_O || tensor == EXECUTE_D_LSE ||
-           tensor == EXECUTE_ALIBI;
-}
-
 struct machine {
     const char *program, *tuning;
     bool explained; /* the failure, on stderr */
@@ -98,9 +93,9 @@ static cl_int make_buffers(struct machine *m, struct execute_tensor tensors[EXEC
         if (t->bytes == 0) {
             continue;
         }
-        cl_mem_flags flags = is_input(i) ? CL_MEM_READ_ONLY : CL_MEM_READ_WRITE;
+        cl_mem_flags flags = execute_reads(i) ? CL_MEM_READ_ONLY : CL_MEM_READ_WRITE;
         m->buffers[i] = clCreateBuffer(m->context, flags, t->bytes, NULL, &status);
-        if (explain(m, status, "clCreateBuffer", t->name) == CL_SUCCESS && is_input(i)) {
+        if (explain(m, status, "clCreateBuffer", t->name) == CL_SUCCESS && execute_reads(i)) {
             status = clEnqueueWriteBuffer(m->queue, m->buffers[i], CL_TRUE, 0, t->bytes, t->data, 0,
                                           NULL, NULL);
             explain(m, status, "clEnqueueWriteBuffer", t->name);
@@ -236,6 +231,9 @@ static void fill_args(struct machine *m, const struct execute_tensor t[EXECUTE_T
     m->backward.d_k = given[EXECUTE_D_K];
     m->backward.d_v = given[EXECUTE_D_V];
     m->extras.alibi = given[EXECUTE_ALIBI];
+    m->extras.bias = given[EXECUTE_BIAS];
+    m->extras.mask = given[EXECUTE_MASK];
+    m->extras.sink = given[EXECUTE_SINK];
     m->forward.extras = m->backward.extras = &m->extras;
     m->forward.scale = m->backward.scale = scale;
     m->forward.workspace = m->backward.workspace = m->workspace;
@@ -261,7 +259,7 @@ static cl_int run_all(struct machine *m, cl_platform_id platform, cl_device_id d
         status = run(m, repeat, &results[m->pass]);
     }
     for (int i = 0; i < EXECUTE_TENSORS && status == CL_SUCCESS; i++) {
-        if (!is_input(i) && tensors[i].bytes) {
+        if (!execute_reads(i) && tensors[i].bytes) {
             status = clEnqueueReadBuffer(m->queue, m->buffers[i], CL_TRUE, 0, tensors[i].bytes,
                                          tensors[i].data, 0, NULL, NULL);
             explain(m, status, "clEnqueueReadBuffer", tensors[i].name);

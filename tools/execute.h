@@ -19,13 +19,22 @@ enum {
     EXECUTE_D_Q,
     EXECUTE_D_K,
     EXECUTE_D_V,
-    EXECUTE_ALIBI, /* of both passes */
+    EXECUTE_ALIBI, /* from here on: of both passes */
+    EXECUTE_BIAS,
+    EXECUTE_MASK,
+    EXECUTE_SINK,
     EXECUTE_TENSORS
 };
 
+/* Is the tensor read? */
+static inline bool execute_reads(int tensor) {
+    return tensor <= EXECUTE_V || tensor == EXECUTE_D_O || tensor == EXECUTE_D_LSE ||
+           tensor >= EXECUTE_ALIBI;
+}
+
 struct execute_tensor {
     const char *name; /* NULL: there is none */
-    void *data;       /* host memory: read for q, k, v, alibi, do, dlse, written for the others */
+    void *data;       /* host memory: read for q, k, v, do, dlse and from alibi on, else written */
     size_t bytes;     /* may be 0 */
     clattn_tensor layout; /* strides; the memory is filled in here */
 };

@@ -108,7 +108,8 @@ static const struct poptOption options[] = {
     {"device", 0, POPT_ARG_STRING, NULL, OPTION_DEVICE,
      "only these: a number, or part of \"platform / device\"", "N|NAME"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"; '': no file at all",
+     "FILE"},
     {"json", 0, POPT_ARG_NONE, NULL, OPTION_JSON, "print JSON", NULL},
     {"version", 0, POPT_ARG_NONE, NULL, OPTION_VERSION, "print the version", NULL},
     {"help", 'h', POPT_ARG_NONE, NULL, OPTION_HELP, "print this", NULL},
@@ -160,9 +161,6 @@ static int parse_options(struct job *j, poptContext context) {
     if (j->device && j->device[0] == '\0') {
         return fail(OUTCOME_USAGE,
                     "--device: '' is not the number of a device or a part of its name; see --help");
-    }
-    if (j->tuning && j->tuning[0] == '\0') {
-        return fail(OUTCOME_USAGE, "--tuning: '' is not the name of a file; see --help");
     }
     for (const char *words; (words = poptGetArg(context)) != NULL;) {
         if (!add_words(&j->problem, words)) {

@@ -229,9 +229,7 @@ static void list_unused(struct problem_file *problem, const struct safetensors *
         const char *name = st->tensors[i].name;
         bool is_used = false;
         for (int t = 0; t < EXECUTE_TENSORS; t++) {
-            const bool input =
-                t <= EXECUTE_V || t == EXECUTE_D_O || t == EXECUTE_D_LSE || t == EXECUTE_ALIBI;
-            is_used = is_used || (input && problem->tensors[t].name &&
+            is_used = is_used || (execute_reads(t) && problem->tensors[t].name &&
                                   strcmp(problem->tensors[t].name, name) == 0);
         }
         if (!is_used && used < sizeof problem->unused) {
@@ -248,30 +246,89 @@ static void list_unused(struct problem_file *problem, const struct safetensors *
     }
 }
 
-/* Reads the slopes of ALiBi, if the file has any. */
-static int load_alibi(struct problem_file *problem, const struct safetensors *st,
-                      char why[PROBLEM_FILE_WHY]) {
-    const struct safetensors_tensor *slopes = find(problem, st, "alibi");
+/* Reads a number for each of q's heads, if the file has that tensor. */
+static int load_of_heads(struct problem_file *problem, const struct safetensors *st, int index,
+                         const char *name, cl_ulong feature, char why[PROBLEM_FILE_WHY]) {
+    const struct safetensors_tensor *given = find(problem, st, name);
     const uint64_t heads = problem->desc.heads_q;
-    struct execute_tensor *tensor = &problem->tensors[EXECUTE_ALIBI];
-    if (!slopes) {
+    struct execute_tensor *tensor = &problem->tensors[index];
+    if (!given) {
         return OUTCOME_DONE;
     }
-    if (slopes->rank != 1 || slopes->shape[0] != heads) {
+    if (given->rank != 1 || given->shape[0] != heads) {
         return explain(OUTCOME_WRONG_FILE, why,
-                       "alibi is not one slope for each of q's %" PRIu64 " heads", heads);
+                       "%s is not one number for each of q's %" PRIu64 " heads", name, heads);
     }
-    if (strcmp(slopes->dtype, "F32") != 0) {
-        return explain(OUTCOME_UNSUPPORTED, why, "alibi has the type '%.20s'; F32 is supported",
-                       slopes->dtype);
+    if (strcmp(given->dtype, "F32") != 0) {
+        return explain(OUTCOME_UNSUPPORTED, why, "%s has the type '%.20s'; F32 is supported", name,
+                       given->dtype);
     }
-    const int outcome = make_tensor(tensor, "alibi", (struct lengths){1, heads, 1, 1}, false,
-                                    sizeof(cl_float), why);
+    const int outcome =
+        make_tensor(tensor, name, (struct lengths){1, heads, 1, 1}, false, sizeof(cl_float), why);
     tensor->layout = (clattn_tensor)CLATTN_TENSOR_HEADS(NULL);
-    problem->desc.features = CLATTN_FEATURE_ALIBI;
-    return outcome == OUTCOME_DONE
-               ? outcome_of_file(safetensors_read(st, slopes, tensor->data, why))
+    problem->desc.features |= feature;
+    return outcome == OUTCOME_DONE ? outcome_of_file(safetensors_read(st, given, tensor->data, why))
+                                   : outcome;
+}
+
+/* Reads bias or mask, [B|1, Hq|1, Sq|1, Skv], if the file has that tensor. */
+static int load_of_pairs(struct problem_file *problem, const struct safetensors *st, int index,
+                         const char *name, cl_ulong feature, char why[PROBLEM_FILE_WHY]) {
+    const struct safetensors_tensor *given = find(problem, st, name);
+    clattn_desc *desc = &problem->desc;
+    struct execute_tensor *tensor = &problem->tensors[index];
+    const uint64_t wanted[RANK] = {desc->batch, desc->heads_q, desc->seq_q, desc->seq_kv};
+    if (!given) {
+        return OUTCOME_DONE;
+    }
+    for (size_t i = 0; i < RANK; i++) {
+        if (given->rank != RANK ||
+            (given->shape[i] != wanted[i] && (i + 1 == RANK || given->shape[i] != 1))) {
+            return explain(OUTCOME_WRONG_FILE, why,
+                           "%s is not [%" PRIu64 "|1, %" PRIu64 "|1, %" PRIu64 "|1, %" PRIu64 "]",
+                           name, wanted[0], wanted[1], wanted[2], wanted[3]);
+        }
+    }
+    const bool bytes = index == EXECUTE_MASK;
+    const int dtype = find_dtype(given->dtype);
+    const bool is_bytes = strcmp(given->dtype, "BOOL") == 0 || strcmp(given->dtype, "U8") == 0;
+    if (bytes ? !is_bytes : dtype < 0) {
+        return explain(OUTCOME_UNSUPPORTED, why, "%s has the type '%.20s'; %s supported", name,
+                       given->dtype, bytes ? "BOOL and U8 are" : "F32, F16 and BF16 are");
+    }
+    const struct lengths n = {given->shape[0], given->shape[1], given->shape[2], given->shape[3]};
+    const int outcome =
+        desc->seq_kv ? make_tensor(tensor, name, n, false, bytes ? 1 : dtypes[dtype].size, why)
+                     : OUTCOME_DONE;
+    tensor->name = name;
+    tensor->layout = (clattn_tensor)CLATTN_TENSOR_BHSD(NULL, n.heads, n.rows, n.dim);
+    tensor->layout.stride_batch *= n.batch > 1;
+    tensor->layout.stride_head *= n.heads > 1;
+    tensor->layout.stride_row *= n.rows > 1;
+    desc->features |= feature;
+    desc->type_bias = bytes ? desc->type_bias : dtypes[dtype].type;
+    return outcome == OUTCOME_DONE && tensor->data
+               ? outcome_of_file(safetensors_read(st, given, tensor->data, why))
                : outcome;
+}
+
+static int load_extras(struct problem_file *problem, const struct safetensors *st,
+                       char why[PROBLEM_FILE_WHY]) {
+    static const struct {
+        int (*load)(struct problem_file *, const struct safetensors *, int, const char *, cl_ulong,
+                    char why[PROBLEM_FILE_WHY]);
+        int index;
+        const char *name;
+        cl_ulong feature;
+    } all[] = {{load_of_heads, EXECUTE_ALIBI, "alibi", CLATTN_FEATURE_ALIBI},
+               {load_of_pairs, EXECUTE_BIAS, "bias", CLATTN_FEATURE_BIAS},
+               {load_of_pairs, EXECUTE_MASK, "mask", CLATTN_FEATURE_MASK},
+               {load_of_heads, EXECUTE_SINK, "sink", CLATTN_FEATURE_SINK}};
+    int outcome = OUTCOME_DONE;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && outcome == OUTCOME_DONE; i++) {
+        outcome = all[i].load(problem, st, all[i].index, all[i].name, all[i].feature, why);
+    }
+    return outcome;
 }
 
 static int load(struct problem_file *problem, const struct safetensors *st,
@@ -342,7 +399,7 @@ static int load(struct problem_file *problem, const struct safetensors *st,
         }
     }
     if (outcome == OUTCOME_DONE) {
-        outcome = load_alibi(problem, st, why);
+        outcome = load_extras(problem, st, why);
     }
     list_unused(problem, st);
     return outcome;

@@ -25,9 +25,9 @@ struct problem_file {
                          printable ASCII; cut where they are many */
 };
 
-/* Reads q, k and v, and alibi, do and dlse where the file has them (dlse only with do), and makes
- * room for o, lse and the gradients.  Returns an exit code (outcome.h) and, if that is not
- * OUTCOME_DONE, a sentence in why.  problem_file_destroy is needed in any case. */
+/* Reads q, k and v, and alibi, bias, mask, sink, do and dlse where the file has them (dlse only
+ * with do), and makes room for o, lse and the gradients.  Returns an exit code (outcome.h) and, if
+ * that is not OUTCOME_DONE, a sentence in why.  problem_file_destroy is needed in any case. */
 int problem_file_load(struct problem_file *problem, const char *path, char why[PROBLEM_FILE_WHY]);
 
 /* Writes o and lse, with `backward` also dq, dk and dv, and nothing unless all of them. */

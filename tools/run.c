@@ -63,7 +63,10 @@ static const char *const about =
     "Computes attention, o = softmax(mask(softcap(scale q k^T))) v, on an OpenCL device.\n"
     "IN holds q [B,Hq,Sq,D], k [B,Hkv,Skv,D] and v [B,Hkv,Skv,Dv], each F32, F16 or BF16; Hkv\n"
     "divides Hq.  IN may hold alibi [Hq], F32, the slopes of ALiBi: each score is reduced by its\n"
-    "head's slope times the distance between key and query.  OUT gets o [B,Hq,Sq,Dv] of q's type "
+    "head's slope times the distance between key and query; bias and mask [B|1,Hq|1,Sq|1,Skv]:\n"
+    "bias (F32, F16, BF16) is added to scores, -inf hides a key, and so does a 0 of mask (BOOL,\n"
+    "U8); and sink [Hq], F32, a score of each head that no key has.  OUT gets o [B,Hq,Sq,Dv] of "
+    "q's type "
     "and lse [B,Hq,Sq], F32,\n"
     "the natural logarithm of each row's sum of exp(score).  If IN holds do, the gradient of o,\n"
     "shaped as o and of its type, OUT also gets dq, dk and dv, of the types of q, k and v; dlse\n"
@@ -117,7 +120,8 @@ static const struct poptOption options[] = {
      "time for backward, \"bwd_...\"",
      "VARIANT"},
     {"tuning", 0, POPT_ARG_STRING, NULL, OPTION_TUNING,
-     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"", "FILE"},
+     "variants to prefer: a file of lines \"DEVICE ; PROBLEM ; VARIANT\"; '': no file at all",
+     "FILE"},
     {"ignore", 0, POPT_ARG_STRING, NULL, OPTION_IGNORE,
      "leave a tensor of IN out, as if IN did not hold it; any number of times", "NAME"},
     {"repeat", 0, POPT_ARG_STRING, NULL, OPTION_REPEAT,
@@ -227,7 +231,9 @@ static bool set_option(struct job *j, int option, const char *text) {
     case OPTION_VARIANT:
         return set_variant(j, text);
     case OPTION_TUNING:
-        return get_string(text, &j->tuning);
+        free(j->tuning);
+        j->tuning = strdup(text); /* "": no tuning file at all */
+        return j->tuning != NULL;
     case OPTION_IGNORE:
         return j->ignored_count < MOST_IGNORED && get_string(text, &j->ignored[j->ignored_count++]);
     case OPTION_REPEAT:
@@ -311,8 +317,12 @@ static void report(const struct job *j, const struct select_device *device,
     const struct execute_tensor *t = j->problem.tensors;
     char text[256];
     clattn_desc_format(&j->problem.desc, text, sizeof text, NULL);
-    fprintf(stderr, "used       q, k, v%s%s%s\n", t[EXECUTE_ALIBI].name ? ", alibi" : "",
-            t[EXECUTE_D_O].name ? ", do" : "", t[EXECUTE_D_LSE].name ? ", dlse" : "");
+    fprintf(stderr, "used       q, k, v");
+    for (int i = EXECUTE_ALIBI; i < EXECUTE_TENSORS; i++) {
+        fprintf(stderr, "%s%s", t[i].name ? ", " : "", t[i].name ? t[i].name : "");
+    }
+    fprintf(stderr, "%s%s\n", t[EXECUTE_D_O].name ? ", do" : "",
+            t[EXECUTE_D_LSE].name ? ", dlse" : "");
     if (j->problem.unused[0]) {
         fprintf(stderr, "not used   %s\n", j->problem.unused);
     }
@@ -336,6 +346,9 @@ static int verify_output(const struct job *j, double scale, bool *passed) {
                                            .k = view(&t[EXECUTE_K]),
                                            .v = view(&t[EXECUTE_V]),
                                            .alibi = view(&t[EXECUTE_ALIBI]),
+                                           .bias = view(&t[EXECUTE_BIAS]),
+                                           .mask = view(&t[EXECUTE_MASK]),
+                                           .sink = view(&t[EXECUTE_SINK]),
                                            .o = view(&t[EXECUTE_O]),
                                            .lse = view(&t[EXECUTE_LSE])};
     if (!verify_forward(&j->problem.desc, scale, &tensors, &result)) {
@@ -366,6 +379,9 @@ static int verify_backward(const struct job *j, double scale, bool *passed) {
         .d_o = view(&t[EXECUTE_D_O]),
         .d_lse = view(&t[EXECUTE_D_LSE]),
         .alibi = view(&t[EXECUTE_ALIBI]),
+        .bias = view(&t[EXECUTE_BIAS]),
+        .mask = view(&t[EXECUTE_MASK]),
+        .sink = view(&t[EXECUTE_SINK]),
         .gradients = {view(&t[EXECUTE_D_Q]), view(&t[EXECUTE_D_K]), view(&t[EXECUTE_D_V])}};
     struct verify_gradients_result result;
     if (!verify_gradients(&j->problem.desc, scale, &given, GRADIENTS_BUDGET, &result)) {

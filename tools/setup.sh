@@ -10,14 +10,15 @@ needed="gcc libc6-dev make cmake pkg-config git
     libpopt-dev libjansson-dev libpng-dev"
 # What wants one of these is left out without it.
 optional="libclblast-dev"
-compilers=""
+compilers="" python=""
 case ${1-} in
 "") ;;
 --tests)
     needed="$needed g++ libcmocka-dev clang"
     optional="$optional clang-format-14 libclang-rt-dev oclgrind mesa-opencl-icd
-        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip"
+        libopenblas-pthread-dev clang-22 rocm-device-libs python3-pip python3-venv mandoc"
     compilers=$(dirname "$0")/setup_compilers.sh
+    python=$(dirname "$0")/setup_python.sh
     ;;
 *)
     echo "usage: setup.sh [--tests]" >&2
@@ -50,6 +51,7 @@ wanted=$(missing $needed)
 extra=$(missing $optional)
 if [ -z "$wanted$extra" ]; then
     [ -z "$compilers" ] || sh "$compilers"
+    [ -z "$python" ] || sh "$python"
     echo "setup: everything is there"
     exit 0
 fi
@@ -90,4 +92,5 @@ for package in $extra; do
     fi
 done
 [ -z "$compilers" ] || sh "$compilers"
+[ -z "$python" ] || sh "$python"
 echo "setup: done"

@@ -19,8 +19,10 @@
 #include "outcome.h"
 #include "replace.h"
 #include "select.h"
+#include "tune_build.h"
 #include "tune_check.h"
 #include "tune_child.h"
+#include "tune_files.h"
 #include "tune_options.h"
 #include "tune_problem.h"
 #include "tune_report.h"
@@ -85,6 +87,71 @@ static bool tune_all(struct job *j) {
     return going;
 }
 
+static void note_malformed(size_t count) {
+    if (count > 0) {
+        tune_fail(0, "note: lines that were malformed and are comments now: %zu", count);
+    }
+}
+
+/* text: NULL asks only whether it can be. */
+static int install(const char *text) {
+    size_t malformed = 0;
+    char *path = tune_files_own();
+    const char *why =
+        text ? tune_files_install(path, text, &malformed) : tune_files_can_install(path);
+    const int outcome = why ? tune_fail(OUTCOME_FAILED, "%s cannot be written: %s",
+                                        path ? path : "your tuning file", why)
+                            : OUTCOME_DONE;
+    note_malformed(malformed);
+    if (!why && text) {
+        tune_fail(0, "installed in %s", path);
+    }
+    free(path);
+    return outcome;
+}
+
+/* Joins the files' texts; *joined is to be freed. */
+static int join(const char *const *files, char **joined) {
+    size_t count = 0, read = 0, malformed = 0;
+    const char *why = NULL;
+    while (files[count]) {
+        count++;
+    }
+    char **texts = calloc(count, sizeof *texts);
+    int outcome = texts ? OUTCOME_DONE : tune_fail(OUTCOME_FAILED, "out of memory");
+    for (; outcome == OUTCOME_DONE && read < count; read += outcome == OUTCOME_DONE) {
+        texts[read] = tune_files_read(files[read], &why);
+        outcome = why ? tune_fail(OUTCOME_WRONG_FILE, "%s: %s", files[read], why) : outcome;
+    }
+    if (outcome == OUTCOME_DONE) {
+        *joined = tune_files_merge((const char *const *)texts, count, &malformed);
+        outcome = *joined ? outcome : tune_fail(OUTCOME_FAILED, "out of memory");
+    }
+    note_malformed(malformed);
+    for (size_t i = 0; i < read; i++) {
+        free(texts[i]);
+    }
+    free(texts);
+    return outcome;
+}
+
+static int merge(const struct tune_options *o) {
+    char *joined = NULL;
+    int outcome = join(o->files, &joined);
+    if (outcome == OUTCOME_DONE && o->out) {
+        const struct replace_piece piece = {joined, strlen(joined)};
+        const char *why = strlen(joined) > TUNE_FILES_LARGEST ? "it would be larger than 4 MiB"
+                                                              : replace_file(o->out, &piece, 1);
+        outcome =
+            why ? tune_fail(OUTCOME_FAILED, "%s cannot be written: %s", o->out, why) : outcome;
+    }
+    if (outcome == OUTCOME_DONE && o->install) {
+        outcome = install(joined);
+    }
+    free(joined);
+    return outcome;
+}
+
 /* Prints the lines, and writes them if there are all of them. */
 static int write_lines(struct job *j, bool all) {
     size_t lines;
@@ -102,6 +169,10 @@ static int write_lines(struct job *j, bool all) {
         const char *why = replace_file(j->options.out, pieces, 2);
         outcome = why ? tune_fail(OUTCOME_FAILED, "%s cannot be written: %s", j->options.out, why)
                       : outcome;
+    }
+    if (j->options.install && all && lines > 0) {
+        const int installed = install(text);
+        outcome = installed ? installed : outcome;
     }
     free(text);
     return outcome;
@@ -154,10 +225,9 @@ static int check(struct job *j) {
 static int tune_on(struct job *j, const struct select_device *device, size_t index) {
     struct tune_session *s = &j->session;
     char number[32], *driver = select_device_text(device->id, CL_DRIVER_VERSION);
-    char *arguments[] = {"clattn-tune", "--child", number, NULL}, version[32];
+    char *arguments[] = {"clattn-tune", "--child", number, NULL}, build[TUNE_BUILD];
     snprintf(number, sizeof number, "%zu", index);
-    snprintf(version, sizeof version, "%d.%d.%d", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
-             CLATTN_VERSION_PATCH);
+    tune_build_name(build);
     s->exhaustive = j->options.exhaustive;
     s->seed = j->options.seed;
     s->limit = j->options.limit;
@@ -171,7 +241,7 @@ static int tune_on(struct job *j, const struct select_device *device, size_t ind
     s->worker.wait = j->options.check ? NULL : wait;
     s->worker.user = j;
     const char *why =
-        driver ? tune_journal_open(&s->journal, j->options.journal, device->label, driver, version)
+        driver ? tune_journal_open(&s->journal, j->options.journal, device->label, driver, build)
                : "out of memory";
     int outcome = why ? tune_fail(OUTCOME_FAILED, "the journal %s: %s", j->options.journal, why)
                       : OUTCOME_DONE;
@@ -216,6 +286,9 @@ static int select_and_run(struct job *j) {
     const char *why = j->options.out ? replace_check(j->options.out) : NULL;
     if (why) {
         return tune_fail(OUTCOME_FAILED, "%s cannot be written: %s", j->options.out, why);
+    }
+    if (j->options.install && install(NULL) != OUTCOME_DONE) {
+        return OUTCOME_FAILED;
     }
     if (j->options.out && !j->options.journal) {
         const size_t size = strlen(j->options.out) + sizeof ".journal";
@@ -273,6 +346,8 @@ int main(int argc, char **argv) {
     int outcome = tune_options_parse(&j.options, context);
     if (outcome < 0 && j.options.is_child) {
         outcome = tune_child(j.options.child);
+    } else if (outcome < 0 && j.options.merge) {
+        outcome = merge(&j.options);
     } else if (outcome < 0) {
         catch_signals();
         outcome = name_program(&j, argv[0]) ? select_and_run(&j)

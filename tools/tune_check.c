@@ -1,17 +1,14 @@
-#define _POSIX_C_SOURCE 200809L
-
 #include "tune_check.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "outcome.h"
+#include "tune_files.h"
 #include "tune_line.h"
 
-enum { LARGEST_FILE = 4 << 20, VARIANT = 512 };
+enum { VARIANT = 512 };
 
 static cl_int CL_CALLBACK take_first(const char *variant, double cost, void *user) {
     (void)cost;
@@ -90,33 +87,8 @@ static bool judge(struct tune_session *s, const struct tune_fields *line, enum t
     return measure(s, problem, own, variant, asked, verdict, size);
 }
 
-static char *read_file(const char *path, const char **why) {
-    FILE *file = fopen(path, "rb");
-    struct stat status;
-    char *text = NULL;
-    size_t got = 0;
-    *why = NULL;
-    if (!file || fstat(fileno(file), &status) != 0) {
-        *why = strerror(errno);
-    } else if (!S_ISREG(status.st_mode)) {
-        *why = "it is not a regular file";
-    } else if (status.st_size > LARGEST_FILE) {
-        *why = "it is larger than 4 MiB";
-    } else if ((text = malloc((size_t)status.st_size + 1)) == NULL) {
-        *why = "out of memory";
-    } else {
-        got = fread(text, 1, (size_t)status.st_size, file);
-        *why = ferror(file) ? strerror(errno) : NULL;
-        text[got] = '\0';
-    }
-    if (file) {
-        fclose(file);
-    }
-    return text;
-}
-
 int tune_check(struct tune_session *s, const char *path, size_t *bad, const char **why) {
-    char *text = read_file(path, why), name[TUNE_WORDS], architecture[64];
+    char *text = tune_files_read(path, why), name[TUNE_WORDS], architecture[64];
     tune_line_fact(s->attention, "name", name, sizeof name);
     tune_line_fact(s->attention, "architecture", architecture, sizeof architecture);
     size_t number = 0;

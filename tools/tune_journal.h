@@ -23,12 +23,12 @@ struct tune_record {
 };
 
 struct tune_journal {
-    int file; /* -1: there is none: records live until the end */
-    const char *device, *driver, *clattn;
-    struct tune_record *records; /* those of device, driver and clattn */
-    size_t count, bad;           /* bad: lines that are none */
-    bool torn;                   /* the last line has no end */
-    char failed[TUNE_WHY];       /* why a line could not be written; "": all were */
+    int file;                             /* -1: there is none: records live until the end */
+    const char *device, *driver, *clattn; /* clattn: as tune_build_name gives */
+    struct tune_record *records;          /* those of device, driver and clattn */
+    size_t count, bad;                    /* bad: lines that are none */
+    bool torn;                            /* the last line has no end */
+    char failed[TUNE_WHY];                /* why a line could not be written; "": all were */
 };
 
 /* Opens, makes and locks the file, and reads it; path may be NULL.  The texts are used until

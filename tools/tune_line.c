@@ -28,9 +28,16 @@ static bool is_type(const char *word) {
     return strcmp(word, "f32") == 0 || strcmp(word, "f16") == 0 || strcmp(word, "bf16") == 0;
 }
 
+/* A word of desc.features; a bias of any type is "bias...". */
+static bool is_feature(const char *word) {
+    return strcmp(word, "alibi") == 0 || strncmp(word, "bias", 4) == 0 ||
+           strcmp(word, "mask") == 0 || strcmp(word, "sink") == 0;
+}
+
 void tune_line_words(const clattn_desc *desc, char words[TUNE_WORDS]) {
     char text[TUNE_WORDS] = "", *rest = NULL;
-    const char *mask = "full", *softcap = "", *alibi = "";
+    const char *mask = "full", *softcap = "";
+    char features[64] = "";
     words[0] = '\0';
     clattn_desc_format(desc, text, sizeof text, NULL);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
@@ -41,11 +48,13 @@ void tune_line_words(const clattn_desc *desc, char words[TUNE_WORDS]) {
                : strncmp(word, "window", 6) == 0 ? "band"
                                                  : mask;
         softcap = strncmp(word, "softcap", 7) == 0 ? " softcap" : softcap;
-        alibi = strcmp(word, "alibi") == 0 ? " alibi" : alibi;
+        if (is_feature(word)) {
+            add(features, sizeof features, " %s", word);
+        }
     }
     add(words, TUNE_WORDS, "b%u h%u:%u q%u k%u d%u:%u %s%s%s %s", desc->batch, desc->heads_q,
         desc->heads_kv ? desc->heads_kv : desc->heads_q, desc->seq_q, desc->seq_kv, desc->head_dim,
-        desc->head_dim_v ? desc->head_dim_v : desc->head_dim, mask, softcap, alibi,
+        desc->head_dim_v ? desc->head_dim_v : desc->head_dim, mask, softcap, features,
         desc->pass == CLATTN_BACKWARD ? "bwd" : "fwd");
 }
 

@@ -43,10 +43,17 @@ static const char *const columns =
     "           exceeded --limit\n"
     "\n"
     "The journal has a line for each finished candidate.  After an interruption the same command\n"
-    "goes on where it was: what the journal knows of the device, its driver and this version of\n"
+    "goes on where it was: what the journal knows of the device, its driver and this build of\n"
     "clattn is not run again.  -o replaces FILE as a whole.\n"
     "\n"
-    "Exit code: 0 done; 1 --from-log or --check: FILE cannot be read or has a line that is none;\n"
+    "--install joins the lines with those of clattn/tuning.txt in $XDG_CONFIG_HOME or ~/.config,\n"
+    "before them.  --merge A B -o C writes the lines of A, then those of B.  In both, of lines "
+    "for\n"
+    "one DEVICE, one PROBLEM and one pass those of the earlier file stay, whatever their gains;\n"
+    "every line that stays is as it was, comments included.\n"
+    "\n"
+    "Exit code: 0 done; 1 --from-log, --check or --merge: a file cannot be read, or a log has a\n"
+    "line that is none;\n"
     "2 wrong usage; 3 nothing of it is supported; 4 no such device; 5 anything else: nothing "
     "runs,\n"
     "a file cannot be written, an interruption, a line of --check that is not good.\n";
@@ -61,6 +68,8 @@ enum {
     OPTION_OUT,
     OPTION_JOURNAL,
     OPTION_CHECK,
+    OPTION_INSTALL,
+    OPTION_MERGE,
     OPTION_SEED,
     OPTION_CHILD,
     OPTION_CHILD_PROGRAM,
@@ -70,7 +79,7 @@ enum {
 
 const struct poptOption tune_options_table[] = {
     {"preset", 0, POPT_ARG_STRING, NULL, OPTION_PRESET, "problems that belong together (below)",
-     "paper|llm|vision|cpu"},
+     "paper|llm|vision|cpu|train|decode"},
     {"from-log", 0, POPT_ARG_STRING, NULL, OPTION_FROM_LOG,
      "problems that applications ran with CLATTN_LOG=FILE in the environment", "FILE"},
     {"budget", 0, POPT_ARG_STRING, NULL, OPTION_BUDGET, "for all problems together (default 300)",
@@ -88,6 +97,10 @@ const struct poptOption tune_options_table[] = {
     {"check", 0, POPT_ARG_STRING, NULL, OPTION_CHECK,
      "instead: is each line of a tuning file still legal, right and faster than the default?",
      "FILE"},
+    {"install", 0, POPT_ARG_NONE, NULL, OPTION_INSTALL,
+     "put the lines into the file that all programs of yours read (below)", NULL},
+    {"merge", 0, POPT_ARG_NONE, NULL, OPTION_MERGE,
+     "instead: join the tuning files that stand for problems, for -o or --install", NULL},
     {"seed", 0, POPT_ARG_STRING, NULL, OPTION_SEED,
      "of the candidates that are drawn by lot (default 0)", "N"},
     {"child", 0, POPT_ARG_STRING | POPT_ARGFLAG_DOC_HIDDEN, NULL, OPTION_CHILD, NULL, NULL},
@@ -100,7 +113,7 @@ const struct poptOption tune_options_table[] = {
 
 /* What an option's argument has to be, for the sentence that refuses it. */
 static const char *const expected[] = {
-    [OPTION_PRESET] = "paper, llm, vision or cpu",
+    [OPTION_PRESET] = "paper, llm, vision, cpu, train or decode",
     [OPTION_FROM_LOG] = "the name of a file",
     [OPTION_BUDGET] = "a number of seconds above 0 and below 1e9",
     [OPTION_LIMIT] = "a number of seconds above 0 and below 1e9",
@@ -187,7 +200,9 @@ static bool set_option(struct tune_options *o, int option, const char *text) {
     case OPTION_CHILD_PROGRAM:
         return get_string(text, &o->child_program);
     default:
-        o->exhaustive = true;
+        o->exhaustive = o->exhaustive || option == OPTION_EXHAUSTIVE;
+        o->install = o->install || option == OPTION_INSTALL;
+        o->merge = o->merge || option == OPTION_MERGE;
         return true;
     }
 }
@@ -219,6 +234,17 @@ static void drop_repeated(struct bench_problems *p) {
     p->count = kept;
 }
 
+static int parse_files(struct tune_options *o, poptContext context) {
+    o->files = poptGetArgs(context);
+    if (o->problems.count > 0 || o->check || o->journal) {
+        return tune_fail(OUTCOME_USAGE, "--merge takes tuning files, -o and --install");
+    }
+    if (!o->out && !o->install) {
+        return tune_fail(OUTCOME_USAGE, "--merge: -o FILE or --install says where to");
+    }
+    return o->files ? -1 : tune_fail(OUTCOME_USAGE, "--merge: there is no file; see --help");
+}
+
 static int parse_problems(struct tune_options *o, poptContext context) {
     for (const char *text; (text = poptGetArg(context)) != NULL;) {
         cl_int status = bench_problems_add(&o->problems, text);
@@ -239,7 +265,7 @@ static int parse_problems(struct tune_options *o, poptContext context) {
         }
     }
     drop_repeated(&o->problems);
-    if (o->check && (o->problems.count > 0 || o->out || o->journal)) {
+    if (o->check && (o->problems.count > 0 || o->out || o->journal || o->install)) {
         return tune_fail(OUTCOME_USAGE, "--check takes its problems from FILE and writes nothing");
     }
     return o->problems.count > 0 || o->check || o->is_child
@@ -277,7 +303,7 @@ int tune_options_parse(struct tune_options *o, poptContext context) {
         return tune_fail(OUTCOME_USAGE, "%s: %s; see --help",
                          poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(option));
     }
-    return parse_problems(o, context);
+    return o->merge ? parse_files(o, context) : parse_problems(o, context);
 }
 
 void tune_options_destroy(struct tune_options *o) {

@@ -12,7 +12,8 @@ struct tune_options {
     char *device, *out, *journal, *check, *child_program; /* owned; may be NULL */
     double budget, limit;                                 /* seconds */
     unsigned long seed, child;                            /* child: the number of a device */
-    bool exhaustive, is_child;
+    bool exhaustive, is_child, merge, install;
+    const char **files; /* of --merge, NULL behind them; the poptContext's */
     struct bench_problems problems;
 };
 

@@ -27,16 +27,52 @@ void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64
     }
 }
 
-/* ---- Which keys, which rows --------------------------------------------- */
-
 /* The key that a query stands opposite; it need not exist. */
-int64_t verify_opposite(const clattn_desc *desc, cl_uint query) {
+static int64_t opposite_of(const clattn_desc *desc, cl_uint query) {
     const bool end = desc->align == CLATTN_ALIGN_END;
     return (int64_t)query + (end ? (int64_t)desc->seq_kv - (int64_t)desc->seq_q : 0);
 }
 
+static uint64_t place_of(const struct verify_head *of, const clattn_tensor *t, cl_uint query,
+                         cl_uint key) {
+    return of->batch * (uint64_t)t->stride_batch + of->head * (uint64_t)t->stride_head +
+           query * (uint64_t)t->stride_row + key;
+}
+
+void verify_head(const clattn_desc *desc, struct verify_tensor alibi, struct verify_tensor bias,
+                 struct verify_tensor mask, struct verify_tensor sink, uint64_t batch,
+                 uint64_t head, struct verify_head *result) {
+    float slope = 0, of_no_key = -INFINITY;
+    if (desc->features & CLATTN_FEATURE_ALIBI) {
+        verify_row(CLATTN_F32, alibi, batch, head, 0, 1, &slope);
+    }
+    if (desc->features & CLATTN_FEATURE_SINK) {
+        verify_row(CLATTN_F32, sink, batch, head, 0, 1, &of_no_key);
+    }
+    *result = (struct verify_head){desc, bias, mask, batch, head, (double)slope, (double)of_no_key};
+}
+
+double verify_bias(const struct verify_head *of, cl_uint query, cl_uint key) {
+    const clattn_desc *desc = of->desc;
+    const double lowest = -0x1.fffffep127 / 1.4426950408889634; /* as clattn.h says */
+    double bias = 0;
+    if (desc->features & CLATTN_FEATURE_MASK &&
+        !((const unsigned char *)of->mask.data)[place_of(of, of->mask.layout, query, key)]) {
+        return -INFINITY;
+    }
+    if (desc->features & CLATTN_FEATURE_BIAS) {
+        bias = (double)elements_decode(desc->type_bias ? desc->type_bias : desc->type,
+                                       of->bias.data, place_of(of, of->bias.layout, query, key));
+        bias = bias < lowest && bias > -INFINITY ? lowest : bias;
+    }
+    const int64_t distance = (int64_t)key - opposite_of(desc, query);
+    return of->slope == 0 ? bias : bias - of->slope * fabs((double)distance);
+}
+
+/* ---- Which keys, which rows --------------------------------------------- */
+
 void verify_span(const clattn_desc *desc, cl_uint query, cl_uint *begin, cl_uint *end) {
-    const int64_t opposite = verify_opposite(desc, query), keys = desc->seq_kv;
+    const int64_t opposite = opposite_of(desc, query), keys = desc->seq_kv;
     int64_t first = desc->band_left < 0 ? 0 : opposite - desc->band_left;
     int64_t last = desc->band_right < 0 ? keys : opposite + desc->band_right + 1;
     first = first < 0 ? 0 : first;
@@ -79,10 +115,9 @@ struct work {
     const clattn_desc *desc;
     struct verify_types types;
     double scale;
-    float *q, *k, *v; /* one row; all rows of one key head */
-    cl_uint begin, end;
-    double slope;     /* of ALiBi, of the row's head */
-    int64_t opposite; /* the row's opposite key */
+    float *q, *k, *v;        /* one row; all rows of one key head */
+    cl_uint begin, end;      /* of scores: of the keys that the row sees, and of its sink */
+    struct verify_head head; /* of the row */
     struct score *scores;
     double *exact, *plain, *unlucky, *cell, *centre, *moves; /* of o, one row */
     double largest_value, lse, lse_moves;
@@ -117,14 +152,26 @@ void verify_score(const clattn_desc *desc, double scale, double bias, const floa
     *score = s;
 }
 
-static void score_key(const struct work *w, cl_uint key) {
-    struct verify_score s;
-    const double bias = -w->slope * fabs((double)((int64_t)key - w->opposite));
-    verify_score(w->desc, w->scale, bias, w->q, w->k + (size_t)key * w->desc->head_dim, &s);
-    w->scores[key] = (struct score){.v = w->v + (size_t)key * w->desc->head_dim_v,
-                                    .exact = s.exact,
-                                    .f32 = s.f32,
-                                    .error = s.error};
+/* The keys of the band that bias and mask do not hide, and a sink as a key whose v is 0. */
+static void score_keys(struct work *w, cl_uint query, cl_uint begin, cl_uint end) {
+    const size_t dim = w->desc->head_dim, dim_v = w->desc->head_dim_v;
+    w->begin = w->end = 0;
+    for (cl_uint key = begin; key < end; key++) {
+        struct verify_score s;
+        const double bias = verify_bias(&w->head, query, key);
+        if (bias > -INFINITY || isnan(bias)) {
+            verify_score(w->desc, w->scale, bias, w->q, w->k + key * dim, &s);
+            w->scores[w->end++] = (struct score){
+                .v = w->v + key * dim_v, .exact = s.exact, .f32 = s.f32, .error = s.error};
+        }
+    }
+    const double sink = w->head.sink;
+    if (sink > -INFINITY || isnan(sink)) {
+        w->scores[w->end++] = (struct score){.v = w->v + w->desc->seq_kv * dim_v,
+                                             .exact = sink,
+                                             .f32 = sink,
+                                             .error = 4 * UNIT * (fabs(sink) + 8)};
+    }
 }
 
 /* The definition: o = sum of p v, p = exp(s - max s) / their sum. */
@@ -248,7 +295,7 @@ static void measure_values(struct work *w) {
     const size_t dim_v = w->desc->head_dim_v;
     w->largest_value = 0;
     for (size_t i = w->begin * dim_v; i < w->end * dim_v; i++) {
-        double value = fabs((double)w->v[i]);
+        double value = fabs((double)w->scores[i / dim_v].v[i % dim_v]);
         if (isfinite(value) && value > w->largest_value) {
             w->largest_value = value;
         }
@@ -299,9 +346,6 @@ static void note_range(const struct work *w, cl_uint d, double o, double slack,
 static bool check_row(struct work *w, const float *o, double lse, struct worst *worst_o,
                       struct worst *worst_lse) {
     const cl_uint dim_v = w->desc->head_dim_v;
-    for (cl_uint key = w->begin; key < w->end; key++) {
-        score_key(w, key);
-    }
     attend(w);
     if (w->begin == w->end) {
         note(worst_lse, difference(lse, -INFINITY), 0);
@@ -352,16 +396,14 @@ static void check_rows(struct work *w, const struct verify_tensors *t, float *ro
                            w->v + key * desc->head_dim_v);
             }
         }
-        float row_lse, slope = 0;
+        float row_lse;
+        cl_uint begin, end;
         verify_row(w->types.q, t->q, batch, head, query, desc->head_dim, w->q);
         verify_row(w->types.o, t->o, batch, head, query, desc->head_dim_v, row_o);
         verify_row(CLATTN_F32, t->lse, batch, head, query, 1, &row_lse);
-        if (desc->features & CLATTN_FEATURE_ALIBI) {
-            verify_row(CLATTN_F32, t->alibi, batch, head, 0, 1, &slope);
-        }
-        w->slope = (double)slope;
-        w->opposite = verify_opposite(desc, (cl_uint)query);
-        verify_span(desc, (cl_uint)query, &w->begin, &w->end);
+        verify_head(desc, t->alibi, t->bias, t->mask, t->sink, batch, head, &w->head);
+        verify_span(desc, (cl_uint)query, &begin, &end);
+        score_keys(w, (cl_uint)query, begin, end);
         result->ill_rows += check_row(w, row_o, (double)row_lse, &worst_o, &worst_lse);
     }
     result->error = worst_o.error;

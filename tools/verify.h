@@ -41,7 +41,7 @@ struct verify_tensor {
 /* Of a pass. */
 struct verify_tensors {
     struct verify_tensor q, k, v, o, lse;
-    struct verify_tensor alibi; /* where desc has the feature */
+    struct verify_tensor alibi, bias, mask, sink; /* where desc has the feature */
 };
 
 struct verify_result {
@@ -80,8 +80,20 @@ struct verify_score {
 void verify_score(const clattn_desc *desc, double scale, double bias, const float *q,
                   const float *k, struct verify_score *score);
 
-/* The key that the query stands opposite; it need not exist. */
-int64_t verify_opposite(const clattn_desc *desc, cl_uint query);
+/* What features do in one head. */
+struct verify_head {
+    const clattn_desc *desc;
+    struct verify_tensor bias, mask;
+    uint64_t batch, head;
+    double slope; /* of ALiBi */
+    double sink;  /* -INFINITY: none */
+};
+void verify_head(const clattn_desc *desc, struct verify_tensor alibi, struct verify_tensor bias,
+                 struct verify_tensor mask, struct verify_tensor sink, uint64_t batch,
+                 uint64_t head, struct verify_head *result);
+
+/* What they add to a pair's score; -INFINITY where they hide the key. */
+double verify_bias(const struct verify_head *of, cl_uint query, cl_uint key);
 
 /* Decodes one row. */
 void verify_row(clattn_type type, struct verify_tensor t, uint64_t batch, uint64_t head,

@@ -35,8 +35,8 @@ struct work {
 /* What is known of a query without its keys. */
 struct query {
     double lse, delta, plain_delta, delta_terms;
-    double slope; /* of ALiBi */
-    int64_t opposite;
+    struct verify_head head;
+    cl_uint row;
 };
 
 static bool all_finite(const float *row, cl_uint dim) {
@@ -47,11 +47,19 @@ static bool all_finite(const float *row, cl_uint dim) {
     return finite;
 }
 
+/* By bias and mask. */
+static bool sees(const struct work *w, uint64_t batch, uint64_t head, cl_uint row, cl_uint key) {
+    const struct verify_gradients *g = w->given;
+    struct verify_head of;
+    verify_head(w->desc, g->alibi, g->bias, g->mask, g->sink, batch, head, &of);
+    return verify_bias(&of, row, key) != -INFINITY;
+}
+
 static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t row,
                        struct query *query) {
     const clattn_desc *desc = w->desc;
     const struct verify_gradients *g = w->given;
-    float lse, d_lse = 0, slope = 0;
+    float lse, d_lse = 0;
     verify_row(w->types.q, g->q, batch, head, row, desc->head_dim, w->q);
     verify_row(w->types.o, g->d_o, batch, head, row, desc->head_dim_v, w->d_o);
     verify_row(w->types.o, g->o, batch, head, row, desc->head_dim_v, w->o);
@@ -59,12 +67,7 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
     if (g->d_lse.data) {
         verify_row(CLATTN_F32, g->d_lse, batch, head, row, 1, &d_lse);
     }
-    if (desc->features & CLATTN_FEATURE_ALIBI) {
-        verify_row(CLATTN_F32, g->alibi, batch, head, 0, 1, &slope);
-    }
-    *query = (struct query){.slope = (double)slope,
-                            .opposite = verify_opposite(desc, (cl_uint)row),
-
+    *query = (struct query){.row = (cl_uint)row,
                             .lse = (double)lse,
                             .delta = -(double)d_lse,
                             .delta_terms = fabs((double)d_lse)};
@@ -73,6 +76,7 @@ static void read_query(struct work *w, uint64_t batch, uint64_t head, uint64_t r
         query->delta += term;
         query->delta_terms += fabs(term);
     }
+    verify_head(desc, g->alibi, g->bias, g->mask, g->sink, batch, head, &query->head);
     query->plain_delta = elements_single(query->delta);
     w->finite = w->finite && all_finite(w->q, desc->head_dim) &&
                 all_finite(w->d_o, desc->head_dim_v) && all_finite(w->o, desc->head_dim_v) &&
@@ -135,7 +139,7 @@ static void weigh(const struct work *w, const struct query *query, uint64_t key,
     const double cap = (double)desc->softcap, scale = fabs(w->scale);
     struct verify_score score;
     double d_p = 0, terms = query->delta_terms;
-    const double bias = -query->slope * fabs((double)((int64_t)key - query->opposite));
+    const double bias = verify_bias(&query->head, query->row, (cl_uint)key);
     verify_score(desc, w->scale, bias, w->q, w->k, &score);
     const double before = score.exact - bias; /* of what slope is the derivative */
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
@@ -230,17 +234,21 @@ static bool check_query(struct work *w, uint64_t index, struct worst worst[VERIF
     const uint64_t row = index % desc->seq_q, head = index / desc->seq_q % desc->heads_q;
     const uint64_t batch = index / desc->seq_q / desc->heads_q;
     struct query query;
-    cl_uint first, last;
+    cl_uint first, last, seen = 0;
     begin(w);
     read_query(w, batch, head, row, &query);
     verify_span(desc, (cl_uint)row, &first, &last);
     for (cl_uint key = first; key < last; key++) {
         struct weight of_v, of_s;
+        if (verify_bias(&query.head, query.row, key) == -INFINITY) {
+            continue;
+        }
+        seen++;
         read_key(w, batch, head / (desc->heads_q / desc->heads_kv), key);
         weigh(w, &query, key, &of_v, &of_s);
         add(&w->sums[0], &of_s, w->k, desc->head_dim);
     }
-    if (first == last) {
+    if (seen == 0) {
         w->finite = true; /* what sees nothing has gradients of 0, whatever the row holds */
     }
     verify_row(desc->type_d ? desc->type_d : w->types.q, w->given->gradients[VERIFY_D_Q], batch,
@@ -260,7 +268,7 @@ static unsigned check_key(struct work *w, uint64_t index, struct worst worst[VER
             struct weight of_v, of_s;
             cl_uint first, last;
             verify_span(desc, row, &first, &last);
-            if (key >= first && key < last) {
+            if (key >= first && key < last && sees(w, batch, head, row, (cl_uint)key)) {
                 read_key(w, batch, head_kv, key);
                 read_query(w, batch, head, row, &query);
                 weigh(w, &query, key, &of_v, &of_s);

@@ -35,7 +35,7 @@ enum { VERIFY_D_Q, VERIFY_D_K, VERIFY_D_V, VERIFY_GRADIENTS };
 struct verify_gradients {
     struct verify_tensor q, k, v, o, lse, d_o, d_lse;
     struct verify_tensor gradients[VERIFY_GRADIENTS];
-    struct verify_tensor alibi;
+    struct verify_tensor alibi, bias, mask, sink;
 };
 
 struct verify_gradients_result {
