@@ -92,13 +92,12 @@ INLINE floatn dec_sum(floatn x) {
 
 /* Vector `i` of a row of `columns` elements; 0 behind the last one. */
 INLINE floatn dec_vector(__global const void *row, int i, const int type, const int columns) {
-    __global const void *from = storage_at(row, i * LANES, type);
     if (columns % LANES == 0 || (i + 1) * LANES <= columns) {
-        return loadn(from, type);
+        return loadn_at(row, i * LANES, type);
     }
     floatn x = (floatn)(0.0f);
     for (int d = 0; d < columns % LANES; d++) {
-        ((float *)&x)[d] = load(storage_at(from, d, type), type);
+        ((float *)&x)[d] = load_at(row, i * LANES + d, type);
     }
     return x;
 }

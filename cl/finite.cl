@@ -54,7 +54,7 @@ INLINE float finite_lost(const struct band *band, const struct scene *scene,
         if (!HIDES && key == whole && whole < whole_end) {
             key = whole_end - 1;
         } else {
-            const float x = load(v + key * stride + col, TYPE_V);
+            const float x = load_at(v + key * stride, col, TYPE_V);
             const int lost = !finite_float(x) && (!HIDES || finite_sees(scene, row, key));
             sum += lost ? x : 0.0f;
         }

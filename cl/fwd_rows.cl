@@ -59,7 +59,8 @@ __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void fwd_rows(K
         for (int d = 0; d < HEAD_DIM_V; d++) {
             float block = 0.0f;
             for (int j = 0; j < count; j++) {
-                const float sum_j = fma(weights[j], load(v_rows + j * p.v.row + d, TYPE_V), block);
+                const float sum_j =
+                    fma(weights[j], load_at(v_rows + j * p.v.row, d, TYPE_V), block);
                 block = HIDES && weights[j] == HIDDEN ? block : sum_j;
             }
             sum[d] = fma(sum[d], rescale, block);

@@ -25,10 +25,10 @@ INLINE void lanes_convert(float *tile, const int tile_row, __global const void *
         int d = 0;
         for (; d + LANES <= columns; d += LANES) {
             BASE_CONCAT(vstore, LANES)
-            (loadn(storage_at(elements, d, type), type), 0, tile + row * tile_row + d);
+            (loadn_at(elements, d, type), 0, tile + row * tile_row + d);
         }
         for (; d < columns; d++) {
-            tile[row * tile_row + d] = load(storage_at(elements, d, type), type);
+            tile[row * tile_row + d] = load_at(elements, d, type);
         }
     }
 }

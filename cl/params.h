@@ -31,7 +31,7 @@
 /* The element at [batch, head, row, d] is offset + batch * .batch + head * .head + row * .row + d.
  */
 struct strides {
-    PARAMS_LONG offset, batch, head, row; /* elements */
+    PARAMS_LONG offset, batch, head, row; /* elements; bytes where they come in blocks */
 };
 
 struct params {

@@ -8,8 +8,7 @@ INLINE float rows_product(__global const void *a, const int type_a, __global con
                           const int type_b, const int n) {
     float product = 0.0f;
     for (int d = 0; d < n; d++) {
-        product = fma(load(storage_at(a, d, type_a), type_a),
-                      load(storage_at(b, d, type_b), type_b), product);
+        product = fma(load_at(a, d, type_a), load_at(b, d, type_b), product);
     }
     return product;
 }

@@ -5,21 +5,35 @@
  * where cl_khr_fp16 is missing.  Each operand has a type of its own: TYPE_K is that of k, element_k
  * the type of an element of k in OpenCL C.  `type` is a literal in every call, load(k + d, TYPE_K),
  * so the compiler keeps one branch of each function.
+ *
+ * K and V may come in blocks of 32 elements, as ggml has them: a scale in F16 and 32 integers,
+ * whose products are the elements.  A row is whole blocks.  element_k is then a byte, and the
+ * strides of k count bytes: so rows are addressed as those of other types, but an element only by
+ * its row and its number in it (load_at).
+ *
+ *     Q8_0  34 bytes  integers of 8 bits with a sign, in their order
+ *     Q4_0  18 bytes  integers of 4 bits less 8; byte j has number j below and j + 16 above
  */
 #define F32 1
 #define F16 2
 #define BF16 3
+#define Q8_0 4
+#define Q4_0 5
+#define STORAGE_BLOCKED(type) ((type) >= Q8_0)
 
 typedef float element_f32;
 typedef ushort element_f16;
 typedef ushort element_bf16;
+typedef uchar element_q8_0;
+typedef uchar element_q4_0;
 typedef uchar element_u8; /* of a mask */
 typedef int element_i32;  /* of lengths */
 
-/* The element that lies `at` elements behind p. */
+/* The element that lies `at` elements behind p; of blocks, the row that lies `at` bytes behind. */
 INLINE __global const void *storage_at(__global const void *p, long at, const int type) {
-    return type == F32 ? (__global const void *)((__global const float *)p + at)
-                       : (__global const void *)((__global const ushort *)p + at);
+    return type == F32             ? (__global const void *)((__global const float *)p + at)
+           : STORAGE_BLOCKED(type) ? (__global const void *)((__global const uchar *)p + at)
+                                   : (__global const void *)((__global const ushort *)p + at);
 }
 
 INLINE float load(__global const void *p, const int type) {
@@ -100,6 +114,46 @@ INLINE void store4(__global void *p, float4 x, const int type, int aligned) {
     }
 }
 
+/* ---- Element `d` of a row, and those behind it, in any type ---- */
+
+/* The block of element d of a row. */
+INLINE __global const uchar *storage_block(__global const void *row, int d, const int type) {
+    return (__global const uchar *)row + d / 32 * (type == Q8_0 ? 34 : 18);
+}
+
+INLINE float storage_scale(__global const uchar *block) {
+    return vload_half(0, (__global const half *)block);
+}
+
+/* Integer i of a block, and, of n that lie in one half of the block, all. */
+INLINE float storage_integer(__global const uchar *block, int i, const int type) {
+    return type == Q8_0 ? convert_float(((__global const char *)block)[2 + i])
+                        : convert_float((block[2 + i % 16] >> i / 16 * 4) & 15) - 8.0f;
+}
+#define STORAGE_INTEGERS(name, n)                                                                  \
+    INLINE BASE_CONCAT(float, n) name(__global const uchar *block, int i, const int type) {        \
+        __global const uchar *bits = block + 2 + (type == Q8_0 ? i : i % 16);                      \
+        const BASE_CONCAT(uchar, n) x = BASE_CONCAT(vload, n)(0, bits);                            \
+        const BASE_CONCAT(uchar, n) four = (x >> (BASE_CONCAT(uchar, n))(i / 16 * 4)) & (uchar)15; \
+        return type == Q8_0 ? BASE_CONCAT(convert_float, n)(BASE_CONCAT(as_char, n)(x))            \
+                            : BASE_CONCAT(convert_float, n)(four) - 8.0f;                          \
+    }
+STORAGE_INTEGERS(storage_integers4, 4)
+
+INLINE float load_at(__global const void *row, int d, const int type) {
+    if (STORAGE_BLOCKED(type)) {
+        __global const uchar *block = storage_block(row, d, type);
+        return storage_scale(block) * storage_integer(block, d % 32, type);
+    }
+    return load(storage_at(row, d, type), type);
+}
+
+/* Four elements from d on, a multiple of 4, of a row in blocks. */
+INLINE float4 load4_blocked(__global const void *row, int d, const int type) {
+    __global const uchar *block = storage_block(row, d, type);
+    return storage_scale(block) * storage_integers4(block, d % 32, type);
+}
+
 #if LANES > 1
 /* ---- LANES elements, wherever they lie ---- */
 
@@ -123,5 +177,15 @@ INLINE void storen(__global void *p, floatn x, const int type) {
         BASE_CONCAT(vstore, LANES)
         (BASE_CONCAT(convert_ushort, LANES)(kept), 0, (__global ushort *)p);
     }
+}
+
+/* LANES elements from d on, a multiple of LANES. */
+STORAGE_INTEGERS(storage_integersn, LANES)
+INLINE floatn loadn_at(__global const void *row, int d, const int type) {
+    if (STORAGE_BLOCKED(type)) {
+        __global const uchar *block = storage_block(row, d, type);
+        return storage_scale(block) * storage_integersn(block, d % 32, type);
+    }
+    return loadn(storage_at(row, d, type), type);
 }
 #endif

@@ -62,20 +62,25 @@ INLINE int tile_chunk(int i, const int rows, int *row, int *d) {
 
 /*
  * Four elements on their way to a tile.  16 bits each stay as they are stored, which takes half as
- * many registers; where one of the tensors is F32, all come as floats.
+ * many registers; where one of the tensors is F32 or
+ * comes in blocks, all come as floats.
  */
 #ifdef OPERAND_D_O
 #define CHUNK_D_O TYPE_D_O
 #else
 #define CHUNK_D_O TYPE_Q
 #endif
-#if TYPE_Q == F32 || TYPE_K == F32 || TYPE_V == F32 || CHUNK_D_O == F32
+#if TYPE_Q == F32 || TYPE_K == F32 || TYPE_V == F32 || CHUNK_D_O == F32 || \
+    STORAGE_BLOCKED(TYPE_K) || STORAGE_BLOCKED(TYPE_V)
 typedef float4 chunk;
 INLINE chunk chunk_load(__global const void *p, const int type, int aligned) {
     return load4(p, type, aligned);
 }
 INLINE float chunk_load_one(__global const void *p, const int type) {
     return load(p, type);
+}
+INLINE chunk chunk_load_blocked(__global const void *row, int d, const int type) {
+    return load4_blocked(row, d, type);
 }
 INLINE float4 chunk_floats(chunk x, const int type) {
     (void)type;
@@ -86,6 +91,10 @@ typedef ushort4 chunk;
 INLINE chunk chunk_load(__global const void *p, const int type, int aligned) {
     (void)type;
     return read4_16((__global const ushort *)p, aligned);
+}
+INLINE chunk chunk_load_blocked(__global const void *row, int d, const int type) {
+    (void)row, (void)d, (void)type;
+    return (chunk)(0); /* there are no blocks */
 }
 INLINE ushort chunk_load_one(__global const void *p, const int type) {
     (void)type;
@@ -109,10 +118,12 @@ INLINE void tile_read(chunk *chunks, __global const void *from, const int type, 
         int row, d;
         const int inside = tile_chunk(i, rows, &row, &d);
         const int count = inside ? dim - d0 - d : 0;
-        __global const void *p = storage_at(from, min(first + row, last) * stride, type);
-        p = storage_at(storage_at(p, d0, type), d, type);
+        __global const void *of_row = storage_at(from, min(first + row, last) * stride, type);
+        __global const void *p = storage_at(storage_at(of_row, d0, type), d, type);
         chunks[i] = (chunk)(0);
-        if (count >= 4) {
+        if (STORAGE_BLOCKED(type)) {
+            chunks[i] = count >= 4 ? chunk_load_blocked(of_row, d0 + d, type) : chunks[i];
+        } else if (count >= 4) {
             chunks[i] = chunk_load(p, type, aligned);
         } else if (dim % 4 != 0) {
             chunks[i].x = count > 0 ? chunk_load_one(p, type) : 0;

@@ -143,6 +143,15 @@ typedef cl_uint clattn_type;
 #define CLATTN_F16 2u  /* IEEE binary16; cl_khr_fp16 is not needed */
 #define CLATTN_BF16 3u /* the upper half of a binary32 */
 
+/* Of k and v alone, in the forward pass: quantised, in ggml's blocks of 32 elements.  A block is a
+ * scale in F16 and 32 integers; an element is scale * integer.  Q8_0: 34 bytes, the integers are
+ * int8_t.  Q4_0: 18 bytes, the integers are 0 ... 15 less 8; of the 16 bytes behind the scale, byte
+ * j has element j in its lower and element j + 16 in its upper half.  Strides still count elements
+ * and are multiples of 32; offsets are multiples of 2 bytes; the tensor's head dimension is a
+ * multiple of 32 (else CLATTN_UNSUPPORTED). */
+#define CLATTN_Q8_0 4u
+#define CLATTN_Q4_0 5u
+
 /* Where the band's diagonal lies when seq_q and seq_kv differ.  Query i stands
  * opposite key i + seq_kv - seq_q (END: the last query sees the last key) or
  * opposite key i (START). */
@@ -155,11 +164,12 @@ typedef cl_uint clattn_align;
 /* Promises, bits of clattn_desc.promises: what the caller says of the tensors of every enqueue.  A
  * promise changes no result.  An enqueue that breaks one is refused (CLATTN_INVALID_TENSOR).
  *
- * ALIGNED is about q, k, v and o.  Their offsets are multiples of 16 bytes (in SVM: the address
- * plus the offset; in a buffer of CL_MEM_USE_HOST_PTR its host memory, too).  Where a call has
- * several batches, heads or rows, the stride between them is a multiple of 16 bytes, not 0, and
- * below 2^40 bytes.  lse, the tensors of clattn_extras and tensors without elements may lie
- * anywhere.  The plan then compiles no second variant for other strides (clattn_plan_variant). */
+ * ALIGNED is about q, k, v and o, but not about those in Q8_0 or Q4_0.  Their offsets are multiples
+ * of 16 bytes (in SVM: the address plus the offset; in a buffer of CL_MEM_USE_HOST_PTR its host
+ * memory, too).  Where a call has several batches, heads or rows, the stride between them is a
+ * multiple of 16 bytes, not 0, and below 2^40 bytes.  lse, the tensors of clattn_extras and tensors
+ * without elements may lie anywhere.  The plan then compiles no second variant for other strides
+ * (clattn_plan_variant). */
 #define CLATTN_PROMISE_ALIGNED ((cl_ulong)1 << 0)
 
 /* What a plan computes: attention's output, or the gradients of q, k and v. */
@@ -269,7 +279,8 @@ typedef struct clattn_desc {
     cl_ulong features;     /* bits CLATTN_FEATURE_*; default 0 */
     cl_ulong promises;     /* bits CLATTN_PROMISE_*; default 0: none */
     clattn_type type_k;    /* default 0: as type.  Solvers for matrix engines (fwd_mma, fwd_wgmma)
-                          answer where q, k, v and o have one type, all others any types */
+                          answer where q, k, v and o have one type, all others any types.  Q8_0 and
+                          Q4_0: not "standard" */
     clattn_type type_v;    /* default 0: as type_k */
     clattn_type type_o;    /* default 0: as type */
     clattn_type type_d;    /* of d_q, d_k and d_v; default 0: as q, k and v.  d_o is as o */
@@ -388,7 +399,7 @@ CLATTN_API cl_int clattn_plan_describe(clattn_plan plan, char *text, size_t capa
 /* ---- Enqueue ------------------------------------------------------------ */
 
 /* Where a tensor lies: exactly one of buffer and svm, a byte offset into it (a
- * multiple of the element's size), and strides in elements.  Elements of the last
+ * multiple of the element's size; see CLATTN_Q8_0), and strides in elements.  Elements of the last
  * dimension are contiguous.  Strides are not negative; inputs may overlap or broadcast with
  * stride 0.  A tensor without elements may have no memory at all. */
 typedef struct clattn_tensor {

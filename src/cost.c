@@ -44,6 +44,10 @@ struct sides {
     double width, met_type; /* products for each pair; bytes of a row of the side that is met */
 };
 
+static double row_bytes(cl_uint width, clattn_type type) {
+    return (double)width * problem_type_bytes(type) / problem_type_block(type);
+}
+
 static struct sides sides_of(const struct problem *p, cl_uint writes) {
     const bool keys = (writes & (OPERAND_BIT(OPERAND_D_K) | OPERAND_BIT(OPERAND_D_V))) != 0;
     const double width = (double)p->head_dim + p->head_dim_v;
@@ -52,15 +56,13 @@ static struct sides sides_of(const struct problem *p, cl_uint writes) {
                       .met = p->seq_kv,
                       .turns = 1,
                       .width = p->pass == CLATTN_BACKWARD ? 2 * width : width};
-    s.met_type = (double)p->head_dim * problem_type_size(p->type_k) +
-                 (double)p->head_dim_v * problem_type_size(p->type_v);
+    s.met_type = row_bytes(p->head_dim, p->type_k) + row_bytes(p->head_dim_v, p->type_v);
     if (keys) {
         s.heads = (cl_ulong)p->batch * p->heads_kv;
         s.own = p->seq_kv;
         s.met = p->seq_q;
         s.turns = p->heads_q / p->heads_kv;
-        s.met_type = (double)p->head_dim * problem_type_size(p->type) +
-                     (double)p->head_dim_v * problem_type_size(p->type_o);
+        s.met_type = row_bytes(p->head_dim, p->type) + row_bytes(p->head_dim_v, p->type_o);
     }
     return s;
 }

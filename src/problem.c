@@ -10,8 +10,12 @@
 static const struct {
     clattn_type type;
     const char *name;
-    cl_uint element_size;
-} types[] = {{CLATTN_F32, "f32", 4}, {CLATTN_F16, "f16", 2}, {CLATTN_BF16, "bf16", 2}};
+    cl_uint block, bytes; /* elements of a block, 1 where each stands alone; and its bytes */
+} types[] = {{CLATTN_F32, "f32", 1, 4},
+             {CLATTN_F16, "f16", 1, 2},
+             {CLATTN_BF16, "bf16", 1, 2},
+             {CLATTN_Q8_0, "q8_0", 32, 34},
+             {CLATTN_Q4_0, "q4_0", 32, 18}};
 
 enum { TYPES = sizeof types / sizeof types[0] };
 
@@ -24,21 +28,56 @@ const char *problem_type_name(clattn_type type) {
     return NULL;
 }
 
+static size_t index_of_type(clattn_type type) {
+    size_t i = 0;
+    while (i < TYPES && types[i].type != type) {
+        i++;
+    }
+    assert(i < TYPES && "problem_from_desc has let another type pass");
+    return i;
+}
+
 const char *problem_element_name(clattn_type type) {
     return type == PROBLEM_BYTE ? "u8" : type == PROBLEM_INT ? "i32" : problem_type_name(type);
 }
 
-cl_uint problem_type_size(clattn_type type) {
-    if (type == PROBLEM_BYTE || type == PROBLEM_INT) {
-        return type == PROBLEM_BYTE ? 1 : sizeof(cl_int);
-    }
-    for (size_t i = 0; i < TYPES; i++) {
-        if (types[i].type == type) {
-            return types[i].element_size;
+cl_uint problem_type_block(clattn_type type) {
+    return type == PROBLEM_BYTE || type == PROBLEM_INT ? 1 : types[index_of_type(type)].block;
+}
+
+cl_uint problem_type_bytes(clattn_type type) {
+    return type == PROBLEM_BYTE  ? 1
+           : type == PROBLEM_INT ? (cl_uint)sizeof(cl_int)
+                                 : types[index_of_type(type)].bytes;
+}
+
+bool problem_blocked(const struct problem *p) {
+    return problem_type_block(p->type_k) > 1 || problem_type_block(p->type_v) > 1;
+}
+
+/* Only k and v come in blocks, only where nobody needs gradients, and a row is whole blocks. */
+static cl_int check_blocks(const struct problem *p, struct status *status) {
+    const struct {
+        const char *name, *width;
+        clattn_type type;
+        cl_uint dim;
+    } tensors[] = {{"type_k", "head_dim", p->type_k, p->head_dim},
+                   {"type_v", "head_dim_v", p->type_v, p->head_dim_v}};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        const cl_uint block = problem_type_block(tensors[i].type);
+        const char *type = problem_type_name(tensors[i].type);
+        if (block > 1 && p->pass == CLATTN_BACKWARD) {
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "desc: %s is %s, which the backward pass does not take",
+                              tensors[i].name, type);
+        }
+        if (tensors[i].dim % block != 0) {
+            return status_set(status, CLATTN_UNSUPPORTED,
+                              "desc: %s is %u, but with %s in %s only multiples of %u are offered",
+                              tensors[i].width, tensors[i].dim, tensors[i].name, type, block);
         }
     }
-    assert(false && "problem_from_desc has let another type pass");
-    return 0;
+    return CL_SUCCESS;
 }
 
 void problem_fill_types(struct problem *p) {
@@ -117,14 +156,19 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
     const struct {
         const char *name;
         clattn_type type;
-        bool has_default;
-    } given[] = {{"type", d.type, false},    {"type_k", d.type_k, true},
-                 {"type_v", d.type_v, true}, {"type_o", d.type_o, true},
-                 {"type_d", d.type_d, true}, {"type_bias", d.type_bias, true}};
+        bool has_default, may_be_blocked;
+    } given[] = {{"type", d.type, false, false},    {"type_k", d.type_k, true, true},
+                 {"type_v", d.type_v, true, true},  {"type_o", d.type_o, true, false},
+                 {"type_d", d.type_d, true, false}, {"type_bias", d.type_bias, true, false}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
         if (!problem_type_name(given[i].type) && !(given[i].has_default && given[i].type == 0)) {
-            return status_set(status, invalid, "desc: %s %u is none of CLATTN_F32, _F16, _BF16",
-                              given[i].name, given[i].type);
+            return status_set(status, invalid, "desc: %s %u is none of CLATTN_F32, _F16, _BF16%s",
+                              given[i].name, given[i].type,
+                              given[i].may_be_blocked ? ", _Q8_0, _Q4_0" : "");
+        }
+        if (given[i].type && !given[i].may_be_blocked && problem_type_block(given[i].type) > 1) {
+            return status_set(status, invalid, "desc: %s is %s, which only k and v may have",
+                              given[i].name, problem_type_name(given[i].type));
         }
     }
     d.heads_kv = d.heads_kv ? d.heads_kv : d.heads_q;
@@ -235,5 +279,5 @@ cl_int problem_from_desc(struct problem *p, const clattn_desc *desc, struct stat
         normalise_merge(p);
     }
     normalise_band(p);
-    return CL_SUCCESS;
+    return check_blocks(p, status);
 }

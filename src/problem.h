@@ -53,10 +53,14 @@ void problem_fill_types(struct problem *p);
 /* Have q, k, v and o more than one type? */
 bool problem_mixed(const struct problem *p);
 
-/* Bytes of one element. */
-cl_uint problem_type_size(clattn_type type);
+/* Elements of a block of the type, 1 where each element stands alone; and the bytes of one. */
+cl_uint problem_type_block(clattn_type type);
+cl_uint problem_type_bytes(clattn_type type);
 
-/* "f32", "f16", "bf16"; NULL for any other number */
+/* Does k or v come in blocks? */
+bool problem_blocked(const struct problem *p);
+
+/* "f32", "f16", "bf16", "q8_0", "q4_0"; NULL for any other number */
 const char *problem_type_name(clattn_type type);
 
 /* The same, "u8" for PROBLEM_BYTE and "i32" for PROBLEM_INT: what kernels call element_u8. */

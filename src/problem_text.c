@@ -173,7 +173,9 @@ static int read_type(const char *word, size_t length, clattn_type *type) {
     for (int i = 0; i < TYPE_WORDS; i++) {
         const size_t before = type_letters[i] != '\0';
         for (*type = CLATTN_F32; problem_type_name(*type); ++*type) {
+            const bool may_be_blocked = type_letters[i] == 'k' || type_letters[i] == 'v';
             if ((!before || word[0] == type_letters[i]) &&
+                (may_be_blocked || problem_type_block(*type) == 1) &&
                 text_is(word + before, length - before, problem_type_name(*type))) {
                 return i;
             }

@@ -164,6 +164,7 @@ extern const struct solver solver_dec_lanes;
 const struct solver solver_dec_lanes = {
     .name = "dec_lanes",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,

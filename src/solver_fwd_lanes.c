@@ -107,6 +107,7 @@ extern const struct solver solver_fwd_lanes;
 const struct solver solver_fwd_lanes = {
     .name = "fwd_lanes",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,

@@ -35,6 +35,7 @@ extern const struct solver solver_fwd_rows;
 const struct solver solver_fwd_rows = {
     .name = "fwd_rows",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,

@@ -185,6 +185,7 @@ extern const struct solver solver_fwd_tile;
 const struct solver solver_fwd_tile = {
     .name = "fwd_tile",
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .features = SOLVERS_HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS,
     .fits = fits,

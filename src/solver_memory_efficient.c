@@ -40,6 +40,7 @@ const struct solver solver_memory_efficient = {
     .name = "memory_efficient",
     .baseline = true,
     .mixed = true,
+    .blocked = true,
     .scored = true,
     .like = like,
     .stages = stages,

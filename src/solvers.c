@@ -22,7 +22,8 @@ static cl_ulong lacks(const struct solver *solver, const struct problem *p) {
 }
 
 bool solvers_offers(const struct solver *solver, const struct problem *p) {
-    return !lacks(solver, p) && (solver->mixed || !problem_mixed(p));
+    return !lacks(solver, p) && (solver->mixed || !problem_mixed(p)) &&
+           (solver->blocked || !problem_blocked(p));
 }
 
 static const struct variant no_parameters;
@@ -37,6 +38,11 @@ enum fitness solvers_fit(const struct solver *solver, const struct problem *p,
     if (lacks(solver, p)) {
         text_printf(why, "%s does not offer", solver->name);
         problem_format_features(lacks(solver, p), why);
+        return CANNOT;
+    }
+    if (solver->mixed && !solvers_offers(solver, p)) {
+        text_printf(why, "%s takes no blocks of quantised elements, not ", solver->name);
+        problem_format_types(p, why);
         return CANNOT;
     }
     if (!solvers_offers(solver, p)) {

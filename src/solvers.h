@@ -67,6 +67,9 @@ struct solver {
     /* Does the solver offer problems whose q, k, v and o differ in type? */
     bool mixed;
 
+    /* Does the solver offer k and v in blocks (Q8_0, Q4_0)? */
+    bool blocked;
+
     /* The solver whose members, from fits to legal, this one uses for the variant.  The device is
      * looked at only where the variant lacks parameters.  NULL: the solver has its own. */
     const struct solver *(*like)(const struct device *d, const struct variant *v);

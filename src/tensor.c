@@ -9,13 +9,21 @@
 
 enum { DIMENSIONS = 3 };
 
+enum { BLOCK_ALIGNMENT = 2 }; /* bytes: of the scale that a block begins with */
+
 struct dimension {
     cl_ulong count, stride; /* stride in bytes */
 };
 
+/* The bytes of what t's strides and width count: of an element; where elements come in blocks,
+ * 1. */
+static cl_uint unit_of(clattn_type type) {
+    return problem_type_block(type) > 1 ? 1 : problem_type_bytes(type);
+}
+
 /* Dimensions with more than one element, innermost stride first.  Returns their number. */
 static size_t dimensions_of(const struct tensor *t, struct dimension out[DIMENSIONS]) {
-    const cl_uint size = problem_type_size(t->shape.type);
+    const cl_uint size = unit_of(t->shape.type);
     assert(t->strides.row >= 0 && t->strides.head >= 0 && t->strides.batch >= 0);
     const struct dimension all[DIMENSIONS] = {
         {t->shape.rows, (cl_ulong)t->strides.row * size},
@@ -94,11 +102,39 @@ static cl_int read_buffer(struct tensor *t, const clattn_tensor *from, cl_contex
     return CL_SUCCESS;
 }
 
+/* Where elements come in blocks, the width and the strides become numbers of bytes. */
+static cl_int count_blocks(struct tensor *t, clattn_tensor *given, struct status *status) {
+    const cl_uint block = problem_type_block(t->shape.type);
+    const cl_uint bytes = problem_type_bytes(t->shape.type);
+    const struct {
+        const char *name;
+        cl_long *value;
+    } strides[] = {{"stride_batch", &given->stride_batch},
+                   {"stride_head", &given->stride_head},
+                   {"stride_row", &given->stride_row}};
+    for (size_t i = 0; i < sizeof strides / sizeof *strides && block > 1; i++) {
+        if (*strides[i].value % block != 0) {
+            return status_set(status, CLATTN_INVALID_TENSOR,
+                              "%s: %s %" PRId64 " is not a multiple of the %u elements of a block",
+                              t->name, strides[i].name, (int64_t)*strides[i].value, block);
+        }
+        if (*strides[i].value / block > INT64_MAX / bytes) {
+            return status_set(status, CLATTN_OUT_OF_BOUNDS,
+                              "%s: %s %" PRId64 " is beyond 2^63 bytes", t->name, strides[i].name,
+                              (int64_t)*strides[i].value);
+        }
+        *strides[i].value = *strides[i].value / block * bytes;
+    }
+    t->shape.width = block > 1 ? t->shape.width / block * bytes : t->shape.width;
+    return CL_SUCCESS;
+}
+
 cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context context,
                     const struct device *d, struct status *status) {
     const char *name = t->name;
     const struct operand_shape *shape = &t->shape;
-    const cl_uint element_size = problem_type_size(shape->type);
+    const cl_uint element_size = unit_of(shape->type);
+    const cl_uint step = problem_type_block(shape->type) > 1 ? BLOCK_ALIGNMENT : element_size;
     const cl_int invalid = CLATTN_INVALID_TENSOR;
     clattn_tensor given = CLATTN_TENSOR_INIT;
     cl_int code = sized_copy(&sized_tensor, name, &given, from, status);
@@ -108,16 +144,19 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     if (given.buffer && given.svm) {
         return status_set(status, invalid, "%s: it has both a buffer and an SVM pointer", name);
     }
-    if (given.offset % element_size != 0) {
-        return status_set(status, invalid,
-                          "%s: offset %zu is not a multiple of its element's %u bytes", name,
-                          given.offset, element_size);
+    if (given.offset % step != 0) {
+        return status_set(status, invalid, "%s: offset %zu is not a multiple of its %s %u bytes",
+                          name, given.offset, step == element_size ? "element's" : "scales'", step);
     }
     if (given.stride_batch < 0 || given.stride_head < 0 || given.stride_row < 0) {
         return status_set(
             status, invalid,
             "%s: a stride is negative (batch %" PRId64 ", head %" PRId64 ", row %" PRId64 ")", name,
             (int64_t)given.stride_batch, (int64_t)given.stride_head, (int64_t)given.stride_row);
+    }
+    code = count_blocks(t, &given, status);
+    if (code != CL_SUCCESS) {
+        return code;
     }
     t->strides = (struct strides){(cl_long)(given.offset / element_size), given.stride_batch,
                                   given.stride_head, given.stride_row};
@@ -156,10 +195,10 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
             return status_set(status, CLATTN_OUT_OF_BOUNDS,
                               "%s: its last element is beyond all addresses", name);
         }
-        if (t->begin % element_size != 0) {
+        if (t->begin % step != 0) {
             return status_set(status, invalid,
-                              "%s: its SVM pointer is not a multiple of its element's %u bytes",
-                              name, element_size);
+                              "%s: its SVM pointer is not a multiple of its %s %u bytes", name,
+                              step == element_size ? "element's" : "scales'", step);
         }
     }
     t->buffer = given.buffer;
@@ -175,12 +214,15 @@ cl_int tensor_check(struct tensor *t, const clattn_tensor *from, cl_context cont
     for (size_t i = 0; i < n; i++) {
         t->aligned = t->aligned && dimensions[i].stride % 16 == 0;
     }
+    /* Blocks are read byte by byte: they keep nobody from wide reads of the other tensors. */
+    t->aligned = t->aligned || problem_type_block(shape->type) > 1;
     return CL_SUCCESS;
 }
 
 cl_int tensor_check_promise(const struct tensor *t, struct status *status) {
     struct dimension dimensions[DIMENSIONS];
-    const size_t n = t->present ? dimensions_of(t, dimensions) : 0;
+    const bool asked = t->present && problem_type_block(t->shape.type) == 1;
+    const size_t n = asked ? dimensions_of(t, dimensions) : 0;
     bool kept = t->aligned || !t->present;
     for (size_t i = 0; i < n; i++) {
         kept = kept && dimensions[i].stride > 0 && dimensions[i].stride >> 40 == 0;
@@ -199,7 +241,7 @@ cl_int tensor_check_promise(const struct tensor *t, struct status *status) {
 static bool overlaps_itself(const struct tensor *t) {
     struct dimension dimensions[DIMENSIONS];
     const size_t n = dimensions_of(t, dimensions);
-    cl_ulong covered = t->shape.width * problem_type_size(t->shape.type);
+    cl_ulong covered = t->shape.width * unit_of(t->shape.type);
     for (size_t i = 0; i < n; i++) {
         if (t->summed && dimensions[i].stride == 0) {
             continue;
@@ -217,7 +259,7 @@ static bool overlaps_itself(const struct tensor *t) {
 static bool residue_width(const struct tensor *t, cl_ulong modulus, cl_ulong *width) {
     struct dimension dimensions[DIMENSIONS];
     const size_t n = dimensions_of(t, dimensions);
-    *width = t->shape.width * problem_type_size(t->shape.type);
+    *width = t->shape.width * unit_of(t->shape.type);
     for (size_t i = 0; i < n; i++) {
         if (dimensions[i].stride % modulus == 0) {
             continue;

@@ -22,7 +22,7 @@ struct tensor {
     cl_mem buffer;          /* the kernel's argument; NULL when svm or empty */
     void *svm;              /* the kernel's argument; NULL when buffer or empty */
     bool present;           /* false: no elements, or an optional tensor that is not given */
-    struct strides strides; /* elements */
+    struct strides strides; /* elements; bytes where these come in blocks, as shape.width then */
     bool aligned;           /* every row starts at a multiple of 16 bytes */
     const void *root;       /* the buffer, or the parent of a sub-buffer; NULL for SVM */
     cl_ulong begin, end;    /* the bytes of the tensor, counted from root's start; SVM: addresses */

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "blocks.h"
 #include "reference.h"
 
 struct outcome {
@@ -130,7 +131,8 @@ static bool meets(enum demand demand, const void *value, const void *clean, clat
 /* What each element of a row must be, compared to the clean run. */
 struct demands {
     enum demand o, lse;
-    cl_uint column;   /* the one that o is about, if only one */
+    cl_uint column;   /* the one that o is about, if only one; */
+    cl_uint columns;  /* or so many that share a block with it; 0: it alone */
     bool only_column; /* the others: SAME_BITS */
 };
 
@@ -142,7 +144,9 @@ static bool row_meets(const struct run *run, const struct outcome *outcome, size
     size_t size = reference_type_size(type);
     for (cl_uint d = 0; d < desc->head_dim_v; d++) {
         size_t at = (row * desc->head_dim_v + d) * size;
-        enum demand demand = demands->only_column && d != demands->column ? SAME_BITS : demands->o;
+        const cl_uint width = demands->columns ? demands->columns : 1;
+        const bool other = demands->only_column && d / width != demands->column / width;
+        enum demand demand = other ? SAME_BITS : demands->o;
         if (!meets(demand, outcome->o + at, run->clean.o + at, type)) {
             report(run, what, row, (long)d, reference_decode(type, outcome->o + at), words[demand]);
             return false;
@@ -225,6 +229,11 @@ static bool choose_row(const struct run *run, size_t head, bool keys, cl_uint *c
     return found;
 }
 
+/* Columns that a bad number spoils. */
+static cl_uint columns_of(const struct tensors_view *view) {
+    return blocks_has(view->type) ? BLOCKS_ELEMENTS : 1;
+}
+
 static bool bad_element(struct run *run, const struct probe *probe) {
     const struct demands untouched = {.o = SAME_BITS, .lse = SAME_BITS};
     const clattn_desc *desc = &run->tensors.live;
@@ -239,11 +248,12 @@ static bool bad_element(struct run *run, const struct probe *probe) {
         return true;
     struct demands demands = probe->demands;
     demands.column = (view->dim - 1) * probe->where / 2;
+    demands.columns = columns_of(view);
 
     struct outcome outcome;
     tensors_fill(&run->tensors, FILL_ZERO);
     size_t bad_at = tensors_at(view, bad_batch, bad_head, bad_row, demands.column);
-    reference_encode(view->type, probe->value, view->memory->image + bad_at);
+    blocks_spoil(view->type, probe->value, view->memory->image + bad_at, 0);
     bool ok = launch(run, &outcome);
     if (!ok)
         fprintf(stderr, "%s\n", probe->what);
@@ -307,8 +317,9 @@ struct bad {
     unsigned kind;
 };
 
-/* Scattered over V, none twice; how many. */
+/* Scattered over V, none twice, nor two in a block; how many. */
 static unsigned scatter(const struct tensors_view *view, struct bad list[BAD]) {
+    const cl_uint width = columns_of(view);
     unsigned count = 0;
     for (unsigned i = 0; i < BAD; i++) {
         const unsigned many = i * 2654435761u; /* Knuth's multiplicative hash */
@@ -317,7 +328,7 @@ static unsigned scatter(const struct tensors_view *view, struct bad list[BAD]) {
         bool known = false;
         for (unsigned j = 0; j < count; j++)
             known |= list[j].batch == bad.batch && list[j].head == bad.head &&
-                     list[j].row == bad.row && list[j].column == bad.column;
+                     list[j].row == bad.row && list[j].column / width == bad.column / width;
         if (!known)
             list[count++] = bad;
     }
@@ -326,14 +337,14 @@ static unsigned scatter(const struct tensors_view *view, struct bad list[BAD]) {
 
 /* What a row sees of them in a column. */
 static unsigned kinds_seen(const struct run *run, const struct bad *list, unsigned count,
-                           size_t row, cl_uint column) {
+                           size_t row, cl_uint column, cl_uint width) {
     const clattn_desc *desc = &run->tensors.live;
     cl_uint query = (cl_uint)(row % desc->seq_q);
     cl_uint head = (cl_uint)(row / desc->seq_q % desc->heads_q);
     cl_uint batch = (cl_uint)(row / desc->seq_q / desc->heads_q);
     unsigned kinds = 0;
     for (unsigned i = 0; i < count; i++)
-        if (list[i].column == column && list[i].batch == batch &&
+        if (list[i].column / width == column / width && list[i].batch == batch &&
             list[i].head == head / (desc->heads_q / desc->heads_kv) &&
             sees(run, row / desc->seq_q, query, list[i].row))
             kinds |= list[i].kind;
@@ -356,9 +367,10 @@ static bool bad_elements(struct run *run) {
         const double value = list[i].kind == BAD_NAN   ? NAN
                              : list[i].kind == BAD_INF ? INFINITY
                                                        : -INFINITY;
-        reference_encode(view->type, value,
-                         view->memory->image + tensors_at(view, list[i].batch, list[i].head,
-                                                          list[i].row, list[i].column));
+        blocks_spoil(view->type, value,
+                     view->memory->image +
+                         tensors_at(view, list[i].batch, list[i].head, list[i].row, list[i].column),
+                     0);
     }
     bool ok = launch(run, &outcome);
     if (!ok)
@@ -366,16 +378,17 @@ static bool bad_elements(struct run *run) {
     const clattn_type type = run->tensors.view[TENSOR_O].type;
     const size_t size = reference_type_size(type);
     const size_t rows = (size_t)desc->batch * desc->heads_q * desc->seq_q;
+    const cl_uint width = columns_of(view);
+    /* A scale of Inf gives elements of either sign, and NaN of integers that are 0. */
     for (size_t row = 0; ok && row < rows; row++) {
         for (cl_uint d = 0; ok && d < desc->head_dim_v; d++) {
-            const unsigned kinds = kinds_seen(run, list, count, row, d);
-            const enum demand demand = kinds == 0                                   ? SAME_BITS
-                                       : kinds == BAD_INF || kinds == BAD_MINUS_INF ? NOT_FINITE
-                                                                                    : NOT_A_NUMBER;
+            const unsigned kinds = kinds_seen(run, list, count, row, d, width);
+            const bool sure = kinds & BAD_NAN || (width == 1 && kinds == (BAD_INF | BAD_MINUS_INF));
+            const enum demand demand = kinds == 0 ? SAME_BITS : sure ? NOT_A_NUMBER : NOT_FINITE;
             const size_t at = (row * desc->head_dim_v + d) * size;
             const double x = reference_decode(type, outcome.o + at);
             ok = meets(demand, outcome.o + at, run->clean.o + at, type) &&
-                 !(demand == NOT_FINITE && isinf(x) && (x > 0) != (kinds == BAD_INF));
+                 !(demand == NOT_FINITE && width == 1 && isinf(x) && (x > 0) != (kinds == BAD_INF));
             if (!ok)
                 report(run, "many bad elements of v", row, (long)d, x, words[demand]);
         }

@@ -94,6 +94,13 @@ const struct test_case cases_table[] = {
     {"f16 vbf16 of32 h2 q33 k65 d64 softcap5", "bhsd", "", NULL},
     {"f32 of16 h2 q33 k65 d16:3 window10,5", "padded", "", NULL},
 
+    /* k and v in blocks of 32 elements */
+    {"f32 kq8_0 b2 h4:2 q33 k65 d64", "padded", "v=uniform:0.001", NULL},
+    {"f32 kq8_0 vq4_0 h4:2 q7 k130 d64:96 causal", "bshd", "unordered", NULL},
+    {"f16 kq4_0 vq8_0 h5:1 q1 k300 d128 causal", "padded", "", NULL},
+    {"bf16 vq4_0 of32 h2 q33 k65 d40:32 window33,17 softcap3 alibi", "bhsd", "svm", NULL},
+    {"f32 kq4_0 vf16 b2 h2 q17 k70 d32:24 causal", "broadcast", "", NULL},
+
     /* softcap */
     {"f32 h4:2 q33 k65 d64 softcap5", "padded", "", NULL},
     {"f32 h2 q60 k130 d64 softcap50", "bshd", "amplitude=30", NULL},
@@ -254,6 +261,9 @@ const struct test_case cases_table[] = {
     {"f16 kbf16 vf16 of32 h2 q65 k130 d40:33 causal", "padded", "",
      "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=32 THREADS_M=8 THREADS_N=8 Q_RESIDENT=0 "
      "PREFETCH=1 WIDE_READS=1"},
+    {"f16 kq8_0 vq4_0 of32 h2 q65 k130 d64:96 causal", "padded", "",
+     "fwd_tile BLOCK_M=32 BLOCK_N=32 BLOCK_D=48 THREADS_M=8 THREADS_N=4 Q_RESIDENT=1 "
+     "PREFETCH=1 WIDE_READS=1"},
     {"bf16 vf32 h2 q33 k65 d64 window33,17", "bhsd", "",
      "fwd_tile BLOCK_M=16 BLOCK_N=16 BLOCK_D=32 THREADS_M=4 THREADS_N=4 THREADS_D=2 "
      "WIDE_READS=1"},
@@ -307,6 +317,8 @@ const struct test_case cases_table[] = {
     {"f32 h3 q33 k65 d128:17 window9,9 start", "bhsd", "",
      "dec_lanes LANES=16 ROWS=16 ROW_UNROLL=4 BLOCK_N=64 PART_N=64"},
     {"f16 kbf16 vf16 h1 q1 k5000 d128", "bhsd", "", "dec_lanes"},
+    {"f32 kq4_0 vq8_0 h6:2 q3 k300 d32:160 window33,17", "padded", "",
+     "dec_lanes LANES=4 ROWS=8 ROW_UNROLL=2 BLOCK_N=8 PART_N=32"},
     /* memory_efficient by another schedule than a CPU's own */
     {"f32 h2 q65 k130 d40:24 window33,17", "padded", "",
      "memory_efficient BLOCK_M=8 BLOCK_N=8 BLOCK_D=16 THREADS_M=4 THREADS_N=2 THREADS_D=2"},

@@ -14,6 +14,7 @@
 
 #include "attention.h"
 #include "backward.h"
+#include "blocks.h"
 #include "clattn.h"
 #include "compare.h"
 #include "device.h"
@@ -67,7 +68,10 @@ static const char *merge_variants(const char *variant, char *out, size_t capacit
 static bool is_beyond(const struct cases_solver *solver, const clattn_desc *desc) {
     const struct reference_types t = reference_types(desc);
     const bool mixed = t.k != t.q || t.v != t.q || t.o != t.q;
-    return (solver->halves && (mixed || t.q == CLATTN_F32)) ||
+    const bool blocked = blocks_has(t.k) || blocks_has(t.v);
+    return (blocked &&
+            (solver->pass == CLATTN_BACKWARD || strcmp(solver->name, "standard") == 0)) ||
+           (solver->halves && (mixed || t.q == CLATTN_F32)) ||
            (solver->most_dim &&
             (desc->head_dim > solver->most_dim || desc->head_dim_v > solver->most_dim));
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "blocks.h"
 #include "reference.h"
 
 /* A guard takes a whole block of rows written past the end. */
@@ -138,28 +139,28 @@ static void generate(struct tensors *tensors, enum tensors_name name) {
     const struct tensors_view *view = &tensors->view[name];
     const enum tensors_kind kind = tensors->what.input[name].kind;
     const size_t rows = (size_t)view->batch * view->heads * view->rows, dim = view->dim;
-    const size_t size = reference_type_size(view->type);
+    const size_t bytes = blocks_row_bytes(view->type, dim);
     double *row = malloc(dim * sizeof *row);
     float *data = malloc((rows * dim + 1) * sizeof *data);
-    unsigned char *stored = malloc((rows * dim + 1) * size);
+    unsigned char *stored = malloc(rows * bytes + 1);
     assert_true(row && data && stored);
     tensors->data[name] = data;
     tensors->stored[name] = stored;
-    for (size_t i = 0; i < rows; i++, data += dim, stored += dim * size) {
+    for (size_t i = 0; i < rows; i++, data += dim, stored += bytes) {
         const size_t in_head = i % view->rows, head = i / view->rows;
         if (in_head > 0 && (kind == KIND_VALUE || kind == KIND_ROWS)) {
             memcpy(data, data - dim, dim * sizeof *data);
-            memcpy(stored, stored - dim * size, dim * size);
+            memcpy(stored, stored - bytes, bytes);
             continue;
         }
         draw_row(tensors, name, (cl_uint)(head / view->heads), (cl_uint)(head % view->heads),
                  (cl_uint)in_head, row);
-        for (size_t d = 0; d < dim; d++) {
-            const bool lowest = row[d] <= -DBL_MAX && row[d] > -INFINITY && name == TENSOR_BIAS;
-            const double x = lowest ? reference_stored(view->type, row[d]) : row[d];
-            reference_encode(view->type, x, stored + d * size);
-            data[d] = (float)reference_decode(view->type, stored + d * size);
-        }
+        for (size_t d = 0; d < dim; d++)
+            if (name == TENSOR_BIAS && row[d] <= -DBL_MAX && row[d] > -INFINITY)
+                row[d] = reference_stored(view->type, row[d]); /* the lowest number */
+        blocks_encode_row(view->type, row, dim, stored);
+        for (size_t d = 0; d < dim; d++)
+            data[d] = (float)blocks_decode(view->type, stored, d);
     }
     free(row);
 }
@@ -263,16 +264,16 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
     bool padded = tensors->what.layout == LAYOUT_PADDED;
     size_t size = reference_type_size(view->type);
     size_t guard = tensors->what.tight ? 0 : GUARD;
-    size_t dim = view->dim;
+    size_t dim = view->dim, gap = blocks_has(view->type) ? BLOCKS_ELEMENTS : 1;
 
     if (tensors->what.layout == LAYOUT_BSHD) {
         view->stride_head = dim;
         view->stride_row = view->heads * dim;
         view->stride_batch = rows * view->stride_row;
     } else {
-        view->stride_row = dim + (padded ? 1 + name : 0);
-        view->stride_head = rows * view->stride_row + (padded ? 5 : 0);
-        view->stride_batch = view->heads * view->stride_head + (padded ? 7 : 0);
+        view->stride_row = dim + (padded ? (1 + name) * gap : 0);
+        view->stride_head = rows * view->stride_row + (padded ? 5 * gap : 0);
+        view->stride_batch = view->heads * view->stride_head + (padded ? 7 * gap : 0);
     }
     view->offset = tensors->what.layout == LAYOUT_BHSD ? 0 : guard;
     if (padded)
@@ -292,7 +293,7 @@ static void place(struct tensors *tensors, enum tensors_name name, cl_uint rows)
     size_t elements = extent(view, batch, rows);
     view->memory = new_memory(tensors, names[name], view->type, 0);
     if (elements || view->offset)
-        view->memory->bytes = view->offset + elements * size + guard;
+        view->memory->bytes = view->offset + blocks_row_bytes(view->type, elements) + guard;
 }
 
 /* q, k and v beside one another in each row of one buffer. */
@@ -450,7 +451,8 @@ static void fill_elements(struct tensors_memory *memory, size_t from, size_t byt
     if (fill == FILL_ONES)
         memset(element, 0xff, sizeof element);
     else
-        reference_encode(memory->type, values[fill], element);
+        reference_encode(blocks_has(memory->type) ? CLATTN_F16 : memory->type, values[fill],
+                         element); /* scales of blocks, too, lie at multiples of 2 bytes */
     for (size_t at = 0; at < bytes; at++)
         memory->image[from + at] = element[at % size];
 }
@@ -498,7 +500,7 @@ void tensors_fill(struct tensors *tensors, enum tensors_fill fill) {
         const struct tensors_view *view = &tensors->view[name];
         if (!tensors_is_input(tensors, name))
             continue;
-        const size_t bytes = view->dim * reference_type_size(view->type);
+        const size_t bytes = blocks_row_bytes(view->type, view->dim);
         const unsigned char *stored = tensors->stored[name];
         bool *takes_part = NULL;
         /* A query that sees nothing but a sink has results, whose gradients matter. */
@@ -522,7 +524,7 @@ size_t tensors_at(const struct tensors_view *view, cl_uint batch, cl_uint head, 
                   cl_uint column) {
     size_t element =
         batch * view->stride_batch + head * view->stride_head + row * view->stride_row + column;
-    return view->offset + element * reference_type_size(view->type);
+    return view->offset + blocks_row_bytes(view->type, element);
 }
 
 /* ---- The device ---- */

@@ -142,7 +142,7 @@ struct reference_extras tensors_extras(const struct tensors *tensors);
 /* Sets all images: data where live, the fill elsewhere. */
 void tensors_fill(struct tensors *tensors, enum tensors_fill fill);
 
-/* Byte of an element in its memory. */
+/* Byte of an element in its memory; of blocks, of the one that it is in. */
 size_t tensors_at(const struct tensors_view *view, cl_uint batch, cl_uint head, cl_uint row,
                   cl_uint column);
 

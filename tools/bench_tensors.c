@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "elements.h"
 #include "verify_gradients.h"
 
 /* Multiply-adds that the check of a row may take: a tenth of a second. */
@@ -15,7 +17,8 @@ enum { MOST_SETS = 256, SET_ALIGNMENT = 4096 };
 
 static const char *const names[BENCH_TENSORS] = {"q", "k", "v", "o", "lse", "do", "dq", "dk", "dv"};
 
-/* Element number i gets a uniform number of mean 0 and variance 1 made from i. */
+/* Element number i gets a uniform number of mean 0 and variance 1 made from i; block number i gets
+ * 32 of them. */
 static const char *const fill_source =
     "__kernel void fill(__global uchar *data, int type, uint seed, ulong count) {\n"
     "    for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {\n"
@@ -28,8 +31,17 @@ static const char *const fill_source =
     "            ((__global float *)data)[i] = value;\n"
     "        } else if (type == 2) {\n"
     "            vstore_half(value, i, (__global half *)data);\n"
-    "        } else {\n"
+    "        } else if (type == 3) {\n"
     "            ((__global ushort *)data)[i] = (ushort)(as_uint(value) >> 16);\n"
+    "        } else {\n"
+    "            const int integers = type == 4 ? 32 : 16;\n"
+    "            __global uchar *block = data + i * (2 + integers);\n"
+    "            const float scale = type == 4 ? 1.7320508f / 128.0f : 1.7320508f / 8.0f;\n"
+    "            vstore_half(scale, 0, (__global half *)block);\n"
+    "            for (int j = 0; j < integers; j++) {\n"
+    "                x = x * 0x9e3779b1u + 0x243f6a89u;\n"
+    "                block[2 + j] = (uchar)(x >> 24);\n"
+    "            }\n"
     "        }\n"
     "    }\n"
     "}\n";
@@ -37,23 +49,24 @@ static const char *const fill_source =
 struct shape {
     cl_uint heads, rows, dim;
     clattn_type type;
-    size_t element; /* bytes */
+    size_t unit, bytes; /* elements of a block, 1 where each stands alone; and its bytes */
 };
 
 static struct shape shape_of(const clattn_desc *d, int tensor) {
     const struct verify_types types = verify_types(d);
     struct shape shapes[BENCH_TENSORS] = {
-        {d->heads_q, d->seq_q, d->head_dim, types.q, 0},
-        {d->heads_kv, d->seq_kv, d->head_dim, types.k, 0},
-        {d->heads_kv, d->seq_kv, d->head_dim_v, types.v, 0},
-        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0},
-        {d->heads_q, d->seq_q, 1, CLATTN_F32, 0},
-        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0},
-        {d->heads_q, d->seq_q, d->head_dim, d->type_d ? d->type_d : types.q, 0},
-        {d->heads_kv, d->seq_kv, d->head_dim, d->type_d ? d->type_d : types.k, 0},
-        {d->heads_kv, d->seq_kv, d->head_dim_v, d->type_d ? d->type_d : types.v, 0},
+        {d->heads_q, d->seq_q, d->head_dim, types.q, 0, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim, types.k, 0, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim_v, types.v, 0, 0},
+        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0, 0},
+        {d->heads_q, d->seq_q, 1, CLATTN_F32, 0, 0},
+        {d->heads_q, d->seq_q, d->head_dim_v, types.o, 0, 0},
+        {d->heads_q, d->seq_q, d->head_dim, d->type_d ? d->type_d : types.q, 0, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim, d->type_d ? d->type_d : types.k, 0, 0},
+        {d->heads_kv, d->seq_kv, d->head_dim_v, d->type_d ? d->type_d : types.v, 0, 0},
     };
-    shapes[tensor].element = shapes[tensor].type == CLATTN_F32 ? 4 : 2;
+    shapes[tensor].unit = elements_blocked(shapes[tensor].type) ? ELEMENTS_BLOCK : 1;
+    shapes[tensor].bytes = elements_bytes(shapes[tensor].type, shapes[tensor].unit);
     return shapes[tensor];
 }
 
@@ -68,12 +81,14 @@ static bool is_output(const struct bench_plans *plans, int tensor) {
 
 static double bytes_of(const clattn_desc *d, int tensor) {
     struct shape s = shape_of(d, tensor);
-    return (double)d->batch * s.heads * s.rows * s.dim * (double)s.element;
+    return (double)d->batch * s.heads * s.rows * s.dim * (double)s.bytes / (double)s.unit;
 }
 
-/* From one set to the next. */
+/* From one set to the next: whole blocks, whose bytes are twice an odd number. */
 static double step_of(const clattn_desc *d, int tensor) {
-    return ceil(bytes_of(d, tensor) / (double)SET_ALIGNMENT) * (double)SET_ALIGNMENT;
+    const struct shape s = shape_of(d, tensor);
+    const double step = (double)SET_ALIGNMENT * (s.unit > 1 ? (double)s.bytes / 2 : 1);
+    return ceil(bytes_of(d, tensor) / step) * step;
 }
 
 double bench_tensors_bytes(const clattn_desc *desc, clattn_pass pass) {
@@ -90,7 +105,7 @@ double bench_tensors_bytes(const clattn_desc *desc, clattn_pass pass) {
 static size_t count_sets(const struct bench_machine *m, const clattn_desc *desc) {
     double one = bench_tensors_bytes(desc, desc->pass), largest = 1;
     for (int i = 0; i < count_of(desc->pass); i++) {
-        largest = fmax(largest, bytes_of(desc, i) + (double)SET_ALIGNMENT);
+        largest = fmax(largest, step_of(desc, i));
     }
     double sets = fmax(2, ceil(2 * fmax((double)m->cache, LEAST_CACHE) / one));
     sets =
@@ -103,7 +118,7 @@ static cl_int fill(struct bench_tensors *t, struct bench_machine *m, int tensor)
     const cl_int type = (cl_int)s.type;
     const cl_uint seed = 0x243f6a88u * (cl_uint)(tensor + 1);
     const size_t items = (size_t)1024 * m->units;
-    const cl_ulong count = t->sets * t->step[tensor] / s.element;
+    const cl_ulong count = t->sets * t->step[tensor] / s.bytes;
     clSetKernelArg(t->fill, 0, sizeof(cl_mem), &t->view[tensor].buffer);
     clSetKernelArg(t->fill, 1, sizeof type, &type);
     clSetKernelArg(t->fill, 2, sizeof seed, &seed);
@@ -116,7 +131,7 @@ static cl_int create(struct bench_tensors *t, struct bench_machine *m, bool bshd
     cl_int status = CL_SUCCESS;
     for (int i = 0; i < count_of(t->desc.pass) && status == CL_SUCCESS; i++) {
         struct shape s = shape_of(&t->desc, i);
-        t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim * s.element;
+        t->bytes[i] = (size_t)t->desc.batch * s.heads * s.rows * s.dim / s.unit * s.bytes;
         t->step[i] = (size_t)step_of(&t->desc, i);
         cl_mem buffer =
             clCreateBuffer(m->context, CL_MEM_READ_WRITE, t->sets * t->step[i], NULL, &status);

@@ -32,7 +32,37 @@ double elements_round(clattn_type type, double value) {
     return fabs(rounded) > elements_largest(type) ? copysign(INFINITY, value) : rounded;
 }
 
+enum { BLOCK = ELEMENTS_BLOCK, HALF_BLOCK = BLOCK / 2, SCALE_BYTES = 2 };
+
+bool elements_blocked(clattn_type type) {
+    return type == CLATTN_Q8_0 || type == CLATTN_Q4_0;
+}
+
+static size_t block_bytes(clattn_type type) {
+    return SCALE_BYTES + (type == CLATTN_Q8_0 ? BLOCK : HALF_BLOCK);
+}
+
+size_t elements_bytes(clattn_type type, size_t count) {
+    return elements_blocked(type) ? count / BLOCK * block_bytes(type)
+                                  : count * (type == CLATTN_F32 ? 4 : 2);
+}
+
+static float decode_blocked(clattn_type type, const unsigned char *data, size_t index) {
+    const unsigned char *block = data + index / BLOCK * block_bytes(type);
+    const size_t at = index % BLOCK;
+    uint16_t scale;
+    memcpy(&scale, block, sizeof scale);
+    const int integer =
+        type == CLATTN_Q8_0
+            ? (signed char)block[SCALE_BYTES + at]
+            : (block[SCALE_BYTES + at % HALF_BLOCK] >> at / HALF_BLOCK * 4 & 15) - 8;
+    return elements_decode(CLATTN_F16, &scale, 0) * (float)integer;
+}
+
 float elements_decode(clattn_type type, const void *data, size_t index) {
+    if (elements_blocked(type)) {
+        return decode_blocked(type, data, index);
+    }
     if (type == CLATTN_F32) {
         return ((const float *)data)[index];
     }

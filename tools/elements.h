@@ -4,8 +4,17 @@
 #ifndef ELEMENTS_H
 #define ELEMENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <clattn.h>
+
+enum { ELEMENTS_BLOCK = 32 };
+
+/* Do elements of the type come in blocks of 32? */
+bool elements_blocked(clattn_type type);
+
+/* The bytes of so many elements, a multiple of 32 where these come in blocks. */
+size_t elements_bytes(clattn_type type, size_t count);
 
 /* Element number `index`. */
 float elements_decode(clattn_type type, const void *data, size_t index);
