@@ -343,22 +343,33 @@ const struct test_case cases_table[] = {
 };
 const size_t cases_count = sizeof cases_table / sizeof *cases_table;
 
+#define HIDING (CLATTN_FEATURE_BIAS | CLATTN_FEATURE_MASK)
+/* But ALiBi, which every solver offers. */
+#define EVERY_FEATURE (HIDING | CLATTN_FEATURE_SINK | CLATTN_FEATURE_LENGTHS)
+
 const struct cases_solver cases_solvers[] = {
-    {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
-    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
-    {"fwd_wgmma", "fwd_wgmma", 0, false, true, 256, CLATTN_FORWARD},
-    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_FORWARD},
-    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD},
-    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
-    {"dec_lanes", "dec_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD},
-    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
-    {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD},
-    {"bwd_standard", "bwd_standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_BACKWARD},
-    {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
-    {"bwd_mma", "bwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_BACKWARD},
-    {"bwd_lanes", "bwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_BACKWARD},
-    {"bwd_tile", "bwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
-    {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD},
+    {"auto", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD, 0},
+    {"fwd_rows", "fwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD, 0},
+    {"fwd_wgmma", "fwd_wgmma", 0, false, true, 256, CLATTN_FORWARD, EVERY_FEATURE},
+    {"fwd_mma", "fwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_FORWARD,
+     CLATTN_FEATURE_LENGTHS},
+    {"fwd_tile", "fwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_FORWARD, 0},
+    {"fwd_lanes", "fwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD, 0},
+    {"dec_lanes", "dec_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_FORWARD, 0},
+    {"memory_efficient", "memory_efficient", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD,
+     EVERY_FEATURE},
+    {"standard", "standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_FORWARD, EVERY_FEATURE},
+    {"bwd_standard", "bwd_standard", CL_DEVICE_TYPE_ALL, true, false, 0, CLATTN_BACKWARD,
+     EVERY_FEATURE},
+    {"bwd", NULL, CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD, CLATTN_FEATURE_LENGTHS},
+    {"bwd_mma", "bwd_mma", CL_DEVICE_TYPE_ALL, false, true, 256, CLATTN_BACKWARD,
+     HIDING | CLATTN_FEATURE_LENGTHS},
+    {"bwd_lanes", "bwd_lanes", CL_DEVICE_TYPE_CPU, false, false, 0, CLATTN_BACKWARD,
+     CLATTN_FEATURE_LENGTHS},
+    {"bwd_tile", "bwd_tile", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD,
+     CLATTN_FEATURE_LENGTHS},
+    {"bwd_rows", "bwd_rows", CL_DEVICE_TYPE_ALL, false, false, 0, CLATTN_BACKWARD,
+     CLATTN_FEATURE_LENGTHS},
 };
 const size_t cases_solver_count = sizeof cases_solvers / sizeof *cases_solvers;
 

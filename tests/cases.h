@@ -57,6 +57,7 @@ struct cases_solver {
     bool halves;      /* f16 and bf16 alone */
     cl_uint most_dim; /* the largest head dimension; 0: any */
     clattn_pass pass; /* of its plans: the problems of cases name none */
+    cl_ulong lacks;   /* features that it refuses */
 };
 extern const struct cases_solver cases_solvers[];
 extern const size_t cases_solver_count;

@@ -71,7 +71,7 @@ static bool is_beyond(const struct cases_solver *solver, const clattn_desc *desc
     const bool blocked = blocks_has(t.k) || blocks_has(t.v);
     return (blocked &&
             (solver->pass == CLATTN_BACKWARD || strcmp(solver->name, "standard") == 0)) ||
-           (solver->halves && (mixed || t.q == CLATTN_F32)) ||
+           (solver->halves && (mixed || t.q == CLATTN_F32)) || (desc->features & solver->lacks) ||
            (solver->most_dim &&
             (desc->head_dim > solver->most_dim || desc->head_dim_v > solver->most_dim));
 }
