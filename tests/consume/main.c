@@ -54,15 +54,21 @@ static int compute(cl_context context, cl_device_id device, float *o) {
     args.v = &tensor[2];
     args.o = &tensor[3];
 
-    const int done = clattn_context_create(&context_desc, &attention) == CL_SUCCESS &&
-                     clattn_plan_create(attention, &desc, &plan) == CL_SUCCESS &&
-                     clattn_enqueue_forward(plan, queue, &args, 0, NULL, NULL) == CL_SUCCESS &&
-                     clEnqueueReadBuffer(queue, buffers[3], CL_TRUE, 0, COUNT * sizeof *o, o, 0,
-                                         NULL, NULL) == CL_SUCCESS;
+    size_t bytes = 0;
+    int done = clattn_context_create(&context_desc, &attention) == CL_SUCCESS &&
+               clattn_plan_create(attention, &desc, &plan) == CL_SUCCESS &&
+               clattn_plan_workspace_size(plan, &bytes) == CL_SUCCESS;
+    args.workspace = bytes ? clCreateBuffer(context, CL_MEM_READ_WRITE, bytes, NULL, NULL) : NULL;
+    done = done && clattn_enqueue_forward(plan, queue, &args, 0, NULL, NULL) == CL_SUCCESS &&
+           clEnqueueReadBuffer(queue, buffers[3], CL_TRUE, 0, COUNT * sizeof *o, o, 0, NULL,
+                               NULL) == CL_SUCCESS;
 
     clattn_plan_destroy(plan);
     clattn_context_destroy(attention);
     clReleaseCommandQueue(queue);
+    if (args.workspace) {
+        clReleaseMemObject(args.workspace);
+    }
     for (int i = 0; i < 4; i++) {
         clReleaseMemObject(buffers[i]);
     }
