@@ -64,6 +64,7 @@ static cl_kernel build(int masked) {
     struct text composed = {0};
     text_printf(&composed,
                 "#define LANES 1\n#define HEAD_DIM 1\n#define HEAD_DIM_V 1\n"
+                "#define LENGTHS 0\n#define ALIGN_END 1\n"
                 "#define MASKED %d\n#define PARAMS_STRIDES struct strides strides[%d]\n"
                 "#define KERNEL_ARGUMENTS const struct params p\n",
                 masked, OPERANDS);
