@@ -12,11 +12,6 @@ static enum fitness fits(const struct problem *p, const struct device *d, struct
     return solvers_fitness(solvers_refuse_backward_loops(p, d), NULL, why);
 }
 
-static struct grid grid_rows(const long long *values, const struct params *params) {
-    const cl_ulong rows = solvers_blocks(params, 1);
-    return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
-}
-
 static struct grid grid_keys(const long long *values, const struct params *params) {
     const cl_ulong keys = solvers_blocks_of_keys(params, 1);
     return (struct grid){size_div_up(keys, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
@@ -33,7 +28,8 @@ static struct grid grid_keys(const long long *values, const struct params *param
         .work_items = solvers_rows_work_items, .grid = its_grid,                         \
     }
 
-static const struct stage of_q = STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", grid_rows);
+static const struct stage of_q =
+    STAGE("bwd_rows_q", "q k v lse d_o workspace", "d_q", solvers_rows_grid);
 static const struct stage of_k = STAGE("bwd_rows_k", "q k v lse d_o workspace", "d_k", grid_keys);
 static const struct stage of_v = STAGE("bwd_rows_v", "q k lse d_o", "d_v", grid_keys);
 

@@ -2,16 +2,10 @@
  * fwd_rows - one work-item per query row (cl/fwd_rows.cl): the portable reference
  * kernel, last in the table, at home everywhere.
  */
-#include "size.h"
 #include "solvers.h"
 
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
     return solvers_fitness(solvers_refuse_loops(p, d, 1), NULL, why);
-}
-
-static struct grid grid(const long long *values, const struct params *params) {
-    const cl_ulong rows = solvers_blocks(params, 1);
-    return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 static const struct stage only = {
@@ -22,7 +16,7 @@ static const struct stage only = {
                          "state.cl", "rows.cl", "fwd_rows.cl"},
                .constants = "#define LANES 1\n"},
     .work_items = solvers_rows_work_items,
-    .grid = grid,
+    .grid = solvers_rows_grid,
 };
 
 static size_t stages(const struct variant *v, struct stage *to) {

@@ -1,18 +1,12 @@
 /*
  * merge_rows - the merge pass: a work-item for each query row (cl/merge_rows.cl).
  */
-#include "size.h"
 #include "solvers.h"
 
 static enum fitness fits(const struct problem *p, const struct device *d, struct text *why) {
     struct problem row = *p;
     row.seq_kv = 1;
     return solvers_fitness(solvers_refuse_loops(&row, d, 1), NULL, why);
-}
-
-static struct grid grid(const long long *values, const struct params *params) {
-    const cl_ulong rows = solvers_blocks(params, 1);
-    return (struct grid){size_div_up(rows, (cl_ulong)values[SOLVERS_ROWS_WORK_GROUP]), 1};
 }
 
 static const struct stage only = {
@@ -24,7 +18,7 @@ static const struct stage only = {
                .in_place = true,
                .constants = "#define LANES 1\n"},
     .work_items = solvers_rows_work_items,
-    .grid = grid,
+    .grid = solvers_rows_grid,
 };
 
 static size_t stages(const struct variant *v, struct stage *to) {

@@ -162,8 +162,9 @@ size_t solvers_rows_work_items(const long long *values) {
     return (size_t)values[WORK_GROUP];
 }
 
-static struct grid grid_of_delta(const long long *values, const struct params *params) {
-    return (struct grid){size_div_up(solvers_blocks(params, 1), (cl_ulong)values[WORK_GROUP]), 1};
+struct grid solvers_rows_grid(const long long *values, const struct params *params) {
+    const cl_ulong rows = solvers_blocks(params, 1);
+    return (struct grid){size_div_up(rows, (cl_ulong)values[WORK_GROUP]), 1};
 }
 
 const struct stage solvers_delta = {
@@ -175,7 +176,7 @@ const struct stage solvers_delta = {
                .takes = "WORK_GROUP",
                .constants = "#define LANES 1\n"},
     .work_items = solvers_rows_work_items,
-    .grid = grid_of_delta,
+    .grid = solvers_rows_grid,
 };
 
 bool solvers_delta_workspace(const struct problem *p, const long long *values, cl_ulong *bytes) {

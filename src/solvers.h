@@ -245,6 +245,8 @@ bool solvers_rows_candidate(const struct problem *p, const struct device *d, con
 cl_int solvers_rows_legal(const struct problem *p, const struct device *d, const long long *values,
                           struct status *status);
 size_t solvers_rows_work_items(const long long *values);
+struct grid solvers_rows_grid(const long long *values,
+                              const struct params *params); /* of queries */
 
 /* For solvers of backward: their first stage, which fills the workspace with delta
  * (cl/bwd_delta.cl).  The solver's first parameter is WORK_GROUP, which this stage alone has to
